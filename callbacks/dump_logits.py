@@ -1,0 +1,99 @@
+"""Confidences on disk: what every later stage reads in place of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_privq.data.store import Dump, write_dump
+from lit_privq.query import Query
+from lit_privq.study.variant import parse_variant
+
+
+class DumpLogits(L.Callback):
+    """Write each model's confidences to ``<default_root_dir>/confidence/<variant>/<index>.npz``.
+
+    Row n is example n of the pool, column q its q-th query; the test set stands beside it. Confidences are
+    taken in the forward pass; logits, which are as many times larger as there are classes, only with
+    ``model.logits`` set.
+    """
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Make room for what is to come: one list per set."""
+        if not isinstance(pl_module, Query):
+            raise ValueError(
+                f"DumpLogits writes what lit_privq.query.Query answers; got {type(pl_module).__name__}, "
+                "set model.class_path in the query's config"
+            )
+        self.answers: tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]] = ([], [])
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401  # Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Take a batch's answers off the device."""
+        self.answers[dataloader_idx].append({name: value.cpu() for name, value in outputs.items()})
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the answers in order and write one file per model."""
+        assert isinstance(pl_module, Query)
+        data = pl_module.data
+        pool = self._join(0, len(data.pool.labels))
+        test = self._join(1, len(data.pool.test_labels))
+        for k, (model, checkpoint) in enumerate(zip(data.models, pl_module.read, strict=True)):
+            made = checkpoint["lit_privq"]
+            _check_finite(pool["confidence"][k], made["variant"], model)
+            dump = Dump(
+                confidence=pool["confidence"][k],
+                labels=data.pool.labels.numpy(),
+                members=data.members[model],
+                calibration=np.asarray(made.get("calibration", []), dtype=np.int64),
+                test_confidence=test["confidence"][k],
+                test_correct=test["correct"][k, :, 0],
+                meta={**_meta(made), "n_queries": len(data.queries), **_split(data.hparams)},
+                logits=pool["logits"][k] if "logits" in pool else None,
+            )
+            write_dump(Path(trainer.default_root_dir) / "confidence" / made["variant"] / f"{model:03d}.npz", dump)
+
+    def _join(self, which: int, n_examples: int) -> dict[str, np.ndarray[Any, Any]]:
+        """Batches to arrays (models, examples, queries, ...)."""
+        batches = self.answers[which]
+        joined = {name: torch.cat([batch[name] for batch in batches], dim=1) for name in batches[0]}
+        return {
+            name: value.unflatten(1, (-1, n_examples)).movedim(1, 2).contiguous().numpy()  # queries last
+            for name, value in joined.items()
+        }
+
+
+def _meta(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dump says of its model."""
+    method, bits, last_bits = parse_variant(made["variant"])
+    kept = {key: made[key] for key in ("dataset", "net", "fingerprint", "index")}
+    return {**kept, "method": method, "bits": bits, "last_bits": last_bits, "size_bytes": made.get("size_bytes")}
+
+
+def _split(options: Mapping[str, Any]) -> dict[str, int]:
+    """What a dump says of the split."""
+    return {key: options[key] for key in ("n_shadows", "n_targets", "split_seed")}
+
+
+def _check_finite(confidence: np.ndarray[Any, Any], variant: str, model: int) -> None:
+    """Refuse a network that answers NaN or infinity."""
+    bad = ~np.isfinite(confidence).all(axis=-1)
+    if bad.any():
+        raise ValueError(
+            f"model {model} ({variant}) answers NaN or infinity on {bad.sum()} of {len(bad)} examples, first on example "
+            f"{np.flatnonzero(bad)[0]}; its training or quantization diverged: make its checkpoint again, with a lower "
+            "learning rate if it was trained"
+        )

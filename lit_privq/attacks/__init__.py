@@ -1,0 +1,50 @@
+"""Membership inference attacks on confidences: NumPy and SciPy only."""
+
+from lit_privq.attacks.attack import Attack
+from lit_privq.attacks.base import Base
+from lit_privq.attacks.confidence import logit_confidence
+from lit_privq.attacks.design import held_out, leave_one_out
+from lit_privq.attacks.lira import (
+    LiraOffline,
+    LiraOfflineOneSided,
+    LiraOnline,
+    PerExample,
+    Pooled,
+    PooledSeparate,
+    Residual,
+    Shrunk,
+    ShrunkStudent,
+    Variance,
+)
+from lit_privq.attacks.observed import Observed
+from lit_privq.attacks.paired import Paired
+from lit_privq.attacks.presets import paired, reference, standard
+from lit_privq.attacks.rmia import RmiaOffline, RmiaOnline, population_share
+from lit_privq.attacks.threshold import Threshold
+
+__all__ = [
+    "Attack",
+    "Base",
+    "LiraOffline",
+    "LiraOfflineOneSided",
+    "LiraOnline",
+    "Observed",
+    "Paired",
+    "PerExample",
+    "Pooled",
+    "PooledSeparate",
+    "Residual",
+    "RmiaOffline",
+    "RmiaOnline",
+    "Shrunk",
+    "ShrunkStudent",
+    "Threshold",
+    "Variance",
+    "held_out",
+    "leave_one_out",
+    "logit_confidence",
+    "paired",
+    "population_share",
+    "reference",
+    "standard",
+]

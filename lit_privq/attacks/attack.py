@@ -1,0 +1,26 @@
+"""What every attack is: a frozen dataclass that turns evidence into scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from lit_privq.attacks.evidence import Evidence
+from lit_privq.attacks.group import Array
+
+
+class Attack(ABC):
+    """A membership inference attack; a new one is one file and a class path.
+
+    ``score`` sees a block of examples. ``finish``, seldom needed, sees the scores of all of them at once.
+    """
+
+    min_shadows: ClassVar[int] = 1  # least number of shadows in each of an example's two groups
+
+    @abstractmethod
+    def score(self, evidence: Evidence) -> Array:
+        """Scores of a block, (targets, examples); larger means more likely a member."""
+
+    def finish(self, scores: Array) -> Array:
+        """Scores of all examples, (targets, examples), from those of the blocks."""
+        return scores

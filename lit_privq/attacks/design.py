@@ -1,0 +1,139 @@
+"""Who is a target: models held out from the shadows, or every shadow in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.attacks.attack import Attack
+from lit_privq.attacks.evidence import Trial
+from lit_privq.attacks.group import Array
+from lit_privq.attacks.observed import Observed
+
+
+def held_out(
+    attacks: Mapping[str, Attack],
+    shadows: Observed,
+    targets: Observed,
+    *,
+    parents: tuple[Observed, Observed] | None = None,
+    block: int | None = None,
+) -> dict[str, Array]:
+    """Attack targets that are not among the shadows.
+
+    Args:
+        attacks: by the name under which their scores are wanted.
+        shadows: M models, each example in the training set of some of them and not of others.
+        targets: T models on the same examples.
+        parents: the models from which shadows and targets were derived, for the paired attack.
+        block: examples held in memory at a time; the scores do not depend on it.
+
+    Returns:
+        (targets, examples) scores by name, larger means more likely a member.
+
+    Raises:
+        ValueError: if the pools differ, or too few shadows trained (or did not train) on some example.
+
+    >>> from lit_privq.attacks.lira import LiraOnline, PerExample
+    >>> confidence = np.array([3.0, 3.2, 0.9, 1.1, 3.1]).reshape(5, 1, 1)
+    >>> models = Observed(confidence, np.array([[True], [True], [False], [False], [True]]))
+    >>> shadows, targets = models.models([0, 1, 2, 3]), models.models([4])
+    >>> held_out({"lira": LiraOnline(variance=PerExample())}, shadows, targets)["lira"].round(6)
+    array([[220.5]])
+    """
+    inside, outside = _group_sizes(shadows.members)
+    parent = None if parents is None else Trial(*parents, None, inside.min(), outside.min())
+    trial = Trial(shadows, targets, None, inside.min(), outside.min(), parent)
+    scores = _empty(attacks, len(targets.members), trial.examples)
+    _score(attacks, trial, block, scores, np.arange(len(targets.members)))
+    return {name: attack.finish(scores[name]) for name, attack in attacks.items()}
+
+
+def leave_one_out(
+    attacks: Mapping[str, Attack],
+    shadows: Observed,
+    own: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+    *,
+    targets: Observed | None = None,
+    parents: tuple[Observed, Observed | None] | None = None,
+    block: int | None = None,
+) -> dict[str, Array]:
+    """Attack shadows with the other shadows, all in one pass.
+
+    A target's own confidence is hidden from it, and so is one value of the example's other group: were the groups of
+    unequal size, their sizes would give the answer away.
+
+    Args:
+        attacks: by the name under which their scores are wanted.
+        shadows: M models.
+        own: (targets,) the shadows that are targets; all of them by default.
+        targets: models derived from those of ``own``, attacked in their place by the unaware.
+        parents: as in :func:`held_out`, of shadows and of targets.
+        block: examples held in memory at a time.
+
+    Returns:
+        (targets, examples) scores by name, larger means more likely a member.
+
+    Raises:
+        ValueError: as :func:`held_out`.
+    """
+    rows = np.arange(len(shadows.members)) if own is None else np.asarray(own, np.intp)
+    inside, outside = _group_sizes(shadows.members)
+    members = shadows.members[rows]
+    # What the poorest example can offer each target; the same for all of them where the mask is balanced.
+    insides = inside.min() - members[:, inside == inside.min()].any(axis=1)
+    outsides = outside.min() - (~members[:, outside == outside.min()]).any(axis=1)
+    scores = _empty(attacks, *members.shape)
+    for size in sorted(set(zip(insides.tolist(), outsides.tolist(), strict=True))):
+        chosen = np.flatnonzero((insides == size[0]) & (outsides == size[1]))
+        some = None if targets is None else targets.models(chosen)
+        parent = None
+        if parents is not None:
+            above = None if parents[1] is None else parents[1].models(chosen)
+            parent = Trial(parents[0], above, rows[chosen], *size)
+        trial = Trial(shadows, some, rows[chosen], *size, parent)
+        _score(attacks, trial, block, scores, chosen)
+    return {name: attack.finish(scores[name]) for name, attack in attacks.items()}
+
+
+def _empty(attacks: Mapping[str, Attack], targets: int, examples: int) -> dict[str, Array]:
+    return {name: np.empty((targets, examples)) for name in attacks}
+
+
+def _group_sizes(members: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """How many shadows trained, and did not train, on each example, each (examples,)."""
+    inside = members.sum(axis=0)
+    for count, word in ((inside, "trained"), (len(members) - inside, "did not train")):
+        if (empty := np.flatnonzero(count == 0)).size:
+            raise ValueError(
+                f"every example needs shadows that trained on it and shadows that did not; for {empty.size} examples, "
+                f"the first is {empty[0]}, there is none that {word}; add shadows or leave these examples out"
+            )
+    return inside, len(members) - inside
+
+
+def _score(
+    attacks: Mapping[str, Attack],
+    trial: Trial,
+    block: int | None,
+    scores: Mapping[str, Array],
+    targets: NDArray[np.intp],
+) -> None:
+    """Fill in the scores of one trial's targets, a block of examples after the other."""
+    for name, attack in attacks.items():
+        if min(trial.inside, trial.outside) < attack.min_shadows:
+            raise ValueError(
+                f"{name} needs at least {attack.min_shadows} shadows that trained on each example and as many that did "
+                f"not; the poorest example leaves {trial.inside} and {trial.outside}; use more shadows"
+            )
+    if trial.targets is not None and trial.targets.members.shape[1] != trial.examples:
+        raise ValueError(
+            f"targets and shadows must be queried on the same examples; got {trial.targets.members.shape[1]} and "
+            f"{trial.examples}"
+        )
+    for evidence in trial.blocks(block):
+        for name, attack in attacks.items():
+            scores[name][targets, evidence.rows] = attack.score(evidence)

@@ -1,0 +1,173 @@
+"""What an attack may look at: the targets' confidences, and the shadows that did and did not train on each example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.attacks.group import Array, Centre, Group, Population
+from lit_privq.attacks.observed import Observed
+
+_BLOCK_VALUES = 1 << 16  # targets x examples x queries a block: its arrays stay in the second-level cache
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Targets, the shadows against them, and which shadow is the target itself.
+
+    Group sizes are the same for all examples: with the target hidden, the mere number of shadows left in a group would
+    tell whether it trained on the example.
+
+    Args:
+        shadows: M models.
+        targets: T models on the same examples; None: they are the shadows of ``own``.
+        own: (targets,) each target's row among the shadows, hidden from it; None for held-out targets.
+        inside, outside: shadows that each target sees in an example's two groups.
+        parent: the same trial on the models these were derived from, seen by the paired attack.
+    """
+
+    shadows: Observed
+    targets: Observed | None
+    own: NDArray[np.intp] | None
+    inside: int
+    outside: int
+    parent: Trial | None = None
+    _populations: dict[tuple[bool, float], Population] = field(default_factory=dict, repr=False)
+    _covariances: dict[tuple[bool, Centre], Array] = field(default_factory=dict, repr=False)
+    _chosen: dict[bool, tuple[NDArray[np.bool_], NDArray[np.intp]]] = field(default_factory=dict, repr=False)
+
+    @property
+    def examples(self) -> int:
+        """Examples of the pool."""
+        return int(self.shadows.members.shape[1])
+
+    def blocks(self, step: int | None = None) -> Iterator[Evidence]:
+        """Evidence on all examples, a block after the other."""
+        if step is None:
+            rows = len(self.shadows.members) if self.own is None else max(len(self.own), 32)
+            step = max(16, _BLOCK_VALUES // (rows * self.shadows.queries))
+        for start in range(0, self.examples, step):
+            yield Evidence(self, slice(start, min(start + step, self.examples)))
+
+    def chosen(self, inside: bool) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Shadows of the IN or the OUT group, (models, examples), and the one a target outside does without."""
+        if inside not in self._chosen:
+            size = self.inside if inside else self.outside
+            self._chosen[inside] = _first(self.shadows.members == inside, size if self.own is None else size + 1)
+        return self._chosen[inside]
+
+    def population(self, inside: bool, temperature: float) -> Population:
+        """Variances over all examples of the IN or the OUT groups."""
+        key = (inside, temperature)
+        if key not in self._populations:
+            size = self.inside if inside else self.outside
+
+            def groups() -> Iterator[Group]:
+                return (block.at(temperature).group(inside) for block in self.blocks())
+
+            self._populations[key] = Population(groups, size * self.examples * self.shadows.queries)
+        return self._populations[key]
+
+    def residual_covariance(self, inside: bool, centre: Centre) -> Array:
+        """Mean product of the distances from the centres, of confidence and parent's, (targets or 1, 1, 1)."""
+        if (inside, centre) not in self._covariances:
+            pairs = ((block.group(inside), block.parent.group(inside)) for block in self.blocks())
+            total = reduce(np.add, (group.residual_products(above, centre) for group, above in pairs))
+            size = self.inside if inside else self.outside
+            self._covariances[inside, centre] = total[:, None, None] / (size * self.examples * self.shadows.queries)
+        return self._covariances[inside, centre]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A block of examples as an attack sees it: ``targets``, and the groups ``inside`` and ``outside``."""
+
+    trial: Trial
+    rows: slice
+    temperature: float = 1.0
+
+    @cached_property
+    def _shadows(self) -> NDArray[np.floating[Any]]:
+        return self.trial.shadows.block(self.rows, self.temperature)
+
+    @cached_property
+    def _columns(self) -> NDArray[np.floating[Any]]:
+        """The shadows' confidences with models last, (examples, queries, models)."""
+        return np.ascontiguousarray(np.moveaxis(self._shadows, 0, -1))
+
+    @cached_property
+    def _own(self) -> Array:
+        """What each target's own shadow says, (targets, examples, queries)."""
+        return self._shadows[self.trial.own].astype(np.float64)
+
+    @cached_property
+    def targets(self) -> Array:
+        """Confidences of the targets, (targets, examples, queries)."""
+        if self.trial.targets is None:
+            return self._own
+        return self.trial.targets.block(self.rows, self.temperature).astype(np.float64)
+
+    @cached_property
+    def inside(self) -> Group:
+        """The shadows that trained on the example."""
+        return self.group(True)
+
+    @cached_property
+    def outside(self) -> Group:
+        """The shadows that did not."""
+        return self.group(False)
+
+    @cached_property
+    def parent(self) -> Evidence:
+        """The same block seen by the models these were derived from.
+
+        Raises:
+            ValueError: if the trial has none.
+        """
+        if self.trial.parent is None:
+            raise ValueError("the paired attack needs the full-precision parents of targets and shadows; give parents")
+        return Evidence(self.trial.parent, self.rows, self.temperature)
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether other temperatures than 1 can be had."""
+        return self.trial.shadows.logits is not None
+
+    def at(self, temperature: float) -> Evidence:
+        """The same block with all logits divided by a temperature."""
+        return self if temperature == self.temperature else Evidence(self.trial, self.rows, temperature)
+
+    def group(self, inside: bool) -> Group:
+        """The IN or the OUT group, cut in model order to the size that every example can offer."""
+        own = self.trial.own
+        chosen, spares = self.trial.chosen(inside)
+        keep, last = chosen[:, self.rows], spares[self.rows]  # (models, examples), (examples,)
+        removed = None
+        if own is not None:
+            spare = self._shadows[last, np.arange(len(last))]  # (examples, queries)
+            removed = np.where(keep[own][..., None], self._own, spare.astype(np.float64))
+        return Group(self._columns, keep.T, removed, self.trial.population(inside, self.temperature))
+
+
+def _first(member: NDArray[np.bool_], count: int) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """The first ``count`` models of each column, and the last of them: what a target outside of them does without.
+
+    A column one short is filled up with any other model. That one is then its last: no target of the trial is a member
+    there, so every target does without it.
+    """
+    keep = np.empty_like(member)
+    seen = np.zeros(member.shape[1], np.int32)
+    last = np.zeros(member.shape[1], np.intp)
+    for model, row in enumerate(member):
+        np.logical_and(row, seen < count, out=keep[model])
+        seen += keep[model]
+        last[keep[model]] = model
+    short = np.flatnonzero(seen < count)
+    last[short] = keep[:, short].argmin(axis=0)
+    keep[last[short], short] = True
+    return keep, last

@@ -1,0 +1,180 @@
+"""Statistics of the shadows that did (or did not) train on an example, with a target's own value taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property, reduce
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+Centre: TypeAlias = Literal["median", "mean"]
+
+
+def mean_over_queries(values: Array) -> Array:
+    """(..., queries) -> (...); adding whole planes beats NumPy's reduction of a short last axis."""
+    total: Array = reduce(np.add, np.moveaxis(values, -1, 0))
+    return np.asarray(total / values.shape[-1])
+
+
+class Group:
+    """The IN (or OUT) shadows of a block of examples, for every target at once.
+
+    Leave-one-out targets share their shadows but for one value. So nothing is computed per target that can be had by
+    taking one value out of a sorted column or out of a sum.
+
+    Args:
+        columns: (examples, queries, models) confidences of all shadows.
+        keep: (examples, models), which of them make up the group; equally many for each example.
+        removed: (targets, examples, queries), the one of these values that each target must not see; None for held-out
+            targets, which see all.
+        population: what all examples together say of this group.
+    """
+
+    def __init__(
+        self,
+        columns: NDArray[np.floating[Any]],
+        keep: NDArray[np.bool_],
+        removed: Array | None,
+        population: Population,
+    ) -> None:
+        self._columns = columns
+        self._keep = keep
+        self._removed = removed
+        self._population = population
+        self._count = int(keep[0].sum())
+        self.size = self._count - (removed is not None)
+
+    @cached_property
+    def _ordered(self) -> Array:
+        """Each example's and query's values in ascending order, (shadows, examples, queries)."""
+        columns = np.where(self._keep[:, None], self._columns, np.inf)  # sorting all is cheaper than gathering some
+        columns.sort(axis=-1)
+        return np.ascontiguousarray(np.moveaxis(columns[..., : self._count], -1, 0), np.float64)
+
+    def _order_statistic(self, rank: int) -> Array:
+        """The value of this rank among those left, (targets or 1, examples, queries)."""
+        if self._removed is None:
+            return np.asarray(self._ordered[rank][None])
+        left: Array = np.where(self._removed <= self._ordered[rank], self._ordered[rank + 1], self._ordered[rank])
+        return left
+
+    @cached_property
+    def median(self) -> Array:
+        """(targets or 1, examples, queries)."""
+        low, high = (self.size - 1) // 2, self.size // 2
+        if low == high:
+            return self._order_statistic(low)
+        return np.asarray((self._order_statistic(low) + self._order_statistic(high)) / 2)
+
+    @cached_property
+    def _moments(self) -> tuple[Array, Array]:
+        """Mean and sum of squares about it of the values left, each (targets or 1, examples, queries)."""
+        origin = self._middle[..., 0]
+        values = self._ordered - origin
+        total, squares = _sums(values)
+        if self._removed is not None:
+            removed = self._removed - origin
+            total, squares = total - removed, squares - removed * removed
+            # Taking the extreme value out of a sum may cancel all digits: there the rest is summed afresh.
+            for end, rest in ((-1, values[:-1]), (0, values[1:])):
+                extreme = removed == values[end]
+                for result, afresh in zip((total, squares), _sums(rest), strict=True):
+                    np.copyto(result, afresh, where=extreme)
+        mean = total / self.size
+        return origin + mean, np.maximum(squares - total * mean, 0)
+
+    @property
+    def mean(self) -> Array:
+        """(targets or 1, examples, queries)."""
+        return self._moments[0]
+
+    @property
+    def squares(self) -> Array:
+        """Sum of squares about the mean, (targets or 1, examples, queries)."""
+        return self._moments[1]
+
+    def centre(self, which: Centre) -> Array:
+        """The median or the mean, (targets or 1, examples, queries)."""
+        return self.median if which == "median" else self.mean
+
+    def mean_of(self, increasing: Callable[[Array], Array]) -> Array:
+        """Mean of an increasing, positive function of the values, (targets or 1, examples, queries)."""
+        values = increasing(self._ordered)
+        total = values.sum(0)[None]
+        if self._removed is not None:
+            total = total - increasing(self._removed)
+            np.copyto(total, values[:-1].sum(0), where=self._removed == self._ordered[-1])
+        return np.asarray(total / self.size)
+
+    def products(self, other: Group) -> Array:
+        """Centred sum of products with the same shadows' values in another group, (targets or 1, examples, queries)."""
+        own, others = (np.where(g._keep[:, None], g._columns - g._middle, 0) for g in (self, other))
+        total = np.einsum("nqm,nqm->nq", own, others)[None]
+        if self._removed is not None and other._removed is not None:
+            total = total - (self._removed - self._middle[..., 0]) * (other._removed - other._middle[..., 0])
+        shifts = (self.mean - self._middle[..., 0]) * (other.mean - other._middle[..., 0])
+        return np.asarray(total - self.size * shifts)
+
+    def residual_products(self, other: Group, centre: Centre) -> Array:
+        """Sum over the block of products of both values' distances from their centres, (targets or 1,)."""
+        shifts = (self.mean - self.centre(centre)) * (other.mean - other.centre(centre))
+        return np.asarray((self.products(other) + self.size * shifts).sum(axis=(1, 2)))
+
+    @property
+    def _middle(self) -> Array:
+        """A value amid the group's, (examples, queries, 1): differences from it keep their digits."""
+        return np.asarray(self._ordered[self._count // 2][..., None])
+
+    @property
+    def pooled(self) -> Array:
+        """Variance of the values of all examples and queries, (targets or 1, 1, 1)."""
+        return self._population.pooled
+
+    def residual(self, centre: Centre) -> Array:
+        """Mean squared distance of the values from their example's centre, (targets or 1, 1, 1)."""
+        return self._population.residual(centre)
+
+    def raw_sums(self) -> tuple[Array, Array]:
+        """Sum and sum of squares over the block, each (targets or 1,)."""
+        total, squares = (np.atleast_1d(sums.sum()) for sums in _sums(self._ordered))
+        if self._removed is not None:
+            total = total - self._removed.sum(axis=(1, 2))
+            squares = squares - np.einsum("tnq,tnq->t", self._removed, self._removed)
+        return total, squares
+
+    def residual_sum(self, centre: Centre) -> Array:
+        """Sum of squared distances from the centre over the block, (targets or 1,)."""
+        shift = self.centre(centre) - self.mean
+        total: Array = (self.squares + self.size * shift * shift).sum(axis=(1, 2))
+        return total
+
+
+def _sums(values: Array) -> tuple[Array, Array]:
+    """Sum and sum of squares over shadows, each (1, examples, queries)."""
+    return values.sum(0)[None], np.einsum("mnq,mnq->nq", values, values)[None]
+
+
+class Population:
+    """Variances of a group over all examples. Each takes a pass over the data, made when an attack first asks."""
+
+    def __init__(self, groups: Callable[[], Iterator[Group]], count: int) -> None:
+        self._groups = groups
+        self._count = count  # values left to each target: shadows x examples x queries
+        self._residual: dict[Centre, Array] = {}
+
+    @cached_property
+    def pooled(self) -> Array:
+        """(targets or 1, 1, 1)."""
+        total, squares = (reduce(np.add, sums) for sums in zip(*(g.raw_sums() for g in self._groups()), strict=True))
+        mean = total / self._count
+        return np.asarray(squares / self._count - mean * mean)[:, None, None]
+
+    def residual(self, centre: Centre) -> Array:
+        """(targets or 1, 1, 1)."""
+        if centre not in self._residual:
+            total = reduce(np.add, (group.residual_sum(centre) for group in self._groups()))
+            self._residual[centre] = (total / self._count)[:, None, None]
+        return self._residual[centre]

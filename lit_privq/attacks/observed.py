@@ -1,0 +1,94 @@
+"""What models said about a pool: the input of every attack, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.attacks.confidence import logit_confidence
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """Confidences of M models on N examples, and who trained on what.
+
+    Args:
+        confidence: (models, examples, queries), or one (examples, queries) array a model, which may be memory-mapped.
+        members: (models, examples) bool.
+        logits: (models, examples, queries, classes) or one array a model; None where only confidences were kept.
+        labels: (examples,), needed with logits.
+        finite: whether the confidences are known to be finite, and need not be read to see it.
+
+    Raises:
+        ValueError: if shapes disagree, the mask is not boolean, or values are NaN or infinite (how many, which model,
+            which example).
+    """
+
+    confidence: Floats | Sequence[Floats]
+    members: NDArray[np.bool_]
+    logits: Floats | Sequence[Floats] | None = None
+    labels: NDArray[np.integer[Any]] | None = None
+    finite: bool = False
+
+    def __post_init__(self) -> None:
+        members = np.asarray(self.members)
+        if members.dtype != np.bool_:
+            raise ValueError(
+                f"members must be boolean, True where the model trained on the example; got {members.dtype}"
+            )
+        if members.ndim != 2:
+            raise ValueError(f"members must be (models, examples); got shape {members.shape}")
+        shapes = [np.shape(one) for one in self.confidence]
+        wrong = [shape for shape in shapes if len(shape) != 3 - 1 or shape != shapes[0] or shape[0] != members.shape[1]]
+        if len(shapes) != len(members) or wrong:
+            got = f"{len(shapes)} models of {wrong[0] if wrong else shapes[0] if shapes else ()}"
+            raise ValueError(
+                f"confidence must be (models, examples, queries) with the models and examples of members "
+                f"{members.shape}; got {got}"
+            )
+        if not self.finite:
+            for model, one in enumerate(self.confidence):
+                _check_finite(model, one)
+
+    @property
+    def queries(self) -> int:
+        """Queries per example."""
+        return int(self.confidence[0].shape[1])
+
+    def block(self, rows: slice, temperature: float = 1.0) -> Floats:
+        """Confidences of some examples, (models, examples, queries), from logits divided by a temperature.
+
+        Raises:
+            ValueError: if the temperature is not 1 and there are no logits.
+        """
+        if temperature == 1:
+            return np.stack([np.asarray(one[rows]) for one in self.confidence])
+        if self.logits is None or self.labels is None:
+            raise ValueError(f"temperature {temperature} needs logits and labels; use 1, or store the logits")
+        return np.stack([logit_confidence(one[rows], self.labels[rows], temperature) for one in self.logits])
+
+    def models(self, index: Sequence[int] | NDArray[np.integer[Any]]) -> Observed:
+        """Some of the models."""
+        logits = None if self.logits is None else [self.logits[i] for i in index]
+        return Observed([self.confidence[i] for i in index], self.members[index], logits, self.labels, finite=True)
+
+
+def _check_finite(model: int, confidence: Floats) -> None:
+    bad = 0
+    first = -1
+    for start in range(0, len(confidence), 1 << 16):
+        rows = np.flatnonzero(~np.isfinite(confidence[start : start + (1 << 16)]).all(axis=1))
+        if len(rows) and first < 0:
+            first = start + int(rows[0])
+        bad += len(rows)
+    if bad:
+        raise ValueError(
+            f"confidence must be finite; model {model} has NaN or infinity for {bad} of {len(confidence)} examples, "
+            f"the first is example {first}; query the model again in float32, in evaluation mode"
+        )

@@ -1,0 +1,67 @@
+"""An attacker who also holds the full-precision parent: one two-dimensional Gaussian a group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from lit_privq.attacks.attack import Attack
+from lit_privq.attacks.evidence import Evidence
+from lit_privq.attacks.group import Array, Centre, Group, mean_over_queries
+from lit_privq.attacks.lira import Residual, Shrunk, Variance
+
+_LEAST = (
+    1e-9  # share of a variance that the parent must leave unexplained: a copy of the parent adds nothing, not infinity
+)
+
+
+@dataclass(frozen=True)
+class Paired(Attack):
+    """log N((x, y); IN) - log N((x, y); OUT) of a model's confidence x and its parent's y, averaged over queries.
+
+    Args:
+        centre: of each group and coordinate.
+        variance: :class:`~lit_privq.attacks.lira.Residual` for one covariance a group,
+            :class:`~lit_privq.attacks.lira.Shrunk` for each example's own, drawn towards it.
+
+    Raises:
+        ValueError: if the variance is neither of these.
+
+    Source: LiRA (Carlini et al. 2022) on two confidences; the attacker of ours.
+    """
+
+    centre: Centre = "median"
+    variance: Variance = field(default_factory=Residual)
+    min_shadows: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        if type(self.variance) not in (Residual, Shrunk):
+            raise ValueError(
+                f"the paired attack takes Residual or Shrunk variances; got {type(self.variance).__name__}"
+            )
+
+    def score(self, evidence: Evidence) -> Array:
+        """(targets, examples), in nats."""
+        parent = evidence.parent
+        inside = self._log_density(evidence, evidence.inside, parent, parent.inside, True)
+        outside = self._log_density(evidence, evidence.outside, parent, parent.outside, False)
+        return mean_over_queries(inside - outside)
+
+    def _log_density(self, child: Evidence, group: Group, parent: Evidence, above: Group, inside: bool) -> Array:
+        """Of x, plus that of y given x, less a constant."""
+        x, y = child.targets - group.centre(self.centre), parent.targets - above.centre(self.centre)
+        xx, yy = self.variance.variance(group, self.centre), self.variance.variance(above, self.centre)
+        xy = self._covariance(child, group, above, inside)
+        xx, yy = xx + np.finfo(float).tiny, yy + np.finfo(float).tiny
+        left = np.maximum(yy - xy * xy / xx, _LEAST * yy)
+        rest = y - xy / xx * x
+        return -0.5 * (x * x / xx + np.log(xx) + rest * rest / left + np.log(left))
+
+    def _covariance(self, child: Evidence, group: Group, above: Group, inside: bool) -> Array:
+        """(targets or 1, examples or 1, queries or 1), estimated as the variances are."""
+        fixed = child.trial.residual_covariance(inside, self.centre)
+        if isinstance(self.variance, Shrunk) and np.isfinite(self.variance.strength):
+            return self.variance.shrink(group, fixed, group.products(above))
+        return fixed

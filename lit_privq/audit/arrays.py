@@ -1,0 +1,128 @@
+"""Arrays that lit_privq did not make: an .npz, or a folder of .npy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.attacks import Observed, logit_confidence
+from lit_privq.audit.case import Case, Variant
+from lit_privq.audit.folder import Design
+from lit_privq.data.store import map_npz
+
+
+def read_arrays(path: Path) -> Observed:
+    """Confidences and memberships of models from anywhere.
+
+    Args:
+        path: an .npz, or a folder of .npy files, with ``members`` (models, examples) bool and either ``confidence``
+            (models, examples, queries) or ``logits`` (models, examples, queries, classes) with ``labels`` (examples,).
+            Confidences may leave the query axis out. Uncompressed files are mapped, not loaded.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: if an array is missing or does not fit the others; names it.
+    """
+    arrays = _load(path)
+    if "members" not in arrays or not ("confidence" in arrays or {"logits", "labels"} <= arrays.keys()):
+        raise ValueError(
+            f"{path} must hold members, and confidence or logits and labels; it holds "
+            f"{', '.join(sorted(arrays)) or 'nothing'}"
+        )
+    logits, labels = arrays.get("logits"), arrays.get("labels")
+    if logits is not None:
+        _check_logits(logits, labels, arrays["members"])
+    confidence = arrays.get("confidence")
+    if confidence is None:
+        assert logits is not None
+        assert labels is not None
+        confidence = np.stack([logit_confidence(np.asarray(one), labels) for one in logits])
+    if confidence.dtype not in (np.float32, np.float64):
+        raise ValueError(f"confidence must be float32 or float64; got {confidence.dtype}; keep it as the model gave it")
+    if confidence.ndim == 2:
+        confidence = confidence[..., None]
+    members = np.asarray(arrays["members"])
+    return Observed(confidence, members, logits if labels is not None else None, labels)
+
+
+def array_case(path: Path, observed: Observed, design: Design, targets: Sequence[str] | None) -> Case:
+    """The one case of such an input: everything is full precision, nobody knows better.
+
+    Args:
+        path: names the data set.
+        observed: all models.
+        design: held out, with ``targets`` not among the shadows, or leave one out.
+        targets: rows or ranges of rows, such as ``["64:74", "3"]``; all by default where each is left out in turn.
+
+    Raises:
+        ValueError: if held-out targets are not named, or are no rows of the input.
+    """
+    variant = Variant(path.stem, "", "none-32", "none", 32, 32)
+    models = len(observed.members)
+    if targets is None and design == "held_out":
+        raise ValueError(
+            f"held-out targets must be named among {models} models, as in --targets {max(models - 10, 1)}:{models}, "
+            "or use --design leave_one_out"
+        )
+    index = np.arange(models) if targets is None else parse_rows(targets, models)
+    empty = tuple(np.zeros(0, np.int64) for _ in index)
+    if design == "leave_one_out":
+        return Case(variant, "unaware", index, observed, None, index, empty)
+    rest = np.setdiff1d(np.arange(models), index)
+    if not len(rest):
+        raise ValueError("held-out targets must leave shadows over; name fewer, or use --design leave_one_out")
+    return Case(variant, "unaware", index, observed.models(rest), observed.models(index), None, empty)
+
+
+def parse_rows(texts: Sequence[str], count: int) -> NDArray[np.int64]:
+    """Rows from numbers and half-open ranges.
+
+    >>> parse_rows(["0:3", "5"], 8).tolist()
+    [0, 1, 2, 5]
+    """
+    rows: list[int] = []
+    for text in texts:
+        try:
+            start, colon, stop = text.partition(":")
+            span = range(int(start or 0), int(stop or count)) if colon else range(int(text), int(text) + 1)
+        except ValueError:
+            raise ValueError(f"targets are rows or ranges of rows, such as 64:74 or 3; got {text!r}") from None
+        if not len(span) or span.start < 0 or span.stop > count:
+            raise ValueError(f"targets must be rows of the input, 0 to {count - 1}; got {text!r}")
+        rows += span
+    return np.unique(np.array(rows, np.int64))
+
+
+def _load(path: Path) -> Mapping[str, NDArray[Any]]:
+    if path.is_dir():
+        files = sorted(path.glob("*.npy"))
+        try:
+            return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} must hold whole .npy files of numbers; {error}") from None
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no {path}; give an .npz, a folder of .npy files or a study's confidence folder"
+        )
+    return map_npz(path)
+
+
+def _check_logits(logits: NDArray[Any], labels: NDArray[Any] | None, members: NDArray[Any]) -> None:
+    if logits.ndim != 4 or logits.shape[:2] != members.shape[:2]:
+        raise ValueError(
+            f"logits must be (models, examples, queries, classes) with the models and examples of members "
+            f"{members.shape}; got {logits.shape}"
+        )
+    if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != (logits.shape[1],)):
+        raise ValueError(f"labels must be ({logits.shape[1]},) integers; got {labels.dtype} {labels.shape}")
+    for model, one in enumerate(logits):
+        if not np.isfinite(one).all():
+            bad = np.flatnonzero(~np.isfinite(one).all(axis=(1, 2)))
+            raise ValueError(
+                f"logits must be finite; model {model} has NaN or infinity for {bad.size} of {len(one)} examples, the "
+                f"first is example {bad[0]}; query the model again in float32, in evaluation mode"
+            )

@@ -1,0 +1,82 @@
+"""One thing to attack: the targets of one variant, before one attacker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.attacks import Attack, Observed, held_out, leave_one_out
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the targets are: a row's first columns in results.csv.
+
+    Args:
+        name: folder name below ``confidence/`` and ``audit/``.
+        method: ``none`` for full precision.
+        bits: of the weights.
+        last_bits: of the last layer.
+    """
+
+    dataset: str
+    net: str
+    name: str
+    method: str
+    bits: float
+    last_bits: float
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Targets of one variant before one attacker.
+
+    Args:
+        variant: what the targets are.
+        attacker: ``unaware``, ``adaptive`` or ``paired``: whom the shadows make.
+        index: (targets,) model indices, as in results.csv.
+        shadows: what the attacker made.
+        targets: what is attacked; None: shadows, each attacked with the others.
+        own: (targets,) each target's row among the shadows; None for held-out targets.
+        calibration: per target the examples that calibrated it, members by construction.
+        parents: the full-precision shadows and targets, for the paired attacker.
+    """
+
+    variant: Variant
+    attacker: str
+    index: NDArray[np.int64]
+    shadows: Observed
+    targets: Observed | None
+    own: NDArray[np.intp] | None
+    calibration: tuple[NDArray[np.int64], ...]
+    parents: tuple[Observed, Observed | None] | None = None
+
+    @property
+    def members(self) -> NDArray[np.bool_]:
+        """(targets, examples)."""
+        if self.targets is not None:
+            return self.targets.members
+        assert self.own is not None
+        return self.shadows.members[self.own]
+
+    @property
+    def calibrated_on(self) -> NDArray[np.bool_]:
+        """Which examples calibrated each target, (targets, examples)."""
+        mask = np.zeros(self.members.shape, bool)
+        for row, examples in zip(mask, self.calibration, strict=True):
+            row[examples] = True
+        return mask
+
+    def scores(self, attacks: Mapping[str, Attack]) -> dict[str, NDArray[np.float64]]:
+        """(targets, examples) by attack."""
+        if self.own is not None:
+            return leave_one_out(attacks, self.shadows, self.own, targets=self.targets, parents=self.parents)
+        assert self.targets is not None
+        if self.parents is None:
+            return held_out(attacks, self.shadows, self.targets)
+        shadows, targets = self.parents
+        assert targets is not None
+        return held_out(attacks, self.shadows, self.targets, parents=(shadows, targets))

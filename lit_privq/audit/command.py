@@ -1,0 +1,217 @@
+"""``python -m lit_privq audit``: confidences in, scores, intervals and a page out."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import jsonargparse
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq import __version__
+from lit_privq.attacks import Attack, paired, standard
+from lit_privq.audit.arrays import array_case, read_arrays
+from lit_privq.audit.case import Case
+from lit_privq.audit.folder import FULL, Design, Folder
+from lit_privq.audit.measure import measure, rows
+from lit_privq.audit.results import Row, write_results, write_whole
+from lit_privq.audit.summary import Summary, shadow_scores
+from lit_privq.metrics import Vulnerability, vulnerability
+
+_EXAMPLE = """examples:
+  python -m lit_privq audit --config configs/audit/digits.yaml --input runs/digits/confidence --output runs/digits
+  python -m lit_privq audit --input mine.npz --targets 64:74 --output runs/mine
+"""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is audited, and how.
+
+    Args:
+        input: a study's ``confidence`` folder; or an .npz or a folder of .npy with ``members`` (models, examples) and
+            ``confidence`` (models, examples, queries), or ``logits`` (..., classes) and ``labels``.
+        output: folder for scores, results.csv, metrics.json and the report.
+        define: attacks by name.
+        attacks: which of them to run; all by default.
+        design: whether targets are held out from the shadows, or every shadow is a target in turn.
+        targets: rows or ranges of rows of an .npz that are targets, such as 64:74; a study knows its own.
+        max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
+        paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name.
+        resamples: of the examples, for the intervals; 0 draws none.
+        seed: of the resampling.
+    """
+
+    input: Path
+    output: Path
+    define: dict[str, Attack] = field(default_factory=standard)
+    attacks: list[str] | None = None
+    design: Design = "held_out"
+    targets: list[str] | None = None
+    max_fpr: list[float] = field(default_factory=lambda: [0.001, 0.01])
+
+    paired: dict[str, Attack] = field(default_factory=paired)
+    resamples: int = 1000
+    seed: int = 0
+
+    def leading(self) -> dict[str, Attack]:
+        """The first two attacks, whose thresholds are also set honestly, from shadows."""
+        return dict(islice(self.chosen().items(), 2))
+
+    def described(self) -> dict[str, Any]:
+        """What was done, for the record."""
+        attacks = {name: repr(attack) for name, attack in self.chosen().items()}
+        options = {"design": self.design, "targets": self.targets, "resamples": self.resamples, "seed": self.seed}
+        versions = {"lit_privq": __version__, "numpy": np.__version__}
+        return {"input": str(self.input), "attacks": attacks, "max_fpr": self.max_fpr, **options, "versions": versions}
+
+    def chosen(self) -> dict[str, Attack]:
+        """The attacks to run.
+
+        Raises:
+            ValueError: if one is not defined.
+        """
+        unknown = [name for name in self.attacks or () if name not in self.define]
+        if unknown:
+            raise ValueError(f"no attack is named {', '.join(unknown)}; there are {', '.join(self.define)}")
+        return {name: self.define[name] for name in self.attacks or self.define}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run an audit from the command line.
+
+    Raises:
+        ValueError: if an option or the input is unusable; says which and what to do.
+        OSError: if a file cannot be read or written.
+    """
+    run(_parse(sys.argv[1:] if argv is None else argv))
+
+
+def run(audit: Audit) -> Path:
+    """Attack, write scores, results.csv and metrics.json, draw the report; returns the page."""
+    progress = Progress(sys.stderr)
+    progress.say(f"reading {audit.input}")
+    audit.output.mkdir(parents=True, exist_ok=True)
+    folder = _study_folder(audit.input)
+    summary = Summary(audit.max_fpr, audit.seed)
+    table = list(_study(audit, folder, summary, progress) if folder else _arrays(audit, summary, progress))
+    write_results(audit.output / "results.csv", table)
+    content = {"audit": audit.described(), **summary.content()}
+    write_whole(audit.output / "metrics.json", json.dumps(content, indent=1).encode())
+    progress.say("drawing the report")
+    build = importlib.import_module("lit_privq.report").build  # matplotlib, only now
+    page = Path(build(audit.output))
+    progress.say(f"done: {page}")
+    return page
+
+
+def _parse(argv: Sequence[str]) -> Audit:
+    parser = jsonargparse.ArgumentParser(
+        prog="python -m lit_privq audit",
+        description="Attack confidences and report what leaks.",
+        epilog=_EXAMPLE,
+        formatter_class=_Help,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    parser.add_class_arguments(Audit)
+    try:
+        config = parser.instantiate_classes(parser.parse_args(list(argv)))
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        raise ValueError(f"{' '.join(str(error).split())}; see python -m lit_privq audit --help") from None
+    return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
+
+
+def _study_folder(path: Path) -> Path | None:
+    """The folder of dumps, if this is a study's."""
+    for candidate in (path, path / "confidence"):
+        if candidate.is_dir() and any(candidate.glob("*/*.npz")):
+            return candidate
+    return None
+
+
+def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> Iterator[Row]:
+    attacks = audit.chosen()
+    folder = Folder(path)
+    examples = {}
+    thresholds = shadow_scores(audit.leading(), folder.full.observed(folder.shadows))
+    for done, name in enumerate(folder.variants):
+        models = folder.full if name == FULL else folder.read(name)
+        for target in folder.targets:
+            if target in models.accuracy:
+                yield Row(models.variant, target, "", "", "accuracy", models.accuracy[target])
+        for case in folder.cases(name, audit.design, models):
+            progress.say(f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker")
+            chosen = audit.paired if case.attacker == "paired" else attacks
+            scores = case.scores(chosen)
+            _write_scores(audit.output / "audit" / name / f"{case.attacker}.npz", case, scores)
+            measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed)
+            summary.add(case, measures)
+            yield from rows(case, measures)
+            if case.attacker == "adaptive":
+                known = shadow_scores(audit.leading(), case.shadows)
+            else:
+                known = thresholds if case.attacker == "unaware" else {}
+            summary.add_scores(case, scores, case.calibrated_on, known)
+        if all(index in models.dumps for index in folder.shadows):
+            shadows = models.observed(folder.shadows)
+            examples[name] = vulnerability(shadows.confidence, shadows.members)
+            summary.add_vulnerability(models.variant, examples[FULL], examples[name])
+    _write_examples(audit.output / "vulnerability.npz", examples)
+
+
+def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]:
+    case = array_case(audit.input, read_arrays(audit.input), audit.design, audit.targets)
+    progress.say(f"attacking {len(case.index)} targets")
+    scores = case.scores(audit.chosen())
+    _write_scores(audit.output / "scores.npz", case, scores)
+    progress.say("drawing intervals")
+    measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed)
+    summary.add(case, measures)
+    known = shadow_scores(audit.leading(), case.shadows) if case.own is None else {}
+    summary.add_scores(case, scores, case.calibrated_on, known)
+    yield from rows(case, measures)
+
+
+def _write_examples(path: Path, examples: Mapping[str, Vulnerability]) -> None:
+    buffer = io.BytesIO()
+    separation: dict[str, Any] = {name: one.separation for name, one in examples.items()}
+    np.savez(buffer, **separation)
+    write_whole(path, buffer.getvalue())
+
+
+def _write_scores(path: Path, case: Case, scores: Mapping[str, NDArray[np.float64]]) -> None:
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = dict(scores)
+    np.savez(buffer, targets=case.index, members=case.members, **arrays)
+    write_whole(path, buffer.getvalue())
+
+
+class Progress:
+    """What is going on, with the seconds since the start: one line that is overwritten on a terminal, else many."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._start = time.monotonic()
+
+    def say(self, what: str) -> None:
+        """Show a line."""
+        line = f"audit {time.monotonic() - self._start:6.1f} s  {what}"
+        self._stream.write(f"\r\x1b[K{line}" if self._stream.isatty() else f"{line}\n")
+        self._stream.flush()
+
+
+class _Help(jsonargparse.DefaultHelpFormatter):
+    """Keeps the line breaks of the examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "".join(indent + line for line in text.splitlines(keepends=True))

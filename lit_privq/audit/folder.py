@@ -1,0 +1,167 @@
+"""A study's ``confidence/`` folder: read, checked against itself, and laid out as cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lit_privq.attacks import Observed
+from lit_privq.audit.case import Case, Variant
+from lit_privq.data.store import Dump, read_dump
+
+Design = Literal["held_out", "leave_one_out"]
+_SAME = ("dataset", "net", "fingerprint", "n_shadows", "n_targets", "split_seed", "n_queries")
+FULL = "none-32"
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The dumps of one variant, by model index, less what an audit does not look at."""
+
+    variant: Variant
+    dumps: Mapping[int, Dump]
+
+    @property
+    def accuracy(self) -> dict[int, float]:
+        """Share of the test set that each model gets right."""
+        return {index: float(dump.test_correct.mean()) for index, dump in self.dumps.items() if len(dump.test_correct)}
+
+    def observed(self, index: range) -> Observed:
+        """Some of the models, as attacks see them."""
+        dumps = [self.dumps[i] for i in index]
+        logits = [dump.logits for dump in dumps if dump.logits is not None]
+        return Observed(
+            [dump.confidence for dump in dumps],
+            np.stack([dump.members for dump in dumps]),
+            logits if len(logits) == len(dumps) else None,
+            dumps[0].labels,
+            finite=True,  # a dump is checked when it is read
+        )
+
+
+class Folder:
+    """The dumps of a study.
+
+    Args:
+        path: holds a folder of .npz files per variant.
+
+    Raises:
+        FileNotFoundError: if there is no full-precision variant.
+        ValueError: if a dump is missing, damaged, or of another study than the rest; names it and what mends it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        found = {child.name for child in path.iterdir() if any(child.glob("*.npz"))}
+        self.variants = [FULL, *sorted(found - {FULL})]
+        if FULL not in found:
+            raise FileNotFoundError(
+                f"an audit needs the full-precision models; there is no folder {path / FULL} with .npz files; run "
+                "predict on their checkpoints"
+            )
+        self._first: Dump | None = None
+        self._full: dict[int, Dump] = {}
+        self.full = self.read(FULL)
+        self._full = dict(self.full.dumps)
+
+    @property
+    def shadows(self) -> range:
+        """Indices of the shadow models."""
+        return range(self._meta["n_shadows"])
+
+    @property
+    def targets(self) -> range:
+        """Indices of the held-out targets."""
+        return range(len(self.shadows), len(self.shadows) + self._meta["n_targets"])
+
+    @property
+    def _meta(self) -> Mapping[str, Any]:
+        assert self._first is not None
+        return self._first.meta
+
+    def read(self, name: str) -> Models:
+        """The models of one variant."""
+        paths = sorted((self.path / name).glob("*.npz"))
+        dumps = {}
+        for path in paths:
+            dump = read_dump(path)
+            self._first = self._first or dump
+            self._check(path, dump)
+            dumps[int(dump.meta["index"])] = dump
+        indices = [*self.shadows, *self.targets] if name == FULL else list(self.targets)
+        if name != FULL and any(index in dumps for index in self.shadows):
+            indices = [*self.shadows, *indices]
+        self._check_complete(name, dumps, indices)
+        meta = next(iter(dumps.values())).meta
+        variant = Variant(meta["dataset"], meta["net"], name, meta["method"], meta["bits"], meta["last_bits"])
+        return Models(variant, dumps)
+
+    def cases(self, name: str, design: Design, models: Models) -> Iterator[Case]:
+        """One variant before every attacker: unaware, and adaptive and paired where its shadows are quantized too."""
+        adaptive = name != FULL and all(index in models.dumps for index in self.shadows)
+        if design == "leave_one_out" and name != FULL and not adaptive:
+            return  # only shadows are targets, and these were not quantized
+        index = self.targets if design == "held_out" else self.shadows
+        own = None if design == "held_out" else np.arange(len(self.shadows))
+        targets = models.observed(index)
+        calibration = tuple(models.dumps[i].calibration for i in index)
+        full = self.full.observed(self.shadows)
+
+        def case(attacker: str, shadows: Observed, parents: tuple[Observed, Observed] | None = None) -> Case:
+            return Case(models.variant, attacker, np.array(index), shadows, targets, own, calibration, parents)
+
+        yield case("unaware", full)
+        if adaptive:
+            shadows = models.observed(self.shadows)
+            yield case("adaptive", shadows)
+            yield case("paired", shadows, (full, self.full.observed(index)))
+
+    def _check(self, path: Path, dump: Dump) -> None:
+        """A dump against the first one, its own file name and its full-precision parent."""
+        assert self._first is not None
+        index = dump.meta["index"]
+        if path.stem != f"{index:03d}":
+            raise ValueError(
+                f"{path} says it is model {index}; delete it and {self._mend(path.parent.name, index)}"
+            )
+        for key in _SAME:
+            if dump.meta[key] != self._first.meta[key]:
+                raise ValueError(
+                    f"all dumps of a study must share {key}; {path} has {dump.meta[key]!r}, the others "
+                    f"{self._first.meta[key]!r}; delete it and {self._mend(path.parent.name, index)}"
+                )
+        if not np.array_equal(dump.labels, self._first.labels):
+            raise ValueError(
+                f"all dumps of a study must have the same labels; those of {path} differ; delete it and "
+                f"{self._mend(path.parent.name, index)}"
+            )
+        parent = self._full.get(index)
+        if parent is not None and not np.array_equal(dump.members, parent.members):
+            raise ValueError(
+                f"a model's members do not change when it is quantized; those of {path} differ from {FULL}'s; delete "
+                f"it and {self._mend(path.parent.name, index)}"
+            )
+
+    def _check_complete(self, name: str, dumps: Mapping[int, Dump], indices: list[int]) -> None:
+        missing = [index for index in indices if index not in dumps]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(indices)} models have no confidences in {self.path / name}: {missing}; "
+                f"{self._mend(name, missing[0])}, and so for each"
+            )
+
+    def _mend(self, name: str, index: int) -> str:
+        root = self.path.parent
+        return (
+            f"run `python -m lit_privq predict --config configs/query/{self._dataset}.yaml --ckpt_path "
+            f"'{root}/checkpoints/{name}/{{index:03d}}.ckpt' --data.model_index {index} "
+            f"--trainer.default_root_dir {root}`"
+        )
+
+    @property
+    def _dataset(self) -> str:
+        return "digits" if self._first is None else str(self._first.meta["dataset"])

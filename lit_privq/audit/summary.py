@@ -1,0 +1,165 @@
+"""metrics.json: means with intervals, paired differences, strongest attackers, operating points, epsilon, examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.attacks import Attack, Observed, leave_one_out
+from lit_privq.audit.case import Case, Variant
+from lit_privq.audit.measure import Measures, statistics, without
+from lit_privq.metrics import (
+    Bonferroni,
+    Vulnerability,
+    epsilon_lower_bound,
+    made_safe,
+    operating_point,
+    over_targets,
+    overlap,
+    rank_correlation,
+)
+from lit_privq.metrics.roc import allowed_false_positives
+
+_PRIORS = (0.5, 0.1, 0.01)
+
+
+@dataclass
+class Summary:
+    """Collects what one audit says beyond results.csv, case by case.
+
+    Args:
+        max_fpr: bounds on the false-positive rate.
+        seed: of the drawing of intervals.
+    """
+
+    max_fpr: Sequence[float]
+    seed: int = 0
+    means: list[dict[str, Any]] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    without_calibration: list[dict[str, Any]] = field(default_factory=list)
+    operating_points: list[dict[str, Any]] = field(default_factory=list)
+    epsilon: list[dict[str, Any]] = field(default_factory=list)
+    vulnerability: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _full: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def add(self, case: Case, measures: Measures) -> None:
+        """Means over targets, and differences from the same targets at full precision."""
+        for attack, metrics in measures.items():
+            for metric, measured in metrics.items():
+                labels = {**_labels(case.variant, case.attacker), "attack": attack, "metric": metric}
+                estimate = over_targets(measured.estimates, measured.replicates, seed=self.seed)
+                self.means.append({**labels, "mean": estimate.value, "low": estimate.low, "high": estimate.high})
+                if case.variant.method == "none":
+                    self._full[attack, metric] = measured
+                elif (attack, metric) in self._full:
+                    change = measured - self._full[attack, metric]
+                    self.differences.append(
+                        {**labels, **asdict(over_targets(change.estimates, change.replicates, seed=self.seed))}
+                    )
+
+    def add_scores(
+        self,
+        case: Case,
+        scores: Mapping[str, NDArray[np.float64]],
+        calibrated: NDArray[np.bool_],
+        shadow_scores: Mapping[str, NDArray[np.float64]],
+    ) -> None:
+        """What needs the scores themselves.
+
+        Args:
+            case: what was attacked.
+            scores: (targets, examples) by attack.
+            calibrated: (targets, examples), which examples calibrated each target.
+            shadow_scores: (shadows, examples), each shadow attacked with the others, by attack; the threshold's source.
+        """
+        for attack, values in scores.items():
+            labels = {**_labels(case.variant, case.attacker), "attack": attack}
+            if calibrated.any():
+                for metric, function in statistics(self.max_fpr).items():
+                    value = without(case, values, calibrated, function)
+                    self.without_calibration.append({**labels, "metric": metric, "mean": value})
+            if attack in shadow_scores:
+                self._add_operating_points(labels, case, values, shadow_scores[attack])
+                bounds = [
+                    epsilon_lower_bound(row, members, Bonferroni())
+                    for row, members in zip(values, case.members, strict=True)
+                ]
+                self.epsilon.append({**labels, "targets": case.index.tolist(), "lower_bounds": bounds})
+
+    def _add_operating_points(
+        self, labels: dict[str, Any], case: Case, values: NDArray[np.float64], shadows: NDArray[np.float64]
+    ) -> None:
+        members = case.shadows.members
+        for bound in self.max_fpr:
+            if allowed_false_positives(int((~members).sum()), bound) < 1:
+                continue
+            point = operating_point(shadows, members, values, case.members, bound)
+            self.operating_points.append(
+                {
+                    **labels,
+                    "max_fpr": bound,
+                    "threshold": point.threshold,
+                    "fpr": point.fpr,
+                    "fpr_interval": point.fpr_interval(),
+                    "tpr": point.tpr,
+                    "tpr_interval": point.tpr_interval(),
+                    "precision": {f"{prior:g}": point.precision(prior) for prior in _PRIORS},
+                }
+            )
+
+    def add_vulnerability(self, variant: Variant, full: Vulnerability, own: Vulnerability) -> None:
+        """Which examples still stand out at this precision."""
+        safe = made_safe(full, own)
+        self.vulnerability.append(
+            {
+                "variant": variant.name,
+                "overlap_top_5_percent": overlap(full, own),
+                "rank_correlation": rank_correlation(full, own),
+                "standing_out": int((own.separation > 1).sum()),
+                "standing_out_at_full_precision": int((full.separation > 1).sum()),
+                "made_safe": len(safe),
+                "made_safe_first": safe[:20].tolist(),
+                "degenerate": int(own.degenerate.sum()),
+            }
+        )
+
+    def maximum(self) -> Iterator[dict[str, Any]]:
+        """The strongest attacker of each variant, by attack and metric."""
+        best: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for mean in self.means:
+            key = (mean["variant"], mean["attack"], mean["metric"])
+            if not math.isnan(mean["mean"]) and (key not in best or mean["mean"] > best[key]["mean"]):
+                best[key] = mean
+        yield from best.values()
+
+    def content(self) -> dict[str, Any]:
+        """Everything, NaN as null."""
+        names = ("notes", "means", "differences", "without_calibration", "operating_points", "epsilon", "vulnerability")
+        content: dict[str, Any] = _plain({name: getattr(self, name) for name in names})
+        return {**content, "maximum": _plain(list(self.maximum()))}
+
+
+def shadow_scores(attacks: Mapping[str, Attack], shadows: Observed) -> dict[str, NDArray[np.float64]]:
+    """Each shadow attacked with the others, by those of the attacks that the shadows suffice for."""
+    least = min(shadows.members.sum(0).min(), (~shadows.members).sum(0).min()) - 1
+    possible = {name: attack for name, attack in attacks.items() if attack.min_shadows <= least}
+    return leave_one_out(possible, shadows)
+
+
+def _labels(variant: Variant, attacker: str) -> dict[str, Any]:
+    keys = {"variant": variant.name, "method": variant.method, "bits": variant.bits, "last_bits": variant.last_bits}
+    return {**keys, "attacker": attacker}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a JSON tree
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

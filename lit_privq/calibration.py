@@ -1,0 +1,129 @@
+"""Post-training quantization as a fit: checkpoints in, one epoch per unit, checkpoints out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from lit_privq.classifier import plain
+from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.quantization.network import NetworkQuantizer, UnitReport, bits_of
+from lit_privq.quantization.problem import Method, Quantized
+from lit_privq.query import check_same_study, checkpoint_path, network_of, read_checkpoint
+from lit_privq.study.variant import variant_name
+
+Bits = float | dict[str, float]
+
+
+class Calibration(L.LightningModule):
+    """Quantize one trained model or a fleet of them, to one precision or several, on each model's own members.
+
+    Args:
+        checkpoint: path of a full-precision checkpoint; for a fleet with ``{index:03d}`` where the index stands.
+        method: the quantizer, by class path.
+        bits: 1, 1.58, 2, 4, 8, ...; or a map of shell patterns over layer names, last match wins, such as
+            ``{"*": 1.58, "fc": 8}``; or a list of these, which share one pass over the float networks.
+        name: of the method in folders and tables; None takes the class's name in lower case.
+        batch_size: images per forward pass while activations are collected.
+    """
+
+    calibrates = True  # asks the data module for calibration sets
+
+    def __init__(
+        self,
+        checkpoint: str,
+        method: Method,
+        bits: Bits | list[Bits],
+        name: str | None = None,
+        batch_size: int = 256,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.checkpoint, self.method, self.batch_size = checkpoint, method, batch_size
+        self.bits: Sequence[Bits] = bits if isinstance(bits, list) else [bits]
+        self.name = name or type(method).__name__.lower()
+        self.variants = [variant_name(self.name, bits) for bits in self.bits]
+        self.reports: list[UnitReport] = []
+        self.parents: list[dict[str, Any]] = []
+        self.nets: list[nn.Module] = []
+        self.quantizer: NetworkQuantizer | None = None
+        self.history: dict[str, Tensor] = {}
+
+    @property
+    def data(self) -> ShadowDataModule:
+        """The data module that feeds this module."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
+        assert isinstance(data, ShadowDataModule)
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Read the checkpoints and hold them against the data; nothing is solved yet."""
+        for model in self.data.models:
+            path = checkpoint_path(self.checkpoint, model)
+            parent = read_checkpoint(path)
+            if "quantization" in parent:
+                raise ValueError(f"{path} is quantized already; give the full-precision checkpoint it was made from")
+            check_same_study(parent, path, self.data, model)
+            self.parents.append(parent)
+            self.nets.append(network_of(parent, path))
+
+    def configure_optimizers(self) -> None:
+        """Each method brings its own."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Solve the next unit for all models and precisions, and advance past it."""
+        if self.quantizer is None:
+            seeds = [self.data.seed * 100_003 + model for model in self.data.models]
+            nets = [net.to(self.device) for net in self.nets]
+            self.quantizer = NetworkQuantizer(nets, batch[0], self.method, self.bits, seeds, batch_size=self.batch_size)
+        reports = self.quantizer.step()
+        self.reports += reports
+        if reports:
+            self.log("relative_error", sum(report.error for report in reports) / len(reports), prog_bar=True)
+        if self.current_epoch + 1 >= len(self.quantizer.units):
+            self.trainer.should_stop = True
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """One ordinary `Classifier` checkpoint per model and precision, with its codes beside the weights."""
+        assert self.quantizer is not None
+        return [
+            self._checkpoint(k, precision) for precision in range(len(self.bits)) for k in range(len(self.data.models))
+        ]
+
+    def _checkpoint(self, k: int, precision: int) -> dict[str, Any]:
+        """The checkpoint of one model at one precision."""
+        assert self.quantizer is not None
+        parent, net, bits = self.parents[k], self.quantizer.network(k, precision), self.bits[precision]
+        layers = self.quantizer.codes(k, precision)
+        made = {
+            **parent["lit_privq"],
+            "variant": self.variants[precision],
+            "method": self.name,
+            "options": plain(self.hparams["method"]),
+            "bits": plain(bits),
+            "calibration": self.data.calibration(self.data.models[k]),
+            "units": [asdict(report) for report in self.reports if (report.model, report.precision) == (k, precision)],
+        }
+        return {
+            **parent,
+            "state_dict": {f"net.{name}": value.detach().cpu().clone() for name, value in net.state_dict().items()},
+            "lit_privq": made,
+            "quantization": {name: _stored(layer, bits_of(name, bits)) for name, layer in layers.items()},
+        }
+
+
+def _stored(layer: Quantized, bits: float) -> dict[str, Any]:
+    """A layer's codes as plain types: codes (rows, columns) int16, scale and zero (rows, 1), levels, bits."""
+    return {
+        "codes": layer.codes[0].to(torch.int16).cpu(),
+        "scale": layer.scale[0].cpu(),
+        "zero": layer.zero[0].cpu(),
+        "levels": int(layer.levels[0]),
+        "bits": bits,
+    }

@@ -1,0 +1,219 @@
+"""One network and its recipe: what every shadow model and target is, before and after quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import MeanMetric
+
+import lit_privq
+from lit_privq.data.datamodule import ShadowDataModule
+
+Spec = Mapping[str, Any]
+
+
+class Recipe(L.LightningModule):
+    """What one model and a fleet share: loss, optimizer, schedule, and how each epoch is written down.
+
+    Args:
+        net: the network, by class path; kept in the checkpoint as text, so that it can be built again.
+        optimizer: called with the parameters; elementwise ones (SGD, Adam) train a fleet exactly as alone.
+        scheduler: called with the optimizer; None keeps the learning rate.
+        scheduler_interval: whether the schedule counts ``epoch`` or ``step``.
+        label_smoothing: of the cross-entropy.
+        channels_last: memory format of images and convolutions; faster from 28x28 up.
+        compile: run the network through torch.compile.
+        matmul_precision: of float32 matrix products: ``highest``, ``high`` (TF32) or ``medium`` (bf16).
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable = torch.optim.SGD,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: str = "epoch",
+        label_smoothing: float = 0.0,
+        channels_last: bool = False,
+        compile: bool = False,
+        matmul_precision: str = "highest",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
+        self.label_smoothing = label_smoothing
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.compile_network, self.matmul_precision = compile, matmul_precision
+        self.history: dict[str, Tensor] = {}  # of the last epoch, name -> (models,)
+
+    @property
+    def data(self) -> ShadowDataModule:
+        """The data module that feeds this module."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
+        assert isinstance(data, ShadowDataModule)
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Say how exact matrix products are; part of the recipe, not of the machine."""
+        torch.set_float32_matmul_precision(self.matmul_precision)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's own type is a union of ten
+        """One optimizer over everything, and its schedule."""
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of each model: (models, batch, classes), (models, batch) -> (models,)."""
+        flat = functional.cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), label_smoothing=self.label_smoothing, reduction="none"
+        )
+        return flat.view(labels.shape).mean(dim=1)
+
+    def in_format(self, net: nn.Module) -> nn.Module:
+        """A network in the recipe's memory format."""
+        net.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs miss this overload
+        return net
+
+    def fresh_network(self, model: int) -> nn.Module:
+        """The network as model ``model`` of the study starts: weights drawn from (seed, model) alone."""
+        seed = int(np.random.SeedSequence([self.data.seed, model]).generate_state(1)[0])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(self.hparams["net"])
+
+    def ordinary_checkpoint(self, state: Mapping[str, Tensor], model: int, accuracy: float) -> dict[str, Any]:
+        """A `Classifier` checkpoint of one model, with what a later stage must know of its making."""
+        data, pool = self.data, self.data.pool
+        made = {
+            "version": lit_privq.__version__,
+            "dataset": pool.name,
+            "fingerprint": pool.fingerprint(),
+            "net": network_name(self.hparams["net"]),
+            "variant": "none-32",
+            "method": "none",
+            "bits": 32,
+            "index": model,
+            "seed": data.seed,
+            "data": {**plain(data.hparams), "model_index": model},
+            "members": torch.from_numpy(data.members[model].copy()),
+            "accuracy": accuracy,
+        }
+        recipe = {name: value for name, value in plain(self.hparams).items() if name != "stacking"}
+        return {
+            "state_dict": {f"net.{name}": value.detach().cpu().clone() for name, value in state.items()},
+            "hyper_parameters": {**recipe, "_class_path": "lit_privq.classifier.Classifier"},
+            "pytorch-lightning_version": L.__version__,
+            "epoch": self.current_epoch,
+            "global_step": self.global_step,
+            "lit_privq": made,
+        }
+
+
+class Classifier(Recipe):
+    """A network and the recipe that trains it; see `Recipe` for the arguments.
+
+    A checkpoint of it, trained or quantized, restores with ``Classifier.load_from_checkpoint``.
+    """
+
+    def __init__(self, net: nn.Module, **recipe: Any) -> None:  # noqa: ANN401  # the arguments of `Recipe`
+        super().__init__(net, **recipe)
+        self.net = self.in_format(net)
+        self.loss, self.accuracy = MeanMetric(), MeanMetric()
+
+    def setup(self, stage: str) -> None:
+        """Draw this model's own initial weights; a resumed run loads its weights after this."""
+        super().setup(stage)
+        if stage == "fit":
+            (model,) = self.data.models
+            self.net.load_state_dict(self.fresh_network(model).state_dict())
+        if self.compile_network:
+            self.net.compile()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> logits (batch, classes)."""
+        logits: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Loss of one batch."""
+        images, labels = batch
+        loss = self.losses(self(images)[None], labels[None]).sum()
+        self.loss.update(loss.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Write the epoch down."""
+        self.history["loss"] = self.loss.compute()[None]
+        self.loss.reset()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Accuracy on the test set."""
+        images, labels = batch
+        self.accuracy.update((self(images).argmax(-1) == labels).float())
+
+    def on_validation_epoch_end(self) -> None:
+        """Write the accuracy down."""
+        self.history["accuracy"] = self.accuracy.compute()[None]
+        self.log("accuracy", self.history["accuracy"][0], prog_bar=True)
+        self.accuracy.reset()
+
+    test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> Tensor:
+        """Logits, (batch, classes)."""
+        logits: Tensor = self(batch[0])
+        return logits
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """The checkpoints to write when training ends."""
+        accuracy = float(self.history.get("accuracy", torch.tensor([float("nan")]))[0])
+        return [self.ordinary_checkpoint(self.net.state_dict(), self.data.models[0], accuracy)]
+
+
+def build(spec: Spec) -> nn.Module:
+    """Build a network from its class path and arguments, as a checkpoint or a config gives them.
+
+    >>> build({"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 3}})
+    Linear(in_features=2, out_features=3, bias=True)
+    """
+    module, _, name = spec["class_path"].rpartition(".")
+    arguments = {key: build(value) if _is_spec(value) else value for key, value in spec.get("init_args", {}).items()}
+    net: nn.Module = getattr(import_module(module), name)(**arguments)
+    return net
+
+
+def _is_spec(value: object) -> bool:
+    """Whether a value is a class path with arguments."""
+    return isinstance(value, Mapping) and "class_path" in value
+
+
+def network_name(spec: Spec) -> str:
+    """Short name of a network for tables: its function's name, with the width where one is given.
+
+    >>> network_name({"class_path": "lit_privq.models.resnet.resnet18", "init_args": {"width": 16}})
+    'resnet18-w16'
+    """
+    width = spec.get("init_args", {}).get("width")
+    name: str = spec["class_path"].rpartition(".")[2]
+    return f"{name}-w{width}" if width else name
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a config holds
+    """Turn a config into plain dicts, lists, numbers and strings, which a weights_only load accepts."""
+    if hasattr(value, "as_dict"):
+        value = value.as_dict()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

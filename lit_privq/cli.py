@@ -1,0 +1,173 @@
+"""Lightning's verbs (fit, validate, test, predict) over our modules; the other verbs never import this file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from lit_privq.classifier import plain
+from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.query import checkpoint_path, read_checkpoint
+
+# Lightning's hints that do not apply here: networks are saved as text, batches are made on the device, one step an epoch is meant.
+_HINTS = (
+    "LightningCLI's args parameter",
+    "Attribute 'net' is an instance of `nn.Module`",
+    "Attribute 'method' is",
+    "The '[a-z_]+' does not have many workers",
+    "The number of training batches",
+    "GPU available but not used",
+    "`isinstance\\(treespec, LeafSpec\\)`",
+    "You passed `.*` to the Trainer",
+    "The `srun` command",
+    "You passed in a `val_dataloader` but have no `validation_step`",
+    "`LightningModule.configure_optimizers` returned `None`",
+)
+
+
+class Config(SaveConfigCallback):
+    """Hand the resolved config to the callbacks that log it, instead of writing a file that runs would overwrite."""
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give every callback that has a ``config`` the resolved one."""
+        resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(getattr(callback, "config", None), dict):
+                callback.config = resolved
+
+
+class PrivqCLI(LightningCLI):
+    """Lightning's command line with fleets: a range of models trains as one `Fleet`."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Training noise has one seed, for networks and data alike."""
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def before_instantiate_classes(self) -> None:
+        """Put a `Fleet` in the place of a `Classifier` where several models are meant, and resume what was killed."""
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        many = ":" in str(config.data.model_index)
+        if many and config.model.class_path == "lit_privq.classifier.Classifier":
+            config.model.class_path = "lit_privq.fleet.Fleet"
+        if self.subcommand == "fit":
+            rest = resting_point(config)
+            for callback in config.trainer.callbacks or []:
+                if callback.class_path.endswith("WriteCheckpoints"):
+                    callback.init_args.rest = str(rest)
+            if config.get("ckpt_path") is None and rest.is_file():
+                config.ckpt_path = str(rest)
+
+
+def resting_point(config: Namespace) -> Path:
+    """Where a training keeps its state while it runs: a name that only the same models and the same recipe share."""
+    recipe = {"model": config.model, "data": config.data, "epochs": config.trainer.max_epochs}
+    text = json.dumps(plain({**recipe, "seed": config.seed_everything}), sort_keys=True, default=str)
+    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return Path(config.trainer.default_root_dir or ".") / "checkpoints" / f".resting-{digest}.ckpt"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run one Lightning verb.
+
+    Args:
+        argv: the verb and its options, as a person would type them.
+
+    Raises:
+        ValueError: for whatever a user can put right; the message says how.
+        SystemExit: if the command line does not parse (status 2) or help was asked for (0).
+    """
+    with warnings.catch_warnings():
+        for hint in _HINTS:
+            warnings.filterwarnings("ignore", message=f".*{hint}.*")
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            run_cli(argv)
+        except ArgumentError as error:
+            raise ValueError(
+                f"{_sentence(error.message)} (python -m lit_privq {argv[0]} --help lists the options)"
+            ) from error
+
+
+def run_cli(argv: Sequence[str], run: bool = True) -> PrivqCLI:
+    """Parse a command line and, with ``run``, do what it says."""
+    verb = {argv[0]: LightningCLI.subcommands()[argv[0]]} if run else {}  # building a parser costs 0.2 s a verb
+    cli = type("PrivqCLI", (PrivqCLI,), {"subcommands": staticmethod(lambda: verb)})
+    made: PrivqCLI = cli(
+        L.LightningModule,
+        ShadowDataModule,
+        subclass_mode_model=True,
+        save_config_callback=Config,
+        save_config_kwargs={"save_to_log_dir": False},
+        seed_everything_default=0,
+        trainer_defaults={"enable_progress_bar": sys.stderr.isatty()},
+        parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in verb}},
+        args=with_checkpoints_data(argv),
+        run=run,
+    )
+    return made
+
+
+def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
+    """Let a command that names a checkpoint take its data section from it; what the command says itself goes first.
+
+    ``predict --ckpt_path X`` becomes ``predict --model.checkpoint X``, as a checkpoint may stand for a fleet's here.
+    """
+    arguments = [part for argument in argv for part in _split_option(argument)]
+    if arguments[:1] == ["predict"]:
+        arguments = ["--model.checkpoint" if part == "--ckpt_path" else part for part in arguments]
+    names = ("--model.checkpoint", "--model.init_args.checkpoint")
+    at = next((k for k, part in enumerate(arguments) if part in names), None)
+    if at is None or at + 1 == len(arguments):
+        return arguments
+    configs = [k + 2 for k, part in enumerate(arguments) if part in ("--config", "-c")]
+    after = max(configs, default=1)
+    section = yaml.safe_dump({"data": _data_section(arguments, arguments[at + 1])})
+    return [*arguments[:after], "--config", section, *arguments[after:]]
+
+
+def _split_option(argument: str) -> list[str]:
+    """``--name=value`` as two words, where the name is an option's; anything else as it is."""
+    found = re.fullmatch(
+        r"(--(?:ckpt_path|config|model\.checkpoint|data\.model_index))=(.*)", argument, flags=re.DOTALL
+    )
+    return list(found.groups()) if found else [argument]
+
+
+def _data_section(arguments: Sequence[str], pattern: str) -> dict[str, Any]:
+    """The data section under which a checkpoint (of a fleet: its first) was made, less what is asked of it now."""
+    given = dict(zip(arguments, arguments[1:], strict=False)).get("--data.model_index")
+    if given is None and "{index" in pattern:
+        raise ValueError(f"{pattern} stands for many checkpoints; say which with --data.model_index 0:16")
+    made = read_checkpoint(checkpoint_path(pattern, int((given or "0").partition(":")[0] or 0)))["lit_privq"]
+    now = ("seed", "_instantiator", "n_queries", "batch_size", "root", "download")
+    section = {key: value for key, value in made["data"].items() if key not in now}
+    return {**section, "model_index": given or str(made["index"])}
+
+
+_NOISE = (
+    "Does not validate",
+    "Subtypes:",
+    "Errors:",
+    "Given value",
+    "Expected a <class 'NoneType'>",
+    "Expected a path but",
+)
+
+
+def _sentence(message: str) -> str:
+    """A parser's message of many lines as one, without what only a maintainer of the parser would read."""
+    lines = [line.strip(" -") for line in message.splitlines()]
+    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))

@@ -1,0 +1,83 @@
+"""Data sets that torchvision reads: Fashion-MNIST, CIFAR-10, CIFAR-100."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_privq.data.pool import Pool
+
+
+def _read(reader: Callable[..., Any], root: Path, folder: str, download: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Read both halves of a torchvision data set as channels-first uint8, or say what is missing and where."""
+    halves: list[Tensor] = []
+    for train in (True, False):
+        try:
+            half = reader(root, train=train, download=download)
+        except Exception as error:  # torchvision raises RuntimeError, OSError, EOFError, pickle's and zlib's errors
+            raise FileNotFoundError(
+                f"{reader.__name__} is missing or damaged in {(root / folder).absolute()} "
+                f"({str(error).splitlines()[0]}); point data.root or LIT_PRIVQ_DATA at the folder that holds {folder}, "
+                "or pass --data.download true to fetch it"
+            ) from error
+        images = torch.as_tensor(np.asarray(half.data))
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        halves += [images.contiguous(), torch.as_tensor(np.asarray(half.targets), dtype=torch.int64)]
+    images, labels, test_images, test_labels = halves
+    return images, labels, test_images, test_labels
+
+
+@dataclass(frozen=True)
+class FashionMNIST:
+    """Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in 10 classes, in ``root/FashionMNIST/raw``."""
+
+    def load(self, root: Path, download: bool) -> Pool:
+        """Read it from torchvision's layout."""
+        from torchvision.datasets import FashionMNIST as Reader
+
+        parts = _read(Reader, root, "FashionMNIST/raw", download)
+        return Pool("fashion_mnist", *parts, n_classes=10, mean=(0.2860,), std=(0.3530,))
+
+
+@dataclass(frozen=True)
+class CIFAR10:
+    """CIFAR-10: 50,000 + 10,000 colour images of 32x32 pixels in 10 classes, in ``root/cifar-10-batches-py``.
+
+    Args:
+        pool_size: use only the first examples of the training set, for runs on a small machine; None uses all.
+    """
+
+    pool_size: int | None = None
+
+    def load(self, root: Path, download: bool) -> Pool:
+        """Read it from torchvision's layout."""
+        from torchvision.datasets import CIFAR10 as Reader
+
+        images, labels, *test = _read(Reader, root, "cifar-10-batches-py", download)
+        mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+        return Pool("cifar10", images[: self.pool_size], labels[: self.pool_size], *test, 10, mean, std)
+
+
+@dataclass(frozen=True)
+class CIFAR100:
+    """CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels in 100 classes, in ``root/cifar-100-python``.
+
+    Args:
+        pool_size: use only the first examples of the training set, for runs on a small machine; None uses all.
+    """
+
+    pool_size: int | None = None
+
+    def load(self, root: Path, download: bool) -> Pool:
+        """Read it from torchvision's layout."""
+        from torchvision.datasets import CIFAR100 as Reader
+
+        images, labels, *test = _read(Reader, root, "cifar-100-python", download)
+        mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+        return Pool("cifar100", images[: self.pool_size], labels[: self.pool_size], *test, 100, mean, std)

@@ -1,0 +1,189 @@
+"""Many shadow models trained at once, in one process and as one module; one ordinary checkpoint each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lit_privq.classifier import Recipe, build
+from lit_privq.data.datamodule import Share
+from lit_privq.models.stack import Stack, stack, stack_bytes
+from lit_privq.models.stackable import CannotStack
+
+Stacking = Literal["auto", "grouped", "vmap", "alone"]
+_log = logging.getLogger(__name__)
+
+
+def join(nets: Sequence[nn.Module], stacking: Stacking, image_shape: Sequence[int]) -> Stack:
+    """Stack networks as asked for, or, for ``auto``, in the first way that they survive.
+
+    Raises:
+        CannotStack: if the way asked for does not fit these networks.
+    """
+    if stacking != "auto":
+        return stack(nets, stacking, image_shape)
+    for way in ("grouped", "vmap") if len(nets) > 1 else ():
+        try:
+            return stack(nets, way, image_shape)
+        except CannotStack as reason:
+            _log.info("%s", reason)
+    return stack(nets, "alone", image_shape)
+
+
+class Fleet(Recipe):
+    """F models of one architecture, each with its own members, order, augmentation and initial weights.
+
+    Takes the configuration of a `Classifier`: the command line puts a fleet in its place where ``model_index`` is a range.
+    Model i of a fleet equals model i trained alone, up to the order of floating-point sums: losses are
+    summed over models, so that every model's gradient is its own, and the optimizer works elementwise.
+
+    Args:
+        net: the network, by class path.
+        stacking: how networks become one: ``grouped`` (grouped convolutions, batched matrix products), ``vmap``
+            (any network torch.func can map), ``alone`` (one after the other), or ``auto``: the first that fits.
+        recipe: the arguments of `Recipe`.
+    """
+
+    def __init__(self, net: nn.Module, stacking: Stacking = "auto", **recipe: Any) -> None:  # noqa: ANN401  # of `Recipe`
+        super().__init__(net, **recipe)
+        self.stacking = stacking
+        self.stack: Stack | None = None
+
+    def configure_model(self) -> None:
+        """Build and stack the networks, once the data module has said which models they are."""
+        if self.stack is None:
+            nets = [self.in_format(self.fresh_network(model)) for model in self.data.models]
+            self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:])
+            if self.compile_network:
+                self.stack.compile()
+
+    def setup(self, stage: str) -> None:
+        """Refuse what would couple the models of a fleet."""
+        super().setup(stage)
+        if self.trainer.gradient_clip_val:
+            raise ValueError(
+                "gradient_clip_val clips the norm over all models of a fleet; train them alone (--fleet 1) or leave it out"
+            )
+
+    def forward(self, images: Tensor, models: tuple[int, ...] | None = None) -> Tensor:
+        """(models, batch, channels, height, width) -> logits (models, batch, classes)."""
+        assert self.stack is not None
+        logits: Tensor = self.stack(images, models)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's sums."""
+        self.loss_sum = torch.zeros(len(self.data.models), device=self.device)
+
+    def training_step(self, shares: list[Share], _: int) -> Tensor:
+        """Sum of the models' losses; one share, except where some models have an example fewer than others."""
+        total = torch.zeros((), device=self.device)
+        for share in shares:
+            models = None if len(shares) == 1 else share.models
+            losses = self.losses(self(share.inputs, models), share.labels)  # (models,)
+            self.loss_sum[list(share.models)] += losses.detach()
+            total = total + losses.sum()
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """Write the epoch down, per model."""
+        self.history["loss"] = self.loss_sum / self.trainer.num_training_batches
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self.correct, self.seen = torch.zeros(len(self.data.models), device=self.device), 0
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Accuracy on the test set: every model sees the same images."""
+        images, labels = batch
+        logits = self(images.expand(len(self.data.models), *images.shape))
+        self.correct += (logits.argmax(-1) == labels).sum(dim=1)
+        self.seen += len(labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Write the accuracy down, per model."""
+        self.history["accuracy"] = self.correct / self.seen
+        self.log("accuracy", self.history["accuracy"].mean(), prog_bar=True)
+
+    test_step, on_test_epoch_start, on_test_epoch_end = (
+        validation_step,
+        on_validation_epoch_start,
+        on_validation_epoch_end,
+    )
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """One ordinary `Classifier` checkpoint per model."""
+        assert self.stack is not None
+        accuracy = self.history.get("accuracy", torch.full((len(self.data.models),), float("nan"))).tolist()
+        return [
+            self.ordinary_checkpoint(self.stack.state_dict_of(k), model, accuracy[k])
+            for k, model in enumerate(self.data.models)
+        ]
+
+
+def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
+    """Measure how many models one process should train at once: the fleet with the least time per model and step.
+
+    Tries fleets of 1, 2, 4, ... on random batches with the recipe's own network and optimizer, as long as they fit
+    into this process's share of the memory, get cheaper per model, and twenty seconds have not passed.
+
+    Args:
+        config: a shadow config.
+        overrides: options behind it, as on the command line.
+        jobs: how many processes will share this machine.
+
+    Returns:
+        ``size``, and ``why``: the measured milliseconds per model and step.
+    """
+    from lit_privq.cli import run_cli
+
+    cli = run_cli(["--config", str(config), *overrides], run=False)
+    data = cli.datamodule
+    most = -(-(data.n_shadows + data.n_targets) // jobs)
+    shape = (min(data.batch_size, len(data.pool.labels) // 2), *data.pool.inputs.shape[1:])
+    fits = max(1, int(_free_memory() / jobs / 2 / stack_bytes(build(cli.model.hparams["net"]), shape)))
+    measured: dict[int, float] = {}
+    started = time.perf_counter()
+    for size in [size for size in (1, 2, 4, 8, 16, 32) if size < most] + [most]:
+        slower = measured and min(measured.values()) < 0.9 * list(measured.values())[-1]
+        if measured and (size > fits or slower or time.perf_counter() - started > 20):
+            break
+        measured[size] = _step_seconds(cli.model, size, shape)
+    best = min(measured, key=lambda size: measured[size])
+    steps = ", ".join(f"{1000 * seconds:.1f} ms with {size}" for size, seconds in measured.items())
+    limit = f"; memory holds {fits}" if fits < most else ""
+    return {"size": min(best, most), "why": f"{steps} (per model and step{limit})"}
+
+
+def _step_seconds(recipe: Recipe, size: int, shape: Sequence[int]) -> float:
+    """Seconds per model that a training step of a fleet takes, the least of three."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    nets = [recipe.in_format(build(recipe.hparams["net"])) for _ in range(size)]
+    joined = join(nets, "auto", shape[1:]).to(device)
+    optimizer = recipe.optimizer(joined.parameters())
+    images = torch.randn(size, *shape, device=device)
+    labels = torch.zeros(images.shape[:2], dtype=torch.long, device=device)
+    seconds = []
+    for _ in range(4):  # the first warms up
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        recipe.losses(joined(images), labels).sum().backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append((time.perf_counter() - started) / size)
+    return min(seconds[1:])
+
+
+def _free_memory() -> int:
+    """Bytes that are free for tensors: on the GPU, else in the machine."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

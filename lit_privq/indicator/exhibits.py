@@ -1,0 +1,101 @@
+"""The paper's exhibits from stored runs: which arrays go into which figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lit_privq.indicator.claims import SIZES, grouped, mean_spearman
+from lit_privq.indicator.problems import FiniteTruth
+from lit_privq.indicator.quantizers import compared_quantizers
+from lit_privq.indicator.runs import StoredRuns
+from lit_privq.indicator.stability import rank_stability
+from lit_privq.report.indicator import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, save
+
+Array = NDArray[np.float64]
+
+RATE = "indicator r, higher is more private"
+
+
+def draw_exhibits(runs: Sequence[StoredRuns], truth: FiniteTruth | None, folder: Path) -> None:
+    """Draw exhibits 1 to 5 and lambda_k into a folder, as PNG and SVG.
+
+    Args:
+        runs: stored experiments.
+        truth: the finite problems, if they were solved.
+        folder: of the figures.
+    """
+    save(draw_maps(*_maps()), folder / "5_quantizers")
+    for group, (first, *_) in grouped(runs).items():
+        sizes = [size for size in SIZES if size <= first.r.shape[1]]
+        stable = rank_stability(first.r, sizes)
+        save(
+            draw_stability(group, first.quantizers, sizes, stable.spearman, stable.shares),
+            folder / f"1_stability_{group}",
+        )
+        save(draw_lambdas(f"{group}: one run", _lambdas(first)), folder / f"lambda_{group}")
+    if truth is not None:
+        save(draw_clouds(_known(truth), RATE, "MIS by brute force"), folder / "2_brute_force")
+    for name, chosen in (("synthetic", True), ("molecules", False)):
+        clouds = [_against_lira(one) for one in runs if one.synthetic == chosen]
+        if clouds:
+            save(draw_clouds(clouds, RATE, "1 - LiRA advantage"), folder / f"2_lira_{name}")
+    for number, kind in ((3, "classification"), (4, "regression")):
+        clouds = [_against_performance(one) for one in runs if one.meta["kind"] == kind]
+        if clouds:
+            save(draw_clouds(clouds, RATE, "performance kept"), folder / f"{number}_{kind}")
+
+
+def _against_lira(one: StoredRuns) -> Cloud:
+    rho = one.agreement_with_lira()["r"]
+    middle, spread = _median(one)
+    return Cloud(f"{one.name}   ρ = {rho:.2f}", one.quantizers, middle, 1 - one.advantage, spread)
+
+
+def _against_performance(one: StoredRuns) -> Cloud:
+    middle, spread = _median(one)
+    return Cloud(f"{one.name}   {one.meta['metric']}", one.quantizers, middle, one.kept_performance, spread)
+
+
+def _median(one: StoredRuns) -> tuple[Array, Array]:
+    """Median and quartiles of r over runs, (Q,) and (2, Q)."""
+    low, middle, high = np.quantile(one.r, [0.25, 0.5, 0.75], axis=1, method="nearest")
+    return middle, np.stack([low, high])
+
+
+def _known(truth: FiniteTruth) -> list[Cloud]:
+    """All problems in one panel per algorithm."""
+    names = truth.quantizers * len(truth.r)
+    panels = {"risk minimisation": truth.risk, "rounding after training": truth.rounding}
+    return [
+        Cloud(
+            f"{name}   mean ρ = {mean_spearman(truth.r, -advantage):.2f}", names, truth.r.ravel(), 1 - advantage.ravel()
+        )
+        for name, advantage in panels.items()
+    ]
+
+
+def _maps() -> tuple[Array, dict[str, Array]]:
+    weights = torch.linspace(-1, 1, 401)
+    row = weights.view(1, 1, -1)
+    values = {}
+    for name, quantizer in compared_quantizers().items():
+        frozen = quantizer.freeze(row)
+        values[name] = frozen.weights(frozen.codes(row)).flatten().double().numpy()
+    return weights.double().numpy(), values
+
+
+def _lambdas(one: StoredRuns) -> dict[str, Array]:
+    """lambda_k of the first run with competitors, nearest competitor first."""
+    found = {}
+    for row, name in enumerate(one.quantizers):
+        competing = np.flatnonzero(np.isfinite(one.r[row]))
+        if len(competing):
+            gaps, values = one.gap_mean[row, competing[0]], one.gaps.lambdas[row, competing[0]]
+            order = gaps.argsort()[: np.isfinite(gaps).sum()]
+            found[name] = values[order]
+    return found

@@ -1,0 +1,39 @@
+"""Metrics of membership inference on scores: NumPy and SciPy only."""
+
+from lit_privq.metrics.bootstrap import Estimate, Resamples, bootstrap, interval, over_targets, resample
+from lit_privq.metrics.epsilon import Bonferroni, Fixed, Point, Split, clopper_pearson, epsilon_lower_bound
+from lit_privq.metrics.log_auroc import log_auroc, semilog_auroc
+from lit_privq.metrics.operating_point import OperatingPoint, operating_point, predictive_value, shadow_threshold
+from lit_privq.metrics.roc import Roc, auc, best_balanced_accuracy, roc, tpr_at_fpr
+from lit_privq.metrics.vulnerability import Vulnerability, made_safe, overlap, rank_correlation, vulnerability
+
+__all__ = [
+    "Bonferroni",
+    "Estimate",
+    "Fixed",
+    "OperatingPoint",
+    "Point",
+    "Resamples",
+    "Roc",
+    "Split",
+    "Vulnerability",
+    "auc",
+    "best_balanced_accuracy",
+    "bootstrap",
+    "clopper_pearson",
+    "epsilon_lower_bound",
+    "interval",
+    "log_auroc",
+    "made_safe",
+    "operating_point",
+    "over_targets",
+    "overlap",
+    "predictive_value",
+    "rank_correlation",
+    "resample",
+    "roc",
+    "semilog_auroc",
+    "shadow_threshold",
+    "tpr_at_fpr",
+    "vulnerability",
+]

@@ -1,0 +1,110 @@
+"""What an attacker can really do: the threshold comes from the shadows, the targets only bear it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.metrics.epsilon import Point, clopper_pearson, operating_point_at
+from lit_privq.metrics.roc import Floats, allowed_false_positives
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One threshold, and what it does to targets that had no say in it.
+
+    Args:
+        threshold: from the shadows.
+        max_fpr: the false-positive rate that was aimed at.
+        point: counts over all targets.
+    """
+
+    threshold: float
+    max_fpr: float
+    point: Point
+
+    @property
+    def fpr(self) -> float:
+        """The false-positive rate really reached."""
+        return self.point.false_positives / self.point.others
+
+    @property
+    def tpr(self) -> float:
+        """The true-positive rate really reached."""
+        return self.point.true_positives / self.point.members
+
+    def fpr_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Clopper-Pearson: the threshold was fixed beforehand."""
+        return clopper_pearson(self.point.false_positives, self.point.others, level)
+
+    def tpr_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Clopper-Pearson: the threshold was fixed beforehand."""
+        return clopper_pearson(self.point.true_positives, self.point.members, level)
+
+    def precision(self, prior: float) -> float:
+        """Share of those called members that are, if members are this share of all; NaN if nobody is called.
+
+        >>> OperatingPoint(0.0, 0.01, Point(100, 1000, 10, 1000)).precision(0.5).__round__(3)
+        0.909
+        """
+        return predictive_value(self.tpr, self.fpr, prior)
+
+
+def predictive_value(tpr: float, fpr: float, prior: float) -> float:
+    """Share of those called members that are, if members are this share of all; NaN if nobody is called.
+
+    Raises:
+        ValueError: if the prior is no probability.
+
+    >>> round(predictive_value(0.1, 0.001, 0.01), 3)
+    0.503
+    """
+    if not 0 <= prior <= 1:
+        raise ValueError(f"the prior is the share of members, in [0, 1]; got {prior}")
+    called = prior * tpr + (1 - prior) * fpr
+    return prior * tpr / called if called > 0 else float("nan")
+
+
+def shadow_threshold(scores: Floats, members: NDArray[np.bool_], max_fpr: float) -> float:
+    """The lowest threshold at which the shadows' non-members are called members more seldom than the bound.
+
+    Args:
+        scores: (shadows, examples), each shadow attacked with the others.
+        members: (shadows, examples).
+        max_fpr: the bound, a fraction.
+
+    Raises:
+        ValueError: if the bound means fewer than one false positive on all shadows together.
+    """
+    others = np.sort(scores[~members])[::-1]
+    allowed = allowed_false_positives(others.size, max_fpr)
+    if allowed < 1:
+        raise ValueError(
+            f"max_fpr must leave room for a false positive among the shadows' {others.size} non-members; got {max_fpr}"
+        )
+    return float(np.nextafter(others[allowed], np.inf))
+
+
+def operating_point(
+    shadow_scores: Floats,
+    shadow_members: NDArray[np.bool_],
+    scores: Floats,
+    members: NDArray[np.bool_],
+    max_fpr: float,
+) -> OperatingPoint:
+    """Fix the threshold on shadows, then see what it does to targets.
+
+    Args:
+        shadow_scores: (shadows, examples), each shadow attacked with the others.
+        shadow_members: (shadows, examples).
+        scores: (targets, examples).
+        members: (targets, examples).
+        max_fpr: the false-positive rate aimed at, a fraction.
+
+    Raises:
+        ValueError: as :func:`shadow_threshold`.
+    """
+    threshold = shadow_threshold(shadow_scores, shadow_members, max_fpr)
+    return OperatingPoint(threshold, max_fpr, operating_point_at(scores.ravel(), members.ravel(), threshold))

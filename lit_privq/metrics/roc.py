@@ -1,0 +1,165 @@
+"""The ROC on sorted scores, and the numbers read off it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Roc:
+    """True and false positives of every threshold, from above all scores to below them; or of many such curves.
+
+    Args:
+        true_positives: (..., points) members called members.
+        false_positives: (..., points) non-members called members.
+        thresholds: (points,) decreasing: an example is called a member when its score reaches it; first infinity.
+    """
+
+    true_positives: NDArray[np.integer[Any]]
+    false_positives: NDArray[np.integer[Any]]
+    thresholds: Floats
+
+    @property
+    def n_members(self) -> int:
+        """How many members there are; the same in all curves."""
+        return int(self.true_positives[..., -1].flat[0])
+
+    @property
+    def n_others(self) -> int:
+        """How many non-members there are; the same in all curves."""
+        return int(self.false_positives[..., -1].flat[0])
+
+    @property
+    def tpr(self) -> Floats:
+        """(..., points) true-positive rate."""
+        return self.true_positives / self.n_members
+
+    @property
+    def fpr(self) -> Floats:
+        """(..., points) false-positive rate."""
+        return self.false_positives / self.n_others
+
+    @property
+    def corners(self) -> NDArray[np.intp]:
+        """Points where a single curve turns: the rest lie on the straight lines between these."""
+        up, right = np.diff(self.true_positives), np.diff(self.false_positives)
+        turn = (up[1:] * right[:-1] != up[:-1] * right[1:]) | ((up[1:] > 0) & (right[1:] > 0))
+        return np.flatnonzero(np.concatenate([[True], turn, [True]]))
+
+    @property
+    def hull(self) -> NDArray[np.intp]:
+        """Vertices of a single curve's upper convex hull, from (0, 0) to (1, 1)."""
+        x, y = self.false_positives.tolist(), self.true_positives.tolist()
+        kept: list[int] = []
+        for point in self.corners.tolist():
+            while len(kept) > 1:
+                a, b = kept[-2], kept[-1]
+                if (y[b] - y[a]) * (x[point] - x[a]) > (y[point] - y[a]) * (x[b] - x[a]):
+                    break
+                kept.pop()
+            kept.append(point)
+        return np.array(kept)
+
+
+def roc(scores: Floats, members: NDArray[np.bool_]) -> Roc:
+    """The ROC of one target; equal scores form one step, so that their order is not made up.
+
+    Args:
+        scores: (examples,), larger means more likely a member; infinity is a score, NaN is none.
+        members: (examples,) bool.
+
+    Raises:
+        ValueError: if a score is NaN, or there are no members or no non-members.
+
+    >>> curve = roc(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False]))
+    >>> curve.tpr.tolist(), curve.fpr.tolist()
+    ([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])
+    """
+    if members.dtype != np.bool_ or members.shape != scores.shape or scores.ndim != 1:
+        raise ValueError(
+            f"scores and members must be (examples,), members boolean; got {scores.shape} and {members.dtype} "
+            f"{members.shape}"
+        )
+    if (bad := np.flatnonzero(np.isnan(scores))).size:
+        raise ValueError(f"scores must not be NaN; {bad.size} of {scores.size} are, the first at example {bad[0]}")
+    if members.all() or not members.any():
+        raise ValueError(f"a ROC needs members and non-members; got {members.sum()} members of {members.size} examples")
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # the last of each run of equal scores
+    hits = np.cumsum(members[order])[last]
+    return Roc(
+        np.concatenate([[0], hits]), np.concatenate([[0], last + 1 - hits]), np.concatenate([[np.inf], ordered[last]])
+    )
+
+
+def auc(curve: Roc) -> Floats:
+    """Area under the ROC: the chance that a member scores above a non-member, ties counted half; (...).
+
+    >>> float(auc(roc(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False]))))
+    0.875
+    """
+    return trapezoid(curve.true_positives, curve.false_positives) / (curve.n_members * curve.n_others)
+
+
+def best_balanced_accuracy(curve: Roc) -> Floats:
+    """Largest mean of true-positive and true-negative rate over all thresholds, (...).
+
+    >>> float(best_balanced_accuracy(roc(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False]))))
+    0.75
+    """
+    return np.asarray((1 + curve.tpr - curve.fpr).max(-1) / 2)
+
+
+def allowed_false_positives(n_others: int, max_fpr: float, *, inclusive: bool = False) -> int:
+    """False positives that a bound on the rate allows: fewer than ``max_fpr * n_others``, or up to it if inclusive.
+
+    >>> allowed_false_positives(1000, 0.01), allowed_false_positives(1000, 0.01, inclusive=True)
+    (9, 10)
+    """
+    bound = max_fpr * n_others
+    nearest = round(bound)
+    if abs(bound - nearest) < 1e-9 * max(1, nearest):  # 0.001 * 3000 is no integer in binary
+        return nearest if inclusive else nearest - 1
+    return int(bound)
+
+
+def tpr_at_fpr(curve: Roc, max_fpr: float, *, inclusive: bool = False) -> Floats:
+    """True-positive rate at the last point of the ROC with a false-positive rate below the bound; no interpolation.
+
+    Args:
+        curve: the ROC.
+        max_fpr: a fraction, 0.001 is 0.1 %.
+        inclusive: whether the bound itself may be reached (the public reference stays strictly below).
+
+    Returns:
+        (...) fraction; NaN when the bound leaves no room for even one false positive, where the rate would say nothing.
+
+    Raises:
+        ValueError: if the bound is not in (0, 1].
+
+    >>> curve = roc(np.arange(200.0), np.arange(200) >= 50)
+    >>> float(tpr_at_fpr(curve, 0.1)), float(tpr_at_fpr(curve, 0.001))
+    (1.0, nan)
+    """
+    if not 0 < max_fpr <= 1:
+        raise ValueError(f"max_fpr is a fraction in (0, 1], 0.001 for 0.1 %; got {max_fpr}")
+    allowed = allowed_false_positives(curve.n_others, max_fpr, inclusive=inclusive)
+    if allowed < 1:
+        return np.full(curve.false_positives.shape[:-1], np.nan)
+    point = (curve.false_positives <= allowed).sum(-1, keepdims=True) - 1
+    return np.asarray(np.take_along_axis(curve.true_positives, point, -1)[..., 0] / curve.n_members)
+
+
+def trapezoid(height: NDArray[Any], along: NDArray[Any]) -> Floats:
+    """Area under straight lines between points, (...)."""
+    width = np.diff(along).astype(np.float64)
+    return np.asarray(
+        (np.einsum("...p,...p->...", width, height[..., 1:]) + np.einsum("...p,...p->...", width, height[..., :-1])) / 2
+    )

@@ -1,0 +1,55 @@
+"""Round every weight to the nearest point of its channel's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from lit_privq.quantization.grid import Grid, Paper, quantize_to, refit
+from lit_privq.quantization.problem import Quantized, UnitProblem, check_finite
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Nearest rounding.
+
+    Args:
+        grid: how scale and zero are chosen.
+        refitted: whether scale and offset are fitted to the codes afterwards, by least squares (of the output error
+            where the grid is chosen by it, else of the weight error).
+        inputs: whose activations feed a grid that is chosen by output error.
+    """
+
+    unit: ClassVar[str] = "layer"
+    grid: Grid = field(default_factory=Paper)
+    refitted: bool = False
+    inputs: Literal["float", "quantized"] = "float"
+
+    @property
+    def looks_at(self) -> str:
+        """Weights alone, unless the grid is chosen by output error."""
+        return "gram" if self.grid.by_output else "nothing"
+
+    def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
+        """Quantize every layer of the unit, for all models at once."""
+        for layer in problem.layers.values():
+            check_finite(layer)
+        return {
+            name: nearest(layer.weight, layer.levels, self.grid, layer.gram, self.refitted)
+            for name, layer in problem.layers.items()
+        }
+
+
+def nearest(
+    weight: Tensor, levels: Tensor, grid: Grid, gram: Tensor | None = None, refitted: bool = False
+) -> Quantized:
+    """Round (models, rows, columns) weights on the grids that `grid` chooses.
+
+    >>> import torch
+    >>> nearest(torch.tensor([[[-1.0, 0.1, 1.0]]]), torch.tensor([3]), Paper()).codes.tolist()
+    [[[0.0, 1.0, 2.0]]]
+    """
+    quantized = quantize_to(weight, grid.fit(weight, levels, gram), levels)
+    return refit(quantized, weight, gram if grid.by_output else None) if refitted else quantized

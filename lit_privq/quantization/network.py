@@ -1,0 +1,449 @@
+"""The engine: quantizes the units of many networks, at many precisions, in one walk over their common graph."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TypeAlias, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map
+
+from lit_privq.quantization.graph import Graph, Piece, State
+from lit_privq.quantization.grid import round_to_grid
+from lit_privq.quantization.importance import output_importance
+from lit_privq.quantization.layers import Layer, gram, gram_and_cross, n_groups, to_matrix, to_weight
+from lit_privq.quantization.problem import (
+    Improver,
+    LayerProblem,
+    Method,
+    Quantized,
+    UnitProblem,
+    Weighing,
+    levels_from_bits,
+)
+
+Bits: TypeAlias = float | Mapping[str, float]
+"""One precision for all layers, or shell patterns of layer names -> precision, of which the last match wins."""
+
+
+def bits_of(layer: str, bits: Bits) -> float:
+    """The precision of a layer.
+
+    Raises:
+        ValueError: if no pattern matches the layer.
+
+    >>> bits_of("layer1.0.conv1", {"*": 1.58, "fc": 8}), bits_of("fc", {"*": 1.58, "fc": 8}), bits_of("fc", 2)
+    (1.58, 8, 2)
+    """
+    if not isinstance(bits, Mapping):
+        return bits
+    matches = [value for pattern, value in bits.items() if fnmatchcase(layer, pattern)]
+    if not matches:
+        raise ValueError(f'no pattern of bits matches layer {layer}; got {list(bits)}, add "*" for all other layers')
+    return matches[-1]
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """How one unit of one model fared at one precision.
+
+    Args:
+        unit: its name.
+        model: index among the networks.
+        precision: index among the bits.
+        error: squared error of the unit's output on the calibration data over the squared float output,
+            both prefixes included.
+        distinct: most distinct weights in an output channel.
+        clipped: share of the weights that lie more than half a step outside their grid.
+        flipped: share of the codes that are not the nearest ones on their grid.
+        seconds: that the unit took, over the number of models and precisions.
+    """
+
+    unit: str
+    model: int
+    precision: int
+    error: float
+    distinct: int
+    clipped: float
+    flipped: float
+    seconds: float
+
+
+@dataclass
+class _Prefix:
+    """Values of the nodes already run: (models, examples, ...) and (models * precisions, examples, ...)."""
+
+    float: dict[fx.Node, Tensor]
+    quantized: dict[fx.Node, Tensor]
+
+    def keep(self, nodes: set[fx.Node]) -> _Prefix:
+        """Without the values that nothing will read again."""
+        kept = [
+            {node: value for node, value in values.items() if node in nodes} for values in (self.float, self.quantized)
+        ]
+        return _Prefix(*kept)
+
+
+class NetworkQuantizer:
+    """Quantizes F networks of one architecture at P precisions, unit by unit, in one pass over their calibration data.
+
+    All F * P copies walk through the graph together: each unit is one problem, whose entry ``model * P + precision``
+    is that model at that precision. Activations of the float networks and of the quantized copies are advanced from
+    unit to unit and never computed from the images again; float ones are shared by all precisions.
+
+    Args:
+        nets: networks in eval mode, on the device of the images; they are not changed.
+        images: calibration images per model as the networks take them, (models, examples, channels, height, width).
+        method: the quantizer.
+        bits: the precisions; names in patterns are those of the networks' own layers.
+        seeds: one per model; all precisions of a model share it.
+        batch_size: images that run through a unit together; bounds memory, does not change results.
+
+    Raises:
+        ValueError: if a network is in training mode or differs from the first, there is no calibration image, a
+            pattern of bits matches nothing or leaves a layer out, or the graph does not reproduce the network.
+    """
+
+    def __init__(
+        self,
+        nets: Sequence[nn.Module],
+        images: Tensor | Sequence[Tensor],
+        method: Method,
+        bits: Sequence[Bits],
+        seeds: Sequence[int],
+        batch_size: int = 256,
+    ) -> None:
+        images = images if isinstance(images, Tensor) else torch.stack(list(images))
+        _check_nets(nets, images, seeds)
+        self._nets, self._method, self._bits, self._seeds = list(nets), method, list(bits), list(seeds)
+        self._batch_size = batch_size
+        self._graph = Graph(nets[0], images[0, :1])
+        self._levels = {name: _levels(name, self._bits) for name in self._graph.layers.values()}  # (precisions,)
+        _check_patterns(self._bits, list(self._levels))
+        self._modules = [dict(net.named_modules()) for net in nets]
+        pieces = self._graph.pieces(method.unit)
+        self.units = tuple(piece.name for piece in pieces if piece.layers)
+        _check_path(self._graph, pieces, self._nets, images[:, :4])
+        self._pieces = pieces[: 1 + max(position for position, piece in enumerate(pieces) if piece.layers)]
+        self._importance = self._fisher(pieces, images) if isinstance(method, Weighing) and method.fisher else {}
+        self._solved: dict[str, Quantized] = {}
+        self._prefix = _Prefix({self._graph.image: images}, {self._graph.image: self._each_precision(images)})
+
+    @torch.no_grad()
+    def step(self) -> list[UnitReport]:
+        """Quantize the next unit, for all models and precisions, and move on behind it.
+
+        Raises:
+            ValueError: if all units are done, activations are not finite, or the method's solution is none.
+        """
+        while self._pieces and not self._pieces[0].layers:
+            self._advance(self._pieces.pop(0), self._prefix, {})
+        if not self._pieces:
+            raise ValueError(f"all {len(self.units)} units are quantized; step() must be called once per unit")
+        started = time.perf_counter()
+        piece = self._pieces.pop(0)
+        problem, solution = self._solve(piece, self._method, self._prefix)
+        self._advance(piece, self._prefix, solution)
+        self._solved |= {name: _without_groups(self._layer(name), one) for name, one in solution.items()}
+        errors = self._errors(piece)
+        self._prefix = self._prefix.keep({node for later in self._pieces for node in later.inputs})
+        seconds = (time.perf_counter() - started) / len(errors)
+        return [self._report(piece, problem, solution, *entry, seconds) for entry in enumerate(errors)]
+
+    def network(self, model: int, precision: int) -> nn.Module:
+        """A copy of a network with its weights on the grid; nothing else is changed."""
+        net = copy.deepcopy(self._nets[model])
+        for name, quantized in self.codes(model, precision).items():
+            layer = cast(Layer, net.get_submodule(name))
+            layer.weight.data = quantized.weight().reshape(layer.weight.shape).to(layer.weight.device)
+        return net
+
+    def codes(self, model: int, precision: int) -> dict[str, Quantized]:
+        """Every layer's codes (1, rows, columns), scale and zero (1, rows, 1), levels (1,), on the CPU."""
+        self._check_done()
+        entry = slice(model * len(self._bits) + precision, model * len(self._bits) + precision + 1)
+        dtype = next(self._nets[model].parameters()).dtype
+        return {
+            name: Quantized(one.codes[entry].to(dtype), one.scale[entry], one.zero[entry], one.levels[entry])
+            for name, one in self._solved.items()
+        }
+
+    # ---------------------------------------------------------------------------------------------- one unit
+
+    def _solve(self, piece: Piece, method: Method, prefix: _Prefix) -> tuple[UnitProblem, dict[str, Quantized]]:
+        """The problem of a unit and the method's solution."""
+        target = self._run(piece, self._float_state(piece), [prefix.float[node] for node in piece.inputs])
+        _check_activations(piece.name, target)
+        prefix.float[piece.output] = target
+        state, active = self._quantized_state(piece), method.looks_at == "activations"
+        fed = prefix.quantized if method.inputs == "quantized" else prefix.float
+        inputs = [
+            fed[node] if method.inputs == "quantized" else self._each_precision(fed[node]) for node in piece.inputs
+        ]
+        problem = UnitProblem(
+            name=piece.name,
+            layers={name: self._layer_problem(piece, name, method, prefix) for name in piece.layers},
+            inputs=tuple(inputs) if active else (),
+            target=self._each_precision(target) if active else target.new_empty(len(self._nets) * len(self._bits), 0),
+            forward=lambda weights, batch: self._forward(piece, self._with_weights(state, weights), batch),
+            seeds=tuple(seed for seed in self._seeds for _ in self._bits),
+            start=self._start(piece, method.start, prefix) if isinstance(method, Improver) and method.start else None,
+            importance=self._each_precision(self._importance[piece.name]) if piece.name in self._importance else None,
+        )
+        solution = method.solve(problem)
+        _check_solution(problem, solution)
+        return problem, solution
+
+    def _start(self, piece: Piece, method: Method, prefix: _Prefix) -> dict[str, Quantized]:
+        """Another method's solution of the unit, layer by layer."""
+        inner, solution = prefix.keep(set(piece.inputs)), dict[str, Quantized]()
+        for part in self._graph.inside(piece):
+            solved = self._solve(part, method, inner)[1] if part.layers else {}
+            self._advance(part, inner, solved)
+            solution |= solved
+        return solution
+
+    def _advance(self, piece: Piece, prefix: _Prefix, solution: Mapping[str, Quantized]) -> None:
+        """Run a piece; its float output is there already where it has been solved."""
+        if piece.output not in prefix.float:
+            inputs = [prefix.float[node] for node in piece.inputs]
+            prefix.float[piece.output] = self._run(piece, self._float_state(piece), inputs)
+        weights = {name: quantized.weight() for name, quantized in solution.items()}
+        state = self._with_weights(self._quantized_state(piece), weights)
+        prefix.quantized[piece.output] = self._run(piece, state, [prefix.quantized[node] for node in piece.inputs])
+
+    def _layer_problem(self, piece: Piece, name: str, method: Method, prefix: _Prefix) -> LayerProblem:
+        layer = self._layer(name)
+        weights = torch.stack([cast(Tensor, modules[name].weight).detach() for modules in self._modules])
+        levels = self._levels[name].to(weights.device).repeat(len(self._nets)).repeat_interleave(n_groups(layer))
+        problem = LayerProblem(name, to_matrix(layer, self._each_precision(weights)), levels)
+        if method.looks_at != "gram":
+            return problem
+        before, moments = self._graph.before(piece, name), list[tuple[Tensor, ...]]()
+        state, quantized_state = self._float_state(before), self._quantized_state(before)
+        for model in range(len(self._nets)):
+            floats = self._feed(before, state, prefix.float, model)
+            if method.inputs == "float":
+                moments.append((gram(layer, floats).repeat(len(self._bits), 1, 1),))
+                continue
+            entries = range(model * len(self._bits), (model + 1) * len(self._bits))
+            fed = torch.stack([self._feed(before, quantized_state, prefix.quantized, entry) for entry in entries])
+            moments.append(gram_and_cross(layer, floats, fed))
+        joined = [torch.cat(one).to(weights.dtype) for one in zip(*moments, strict=True)]
+        return replace(problem, gram=joined[0], cross=joined[1] if len(joined) > 1 else None)
+
+    def _feed(self, before: Piece, state: State, values: Mapping[fx.Node, Tensor], entry: int) -> Tensor:
+        """What enters a layer in one network."""
+        own = tree_map(lambda tensor: tensor[entry], state)
+        return before.run(self._graph.modules, own, [values[node][entry] for node in before.inputs])
+
+    # ---------------------------------------------------------------------------------------------- running
+
+    def _run(self, piece: Piece, state: State, inputs: Sequence[Tensor]) -> Tensor:
+        """The output of a piece on all examples, (models, examples, ...), a batch at a time."""
+        batches = zip(*(torch.split(value, self._batch_size, dim=1) for value in inputs), strict=True)
+        return torch.cat([self._forward(piece, state, batch) for batch in batches], dim=1)
+
+    def _forward(self, piece: Piece, state: State, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The output of a piece for one batch of every model, (models, batch, ...).
+
+        One vectorised call on accelerators; on a CPU, where that is up to twice slower, one model after the other.
+        """
+        run = partial(piece.run, self._graph.modules)
+        if _vectorises(inputs[0].device):
+            return cast(Callable[..., Tensor], torch.func.vmap(run))(state, inputs)
+        models = range(len(inputs[0]))
+        return torch.stack(
+            [run(tree_map(lambda tensor, m=m: tensor[m], state), [value[m] for value in inputs]) for m in models]
+        )
+
+    def _float_state(self, piece: Piece) -> State:
+        """Parameters and buffers of the float networks, each (models, ...)."""
+        states = [piece.state(modules) for modules in self._modules]
+        return cast(State, tree_map(lambda *tensors: torch.stack(tensors), *states))
+
+    def _quantized_state(self, piece: Piece) -> State:
+        """Parameters and buffers of the quantized copies, each (models * precisions, ...); weights are still float."""
+        return cast(State, tree_map(self._each_precision, self._float_state(piece)))
+
+    def _with_weights(self, state: State, weights: Mapping[str, Tensor]) -> State:
+        new = {name: {**state[name], "weight": to_weight(self._layer(name), weights[name])} for name in weights}
+        return {**state, **new}
+
+    def _each_precision(self, values: Tensor) -> Tensor:
+        """(models, ...) -> (models * precisions, ...)."""
+        return values.repeat_interleave(len(self._bits), dim=0)
+
+    def _layer(self, name: str) -> Layer:
+        return cast(Layer, self._graph.modules[name])
+
+    def _fisher(self, pieces: Sequence[Piece], images: Tensor) -> dict[str, Tensor]:
+        """Importance of each unit's outputs, (models, ...)."""
+        own = [
+            output_importance(self._graph, pieces, net, few, seed, self._batch_size)
+            for net, few, seed in zip(self._nets, images, self._seeds, strict=True)
+        ]
+        return {name: torch.stack([one[name] for one in own]) for name in self.units}
+
+    # ---------------------------------------------------------------------------------------------- reports
+
+    def _errors(self, piece: Piece) -> list[float]:
+        """Relative squared error of the unit's output per model and precision."""
+        errors = []
+        for entry, output in enumerate(self._prefix.quantized[piece.output]):
+            target = self._prefix.float[piece.output][entry // len(self._bits)]
+            power = target.double().square().sum().clamp_min(torch.finfo(torch.float64).tiny)
+            errors.append(float((output - target).double().square().sum() / power))
+        return errors
+
+    def _report(
+        self,
+        piece: Piece,
+        problem: UnitProblem,
+        solution: Mapping[str, Quantized],
+        entry: int,
+        error: float,
+        seconds: float,
+    ) -> UnitReport:
+        model, precision = divmod(entry, len(self._bits))
+        clipped = flipped = weights = distinct = 0
+        for name, one in solution.items():
+            own = slice(entry * n_groups(self._layer(name)), (entry + 1) * n_groups(self._layer(name)))
+            weight, codes, last = problem.layers[name].weight[own], one.codes[own], (one.levels[own] - 1).view(-1, 1, 1)
+            wanted = weight / one.scale[own] + one.zero[own]
+            nearest = round_to_grid(weight, one.scale[own], one.zero[own], one.levels[own])
+            clipped += int(((wanted < -0.5) | (wanted > last + 0.5)).sum())
+            flipped += int((codes != nearest).sum())
+            distinct = max(distinct, int(codes.sort(dim=2).values.diff(dim=2).ne(0).sum(dim=2).max()) + 1)
+            weights += codes.numel()
+        return UnitReport(piece.name, model, precision, error, distinct, clipped / weights, flipped / weights, seconds)
+
+    def _check_done(self) -> None:
+        left = [piece.name for piece in self._pieces if piece.layers]
+        if left:
+            raise ValueError(
+                f"units {left} are not quantized yet; call step() once for each of the {len(self.units)} units"
+            )
+
+
+def _vectorises(device: torch.device) -> bool:
+    return device.type != "cpu"
+
+
+def _levels(layer: str, bits: Sequence[Bits]) -> Tensor:
+    """Levels of a layer at each precision, (precisions,)."""
+    try:
+        return torch.tensor([levels_from_bits(bits_of(layer, one)) for one in bits])
+    except ValueError as error:
+        raise ValueError(f"layer {layer}: {error}") from error
+
+
+def _without_groups(layer: Layer, quantized: Quantized) -> Quantized:
+    """Rows of all groups in one matrix again, codes as small integers, for keeping."""
+    groups = n_groups(layer)
+    dtype = torch.uint8 if int(quantized.levels.max()) <= 256 else torch.int32
+    codes, scale, zero = (
+        value.reshape(len(value) // groups, -1, value.shape[2])  # (models, rows of all groups, ...)
+        for value in (quantized.codes.to(dtype), quantized.scale, quantized.zero)
+    )
+    return Quantized(codes.cpu(), scale.cpu(), zero.cpu(), quantized.levels[::groups].cpu())
+
+
+def _check_nets(nets: Sequence[nn.Module], images: Tensor, seeds: Sequence[int]) -> None:
+    if not nets or not len(nets) == len(images) == len(seeds):
+        raise ValueError(
+            "networks, calibration images and seeds must be one per model; "
+            f"got {len(nets)}, {len(images)} and {len(seeds)}"
+        )
+    if images.ndim < 2 or not images.shape[1]:
+        raise ValueError(f"no calibration data: images must be (models, examples, ...); got {list(images.shape)}")
+    shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in nets]
+    for model, net in enumerate(nets):
+        if any(module.training for module in net.modules()):
+            raise ValueError(f"networks must be in eval mode while they are quantized; call eval() on model {model}")
+        if shapes[model] != shapes[0]:
+            odd = sorted({name for name, _ in shapes[model].items() ^ shapes[0].items()})
+            raise ValueError(
+                f"all networks must be of one architecture; model {model} differs from model 0 in {odd[:5]}"
+            )
+
+
+def _check_patterns(bits: Sequence[Bits], layers: Sequence[str]) -> None:
+    for pattern in [pattern for one in bits if isinstance(one, Mapping) for pattern in one]:
+        if not any(fnmatchcase(layer, pattern) for layer in layers):
+            raise ValueError(f"pattern {pattern!r} of bits matches no layer; the layers are {', '.join(layers)}")
+
+
+def _check_activations(unit: str, target: Tensor) -> None:
+    finite = target.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        raise ValueError(
+            f"unit {unit}: activations of model {int((~finite).nonzero()[0])} are not finite; "
+            "check the checkpoint and the calibration images for NaN or overflow"
+        )
+
+
+def _check_solution(problem: UnitProblem, solution: Mapping[str, Quantized]) -> None:
+    """A failed solve is an error, never a silent identity."""
+    for name, layer in problem.layers.items():
+        one = solution.get(name)
+        if one is None or one.codes.shape != layer.weight.shape:
+            got = "nothing" if one is None else list(one.codes.shape)
+            raise ValueError(f"layer {name}: the method must return codes {list(layer.weight.shape)}; got {got}")
+        last = (layer.levels - 1).view(-1, 1, 1)
+        on_grid = ((one.codes >= 0) & (one.codes <= last) & (one.codes == one.codes.round())).all()
+        if not (on_grid and one.weight().isfinite().all() and (one.scale > 0).all()):
+            raise ValueError(f"layer {name}: the method failed; its codes leave the grid or its weights are not finite")
+
+
+@torch.no_grad()
+def _check_path(graph: Graph, pieces: Sequence[Piece], nets: Sequence[nn.Module], images: Tensor) -> None:
+    """Refuse networks whose graph does not compute what they compute, with the name of the first unit that does not."""
+    if graph.output not in graph.kept:
+        raise ValueError("the network must return one row per example")
+    for net, few in zip(nets, images, strict=True):
+        modules = dict(net.named_modules())
+        expected = _layer_inputs(net, list(graph.layers.values()), few)
+        values = {graph.image: few}
+        for piece in pieces:
+            for name in piece.layers:
+                before = graph.before(piece, name)
+                entering = before.run(modules, {}, [values[node] for node in before.inputs])
+                if not _close(entering, expected[name]):
+                    raise ValueError(_refusal(piece.name))
+            values[piece.output] = piece.run(modules, {}, [values[node] for node in piece.inputs])
+        if not _close(values[graph.output], expected[""]):
+            raise ValueError(_refusal(next(piece.name for piece in reversed(pieces) if piece.layers)))
+
+
+def _refusal(unit: str) -> str:
+    return (
+        f"unit {unit}: the traced graph does not reproduce the network's own forward, so calibration is refused; "
+        "look for randomness, branches on the training mode, or views that are changed in place"
+    )
+
+
+def _close(ours: Tensor, expected: Tensor) -> bool:
+    return ours.shape == expected.shape and torch.allclose(ours, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+def _layer_inputs(net: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+    """What enters each layer in a plain forward, and, under the name "", what the network returns."""
+    seen: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: seen.__setitem__(name, inputs[0].clone())
+
+    hooks = [net.get_submodule(name).register_forward_pre_hook(note(name)) for name in layers]
+    try:
+        seen[""] = net(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen

@@ -1,0 +1,150 @@
+"""Asking finished models about every example: checkpoints in, confidences out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_privq.classifier import build
+from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.fleet import Stacking, join
+from lit_privq.models.confidence import logit_confidence
+from lit_privq.models.stack import Stack
+
+
+def checkpoint_path(pattern: str, model: int) -> Path:
+    """The checkpoint of one model, where ``{index}`` (or ``{index:03d}``) stands for its index.
+
+    >>> checkpoint_path("runs/none-32/{index:03d}.ckpt", 7).as_posix()
+    'runs/none-32/007.ckpt'
+    """
+    return Path(pattern.format(index=model))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of a `Classifier` with plain types only.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged, or none of lit_privq's.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path}; train or quantize that model first, with fit")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and KeyError on damaged files
+        raise ValueError(
+            f"checkpoint {path} is damaged ({type(error).__name__}); delete it and make it again"
+        ) from error
+    if not isinstance(checkpoint, dict) or "lit_privq" not in checkpoint:
+        raise ValueError(f"checkpoint {path} was not written by lit_privq; only its own say which examples are members")
+    return checkpoint
+
+
+def network_of(checkpoint: Mapping[str, Any], path: Path) -> torch.nn.Module:
+    """The network in a checkpoint, in evaluation mode.
+
+    Raises:
+        ValueError: if the weights do not fit the network that the checkpoint names.
+    """
+    net = build(checkpoint["hyper_parameters"]["net"])
+    state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {path} belong to another network: {str(error).splitlines()[1].strip()}"
+        ) from error
+    return net.eval()
+
+
+def check_same_study(checkpoint: Mapping[str, Any], path: Path, data: ShadowDataModule, model: int) -> None:
+    """Refuse a checkpoint of another model, data set or split than the data module's.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    made = checkpoint["lit_privq"]
+    for what, here, there in (
+        ("model", model, made["index"]),
+        ("data set", data.pool.name, made["dataset"]),
+        ("data (fingerprint)", data.pool.fingerprint(), made["fingerprint"]),
+    ):
+        if here != there:
+            raise ValueError(
+                f"{path} holds {what} {there}, not {here}; name the checkpoint and the data that belong together"
+            )
+    if not np.array_equal(made["members"].numpy(), data.members[model]):
+        raise ValueError(
+            f"{path} was trained on other members than split_seed {data.split_seed} gives model {model} of "
+            f"{data.n_shadows} shadows and {data.n_targets} targets; use the checkpoint's own split"
+        )
+
+
+class Query(L.LightningModule):
+    """One model or a fleet of them, scoring the pool and the test set.
+
+    Args:
+        checkpoint: path of a checkpoint; for a fleet with ``{index}`` or ``{index:03d}`` where the model's index stands.
+        stacking: as in `Fleet`.
+        logits: keep the logits of the pool beside the confidences.
+    """
+
+    def __init__(self, checkpoint: str, stacking: Stacking = "auto", logits: bool = False) -> None:
+        super().__init__()
+        self.checkpoint, self.stacking, self.keep_logits = checkpoint, stacking, logits
+        self.stack: Stack | None = None
+        self.read: Sequence[dict[str, Any]] = ()
+        self.right: list[Tensor] = []
+
+    @property
+    def data(self) -> ShadowDataModule:
+        """The data module that feeds this module."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
+        assert isinstance(data, ShadowDataModule)
+        return data
+
+    def configure_model(self) -> None:
+        """Read the checkpoints, hold them against the data, and stack their networks."""
+        if self.stack is not None:
+            return
+        nets = []
+        read = []
+        for model in self.data.models:
+            path = checkpoint_path(self.checkpoint, model)
+            checkpoint = read_checkpoint(path)
+            check_same_study(checkpoint, path, self.data, model)
+            nets.append(network_of(checkpoint, path))
+            read.append({key: value for key, value in checkpoint.items() if key != "state_dict"})
+        self.read = read
+        self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:]).eval()
+
+    @property
+    def variant(self) -> str:
+        """What all these checkpoints are: ``none-32``, ``adaround-2``, ..."""
+        variant: str = self.read[0]["lit_privq"]["variant"]
+        return variant
+
+    @property
+    def accuracies(self) -> Tensor:
+        """Share of the test set that each model gets right, unshifted; (models,)."""
+        return torch.cat(self.right, dim=1)[:, : len(self.data.pool.test_labels)].float().mean(dim=1)
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Confidence (models, batch) in nats, whether each answer is right, and the logits where asked for."""
+        assert self.stack is not None and not self.training, "models are queried in evaluation mode"
+        images, labels = batch
+        logits = self.stack(images.expand(self.stack.size, *images.shape))  # (models, batch, classes)
+        confidence = logit_confidence(logits, labels.expand(self.stack.size, -1))
+        scored = {"confidence": confidence.float(), "correct": logits.argmax(-1) == labels}
+        if dataloader_idx == 1:
+            self.right.append(scored["correct"].cpu())
+        if self.keep_logits:
+            scored["logits"] = logits.float()
+        return scored

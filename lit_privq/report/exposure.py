@@ -1,0 +1,88 @@
+"""The examples that full precision exposes most, and what becomes of them at each precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.report.folder import Scores
+from lit_privq.report.results import Variant
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Examples chosen on some targets and looked at on others, so that luck in the choice does not look like a defence.
+
+    Args:
+        chosen_on: model indices of the targets that chose them.
+        shown_on: model indices of the targets they are shown on.
+        examples: pool indices, most exposed first.
+        rates: per variant (examples,), the false-positive rate at which each is accused; geometric mean over
+            the targets shown on that trained on it.
+        among: how many examples ``caught`` is about.
+        caught: per variant, which share of these the targets shown on give away at the bound.
+        everyone: per variant, the same share for all members.
+    """
+
+    chosen_on: tuple[int, ...]
+    shown_on: tuple[int, ...]
+    examples: tuple[int, ...]
+    rates: Mapping[Variant, NDArray[np.float64]]
+    among: int
+    caught: Mapping[Variant, float]
+    everyone: Mapping[Variant, float]
+
+
+def exposure(scores: Mapping[Variant, Scores], reference: Variant, bound: float, count: int = 12) -> Exposure | None:
+    """Choose on the first half of the targets, show on the second; None where that is impossible.
+
+    Args:
+        scores: by variant, on the same targets and examples.
+        reference: the variant the choice is made on.
+        bound: false-positive rate at which an example counts as given away.
+        count: how many examples to show one by one; ``caught`` is about the most exposed twentieth.
+    """
+    plain = scores[reference]
+    half = len(plain.targets) // 2
+    first, second = np.arange(half), np.arange(half, len(plain.targets))
+    both = plain.members[first].any(axis=0) & plain.members[second].any(axis=0)  # (examples,)
+    if not both.any():
+        return None
+    tie_break = -np.where(plain.members[first], plain.scores[first], 0.0).sum(axis=0)  # many share the smallest rate
+    order = np.lexsort((tie_break, np.where(both, _mean_rate(plain, first), np.inf)))[: int(both.sum())]
+    worst = order[: max(1, plain.members.shape[1] // 20)]
+    same = {variant: other for variant, other in scores.items() if _comparable(other, plain)}
+    return Exposure(
+        chosen_on=tuple(plain.targets[first].tolist()),
+        shown_on=tuple(plain.targets[second].tolist()),
+        examples=tuple(order[:count].tolist()),
+        rates={variant: _mean_rate(other, second)[order[:count]] for variant, other in same.items()},
+        among=len(worst),
+        caught={variant: _caught(other, second, worst, bound) for variant, other in same.items()},
+        everyone={
+            variant: _caught(other, second, np.arange(plain.members.shape[1]), bound) for variant, other in same.items()
+        },
+    )
+
+
+def _comparable(scores: Scores, plain: Scores) -> bool:
+    """Whether two files speak of the same targets and members."""
+    return np.array_equal(scores.targets, plain.targets) and np.array_equal(scores.members, plain.members)
+
+
+def _mean_rate(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Geometric mean of the rates over those targets that trained on an example, NaN where none did, (examples,)."""
+    inside = scores.members[targets]  # (targets, examples)
+    total = np.where(inside, np.log(scores.rates()[targets]), 0.0).sum(axis=0)
+    trained = inside.sum(axis=0)
+    mean = np.divide(total, trained, out=np.full(total.shape, np.nan), where=trained > 0)
+    return np.asarray(np.exp(mean), dtype=np.float64)
+
+
+def _caught(scores: Scores, targets: NDArray[np.int64], examples: NDArray[np.int64], bound: float) -> float:
+    """Share of (target, member) pairs accused at the bound."""
+    inside = scores.members[np.ix_(targets, examples)]
+    return float((scores.rates()[np.ix_(targets, examples)] <= bound)[inside].mean())

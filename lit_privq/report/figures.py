@@ -1,0 +1,269 @@
+"""The figures: one function each, from results to a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import isfinite
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from lit_privq.report.focus import Focus
+from lit_privq.report.labels import Boxes, place_labels
+from lit_privq.report.results import Cell, Results, Variant, mean_interval
+from lit_privq.report.roc import Curve
+from lit_privq.report.spread import Spread, spread
+from lit_privq.report.style import CARD, INK, MUTED, Look, looks
+from lit_privq.report.words import bits, capitalized, measure, title
+
+_POINTS = 72.0  # to the inch
+_WIDTH = 360.0  # points; about a phone's width, so that the lettering need not shrink there
+
+
+def tradeoff(focus: Focus) -> Figure:
+    """Accuracy against leakage to the strongest attacker (the paper's Fig. 1)."""
+    figure, axes = _canvas("What each precision costs and saves", height=340.0, bottom=52.0, top=70.0)
+    look = looks(focus.results)
+    places = _places(focus)
+    for variant, (leak, accuracy) in places.items():
+        style = look[variant.method]
+        axes.errorbar(
+            leak.mean, accuracy.mean, xerr=_bar(leak), yerr=_bar(accuracy), color=style.colour, fmt=style.marker,
+            markersize=7, markeredgecolor=CARD, markeredgewidth=0.8, elinewidth=1.1, zorder=3,
+        )  # fmt: skip
+    links = [(variant, _line(places, start, variant)) for start, variant in _links(list(places))]
+    for variant, line in links:
+        axes.plot(*line, ":" if variant.decoupled else "-", color=look[variant.method].colour, lw=1.1, alpha=0.5)
+    if focus.bound is not None:
+        axes.set_xlim(0, max(leak.mean + _bar(leak) for leak, _ in places.values()) * 1.12)
+    axes.margins(y=0.14)
+    axes.set_ylim(max(0.0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
+    _percents(axes)
+    axes.set_ylabel("Test accuracy")
+    axes.set_xlabel(f"{capitalized(measure(focus.bound))}\n({title(focus.attack)})")
+    _coin(axes, focus.coin)
+    _key(axes, [_dot(title(method), look[method]) for method in focus.results.methods])
+    points = [(x.mean, y.mean, _precision(v), look[v.method].colour) for v, (x, y) in places.items()]
+    lines = np.concatenate([_upright(axes, focus.coin), *(_beads(line) for _, line in links)])
+    place_labels(axes, points, np.concatenate([*(_bars(*place) for place in places.values()), lines]))
+    return figure
+
+
+def leakage(focus: Focus, attack: str) -> Figure:
+    """True-positive rate of one attack by method and bits, every attacker (the paper's Fig. 3)."""
+    attackers = tuple(dict.fromkeys(key.attacker for key in focus.results.series if key.attack == attack))
+    shades = {
+        name: {
+            v: cells for v in focus.results.variants if (cells := focus.results.cells(v, focus.metric, name, attack))
+        }
+        for name in attackers
+    }
+    figure, axes = _dots(focus.results, title(attack), shades)
+    if focus.bound is not None:
+        axes.set_xlim(left=0)
+    axes.set_xlabel(capitalized(measure(focus.bound)))
+    _coin(axes, focus.coin)
+    if len(attackers) > 1:
+        _key(axes, [_dot(f"{name} attacker", Look(MUTED, "o"), name == attackers[0]) for name in attackers])
+    return figure
+
+
+def accuracy(results: Results) -> Figure:
+    """Test accuracy by method and bits (the paper's Fig. 2)."""
+    shades = {"": {v: cells for v in results.variants if (cells := results.cells(v, "accuracy"))}}
+    figure, axes = _dots(results, "Test accuracy", shades)
+    reference = results.full_precision
+    if reference is not None:
+        axes.axvline(spread(results.values(reference, "accuracy")).mean, color=INK, linewidth=0.9, alpha=0.5)
+        _key(axes, [Line2D([], [], color=INK, linewidth=0.9, alpha=0.5, label="full precision")])
+    axes.set_xlabel("Right on the test set")
+    return figure
+
+
+def roc(focus: Focus, precision: float, curves: Mapping[Variant, Curve]) -> Figure:
+    """ROC curves at one precision beside full precision, both axes in log scale."""
+    figure, axes = _canvas("Full precision" if precision == 32 else f"{precision:g} bits", height=350.0, bottom=44.0)
+    look = looks(focus.results)
+    least = min(float(curve.fpr[0]) for curve in curves.values())
+    for variant, curve in curves.items():
+        colour = look[variant.method].colour
+        low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
+        axes.fill_between(curve.fpr, low.clip(least / 10), high, color=colour, alpha=0.13, linewidth=0)
+        axes.plot(
+            curve.fpr, curve.mean.clip(least / 10), color=colour, label=_curve_name(variant), lw=1.8,
+            linestyle=":" if variant.decoupled else "-",
+        )  # fmt: skip
+    axes.plot([least, 1], [least, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="Coin")
+    if focus.bound is not None:
+        axes.axvline(focus.bound, color=MUTED, linewidth=0.7)
+    axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g} %"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("False-positive rate")
+    axes.set_ylabel("True-positive rate")
+    axes.legend(loc="lower right", fontsize=9.5, frameon=True, facecolor=CARD, edgecolor="none", framealpha=0.9)
+    return figure
+
+
+def _line(places: Mapping[Variant, tuple[Spread, Spread]], start: Variant, end: Variant) -> NDArray[np.float64]:
+    """From one variant's place to another's, (2 coordinates, 2 points)."""
+    return np.array([[value.mean for value in places[variant]] for variant in (start, end)]).T
+
+
+def _beads(line: NDArray[np.float64]) -> Boxes:
+    """A line as a string of empty boxes, for labels to keep clear of."""
+    points = np.linspace(line[:, 0], line[:, 1], 24)
+    return np.hstack([points, points])
+
+
+def _upright(axes: Axes, x: float) -> Boxes:
+    """A vertical line as a box without width."""
+    low, high = axes.get_ylim()
+    return np.array([[x, low, x, high]])
+
+
+def _places(focus: Focus) -> dict[Variant, tuple[Spread, Spread]]:
+    """Leakage and accuracy of every variant that has both."""
+    both = {
+        variant: (spread(focus.worst(variant)), spread(focus.results.values(variant, "accuracy")))
+        for variant in focus.results.variants
+    }
+    return {variant: place for variant, place in both.items() if all(value.count for value in place)}
+
+
+def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
+    """What is joined by a line: each method's precisions downwards, and each decoupled variant with its plain twin."""
+    pairs = []
+    for method in dict.fromkeys(variant.method for variant in variants if variant.quantized):
+        chain = [variant for variant in variants if not variant.quantized]
+        chain += [variant for variant in variants if variant.method == method and not variant.decoupled]
+        pairs += list(pairwise(chain))
+    twins = {(variant.method, variant.bits): variant for variant in variants if not variant.decoupled}
+    decoupled = [variant for variant in variants if variant.decoupled and (variant.method, variant.bits) in twins]
+    return pairs + [(twins[variant.method, variant.bits], variant) for variant in decoupled]
+
+
+def _dots(
+    results: Results, heading: str, shades: Mapping[str, Mapping[Variant, Mapping[int, Cell]]]
+) -> tuple[Figure, Axes]:
+    """A row for each variant and in it a dot for each shade; the first of several is hollow."""
+    variants = [variant for variant in results.variants if any(variant in shade for shade in shades.values())]
+    heights = _heights(variants)
+    figure, axes = _canvas(heading, height=150.0 + 21.0 * heights[variants[-1]], left=134.0, bottom=44.0, top=70.0)
+    look = looks(results)
+    offsets = [6.5 / 21 * (place - (len(shades) - 1) / 2) for place in range(len(shades))]
+    for place, (name, shade) in enumerate(shades.items()):
+        for variant, cells in shade.items():
+            colour = look[variant.method].colour
+            found = spread({target: cell.value for target, cell in cells.items()})
+            y = heights[variant] + (offsets[place] if variant.quantized else 0.0)
+            if interval := mean_interval(cells):
+                axes.plot(interval, [y, y], color=colour, linewidth=0.9, alpha=0.55)
+            axes.plot(
+                [found.mean - _bar(found), found.mean + _bar(found)], [y, y], color=colour, linewidth=2.2, alpha=0.75
+            )
+            hollow = len(shades) > 1 and place == 0
+            axes.plot(
+                found.mean, y, look[variant.method].marker, color=colour, markersize=6.5, markeredgewidth=1.4,
+                markerfacecolor=CARD if hollow else colour, label=name,
+            )  # fmt: skip
+    axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
+    axes.set_yticks([heights[variant] for variant in variants], [_row_name(variant) for variant in variants])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.06)
+    _percents(axes, axes.xaxis)
+    return figure, axes
+
+
+def _row_name(variant: Variant) -> str:
+    """A variant's name in a narrow column."""
+    name = title(variant.method)
+    return f"{name} {_precision(variant).removesuffix('bits').rstrip()}" if variant.quantized else name
+
+
+def _curve_name(variant: Variant) -> str:
+    """A variant's name where the heading says the precision."""
+    return title(variant.method) + (f", last layer {variant.last_bits:g}" if variant.decoupled else "")
+
+
+def _precision(variant: Variant) -> str:
+    """A variant's precision beside a point."""
+    if not variant.quantized:
+        return "full precision"
+    return f"{variant.bits:g}, last {variant.last_bits:g}" if variant.decoupled else bits(variant)
+
+
+def _heights(variants: Sequence[Variant]) -> dict[Variant, float]:
+    """Rows from the top, with a gap between methods."""
+    heights: dict[Variant, float] = {}
+    height, method = -1.0, variants[0].method
+    for variant in variants:
+        height += 1.0 if variant.method == method else 1.5
+        heights[variant], method = height, variant.method
+    return heights
+
+
+def _canvas(
+    heading: str, height: float, left: float = 66.0, right: float = 22.0, top: float = 36.0, bottom: float = 36.0
+) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes and fixed margins, all in points."""
+    figure = Figure(figsize=(_WIDTH / _POINTS, height / _POINTS))
+    box = (left / _WIDTH, bottom / height, (_WIDTH - left - right) / _WIDTH, (height - top - bottom) / height)
+    axes = figure.add_axes(box)
+    figure.text(10 / _WIDTH, 1 - 10 / height, heading, va="top", fontsize=12.5, fontweight="bold", color=INK)
+    return figure, axes
+
+
+def _percents(axes: Axes, *which: object) -> None:
+    """Ticks in percent, few enough to read on a phone."""
+    for axis in which or (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))  # type: ignore[attr-defined]
+        axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))  # type: ignore[attr-defined]
+
+
+def _coin(axes: Axes, rate: float) -> None:
+    """Draw and name the line where guessing would lie."""
+    axes.axvline(rate, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+    axes.annotate(
+        "coin", (rate, 1), (0, 3), xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center",
+        color=MUTED, fontsize=9,
+    )  # fmt: skip
+
+
+def _dot(name: str, look: Look, hollow: bool = False) -> Line2D:
+    """A marker for the key."""
+    face = CARD if hollow else look.colour
+    return Line2D(
+        [], [], color=look.colour, marker=look.marker, linestyle="", markersize=6.5, markeredgewidth=1.4,
+        markerfacecolor=face, label=name,
+    )  # fmt: skip
+
+
+def _key(axes: Axes, handles: Sequence[Line2D]) -> None:
+    """Names of colours and markers, in a line below the heading."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    place = (3 / _WIDTH, 1 - 27 / (figure.get_figheight() * _POINTS))
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=len(handles), fontsize=10, handlelength=1.4,
+        handletextpad=0.3, columnspacing=1.2, borderaxespad=0,
+    )  # fmt: skip
+
+
+def _bar(value: Spread) -> float:
+    """Half the length of an error bar: one standard deviation, nothing for a single target."""
+    return value.deviation if isfinite(value.deviation) else 0.0
+
+
+def _bars(leak: Spread, accuracy: Spread) -> Boxes:
+    """The two error bars of a point, as boxes without width."""
+    x, y, across, up = leak.mean, accuracy.mean, _bar(leak), _bar(accuracy)
+    return np.array([[x - across, y, x + across, y], [x, y - up, x, y + up]])

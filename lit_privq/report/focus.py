@@ -1,0 +1,96 @@
+"""What the page looks at: the paper's pair of attacks, one operating point, and the strongest attacker of a variant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lit_privq.report.results import Results, Variant
+from lit_privq.report.spread import Spread, paired, spread
+
+PAPER_BOUND = 0.001
+PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
+
+
+@dataclass(frozen=True)
+class Focus:
+    """The results, seen through one measure of leakage.
+
+    Args:
+        results: everything measured.
+        attacks: the attacks drawn, the headline's first.
+        metric: the measure of leakage, a metric of results.csv.
+        empty: the bounds at which nothing could be measured.
+    """
+
+    results: Results
+    attacks: tuple[str, ...]
+    metric: str
+    empty: tuple[float, ...]
+
+    @property
+    def attack(self) -> str:
+        """The attack of the headline."""
+        return self.attacks[0]
+
+    @property
+    def bound(self) -> float | None:
+        """Largest false-positive rate, a fraction; None where leakage is measured by the AUC."""
+        return _bound(self.metric)
+
+    @property
+    def coin(self) -> float:
+        """What guessing scores."""
+        return 0.5 if self.bound is None else self.bound
+
+    def leakage(self, variant: Variant, attacker: str, attack: str | None = None) -> dict[int, float]:
+        """True-positive rate at the operating point, by target."""
+        return self.results.values(variant, self.metric, attacker, attack or self.attack)
+
+    def strongest(self, variant: Variant, attack: str | None = None) -> str:
+        """The attacker that finds most members on average; the one that appears first where two find as many."""
+        attackers = [name for name in self.results.attackers(variant) if self.leakage(variant, name, attack)]
+        return max(attackers, key=lambda name: spread(self.leakage(variant, name, attack)).mean, default="")
+
+    def worst(self, variant: Variant) -> dict[int, float]:
+        """Leakage to the strongest attacker, by target."""
+        return self.leakage(variant, self.strongest(variant))
+
+    def saving(self, variant: Variant) -> Spread | None:
+        """Change of leakage against full precision, target by target; negative is a saving."""
+        reference = self.results.full_precision
+        return paired(self.worst(variant), self.worst(reference)) if reference else None
+
+    def cost(self, variant: Variant) -> Spread | None:
+        """Change of accuracy against full precision, target by target; negative is a cost."""
+        reference = self.results.full_precision
+        if reference is None:
+            return None
+        return paired(self.results.values(variant, "accuracy"), self.results.values(reference, "accuracy"))
+
+
+def focus(results: Results) -> Focus:
+    """The paper's pair of attacks where it was run, else the first two; the paper's bound where it can be measured.
+
+    Otherwise the next larger bound, then the next smaller, and in a study too small for any of them the AUC.
+
+    Raises:
+        ValueError: if the file holds no attack.
+    """
+    if not results.attacks:
+        raise ValueError("results.csv must hold at least one attack; got none; run `audit` on the study first")
+    attacks = tuple(attack for attack in PAPER_ATTACKS if attack in results.attacks) or results.attacks[:2]
+    bounds = sorted(bound for metric in results.metrics if (bound := _bound(metric)) is not None)
+    ordered = [bound for bound in bounds if bound >= PAPER_BOUND] + [b for b in reversed(bounds) if b < PAPER_BOUND]
+    measured = [bound for bound in ordered if _measured(results, f"tpr_at_{bound:g}")]
+    metric = f"tpr_at_{measured[0]:g}" if measured else "auc"
+    return Focus(results, attacks, metric, tuple(bound for bound in bounds if bound not in measured))
+
+
+def _bound(metric: str) -> float | None:
+    """The bound in a metric's name."""
+    return float(metric.removeprefix("tpr_at_")) if metric.startswith("tpr_at_") else None
+
+
+def _measured(results: Results, metric: str) -> bool:
+    """Whether a metric has any value."""
+    return any(results.cells(*key) for key in results.series if key.metric == metric)

@@ -1,0 +1,91 @@
+"""What the numbers can and cannot say, in sentences computed from the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lit_privq.report.exposure import Exposure
+from lit_privq.report.focus import PAPER_BOUND, Focus
+from lit_privq.report.folder import Scores
+from lit_privq.report.results import Results, mean_interval
+from lit_privq.report.table import attackers
+from lit_privq.report.words import bound_percent, capitalized, counted, joined
+
+_ATTACKERS = {
+    "unaware": "The unaware attacker calibrates on full-precision shadow models.",
+    "adaptive": "The adaptive attacker quantizes his shadow models exactly as the target was; a defence that holds "
+    "only against the unaware one is none.",
+    "paired": "The paired attacker also sees the full-precision model the target was made from.",
+}
+
+
+def notes(focus: Focus, scores: Scores | None, n_shadows: int | None) -> list[str]:
+    """All notes, in the order a careful reader asks for them."""
+    return [
+        *_spread_notes(focus, n_shadows),
+        *_operating_point(focus, scores),
+        *(note for name, note in _ATTACKERS.items() if name in attackers(focus.results)),
+        *_limits(focus.results),
+    ]
+
+
+def _spread_notes(focus: Focus, n_shadows: int | None) -> Iterator[str]:
+    """What ± means and what it leaves out."""
+    count = len(focus.results.targets)
+    shadows = f" and {counted(n_shadows, 'shadow model')}" if n_shadows else ""
+    yield f"{capitalized(counted(count, 'target model'))}{shadows}."
+    if count < 2:
+        yield "One target has no spread: nothing here is called a difference."
+        return
+    yield (
+        "± is the standard deviation over targets. They share the shadow models, the pool of examples and the test "
+        "set, so it leaves out what another draw of these would change."
+    )
+    if not focus.results.methods:
+        return
+    yield (
+        "Differences to full precision are taken target by target. One counts as clear when it exceeds the standard "
+        "deviation of these differences and its 95 % interval (Student’s t) leaves zero out; otherwise it is called "
+        "within its spread."
+    )
+
+
+def _operating_point(focus: Focus, scores: Scores | None) -> Iterator[str]:
+    """How few non-members decide, and why a bound is empty."""
+    fewest = int((~scores.members).sum(axis=1).min()) if scores else None
+    if fewest and focus.bound is not None:
+        allowed = focus.bound * fewest
+        yield (
+            f"Each target is judged on {fewest} non-members: at {bound_percent(focus.bound)} false positives the "
+            f"{allowed:.0f} or so that look most like members decide."
+        )
+    for bound in focus.empty:
+        amount = f", {bound * fewest:.1g} of {fewest}" if fewest else ""
+        paper = " The paper’s figure has this bound on its axis; here" if bound == PAPER_BOUND else " In its place"
+        instead = "the AUC" if focus.bound is None else f"{bound_percent(focus.bound)}"
+        yield (
+            f"A bound of {bound_percent(bound)} would mean fewer than one false positive{amount}: the value is left "
+            f"empty instead of printing 0.{paper} it is {instead}."
+        )
+
+
+def _limits(results: Results) -> Iterator[str]:
+    """What holds for every audit."""
+    if any(mean_interval(results.cells(*key)) for key in results.series):
+        yield "Ranges below a rate, and thin lines in the figures, are the targets’ own 95 % intervals, averaged."
+    if len(attackers(results)) > 1:
+        yield "The strongest attacker is picked by its mean on these same targets, which flatters it a little."
+    yield "An attack shows that a model leaks; one that fails does not show that it keeps its secrets."
+
+
+def choice(seen: Exposure) -> str:
+    """How the examples of the example view were chosen."""
+    picked, shown = (
+        f"target{'' if len(targets) == 1 else 's'} {joined([str(target) for target in targets])}"
+        for targets in (seen.chosen_on, seen.shown_on)
+    )
+    return (
+        f"Chosen on {picked} and shown on {shown}: luck that made an example look exposed in the former "
+        "does not repeat in the latter"
+        + (", so a fall along a row is not an effect of the choice." if len(seen.rates) > 1 else ".")
+    )

@@ -1,0 +1,161 @@
+"""The page: everything drawn, written and put into one file that needs no other."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from lit_privq.report import figures, notes, table
+from lit_privq.report.answer import answer
+from lit_privq.report.exposure import exposure
+from lit_privq.report.focus import Focus, focus
+from lit_privq.report.folder import Scores, read_json, read_scores
+from lit_privq.report.provenance import provenance
+from lit_privq.report.results import Variant, read_results
+from lit_privq.report.roc import mean_curve
+from lit_privq.report.style import RC, VARIABLES
+from lit_privq.report.words import bound_percent, label, percent, title
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the name of its files, and what somebody hears who cannot see it."""
+
+    name: str
+    figure: Figure
+    alt: str
+
+
+def draw(directory: Path) -> Path:
+    """See :func:`lit_privq.report.build`."""
+    if not directory.is_dir():
+        raise FileNotFoundError(f"a report needs the folder of a study or an audit; {directory} is not there")
+    seen = focus(read_results(directory / "results.csv"))
+    scores, study = _all_scores(directory, seen), read_json(directory / "study.json")
+    with matplotlib.rc_context(RC):
+        drawings = {drawing.name: drawing for drawing in _drawings(seen, scores)}
+        pictures = {name: _files(drawing) for name, drawing in drawings.items()}
+    inline = {name: _inline(name, svg, drawings[name].alt) for name, (svg, _) in pictures.items()}
+    html = _render(seen, scores, study, inline)
+    for name, (svg, png) in pictures.items():
+        write_atomically(directory / "figures" / f"{name}.svg", svg.encode())
+        write_atomically(directory / "figures" / f"{name}.png", png)
+    write_atomically(directory / "report.html", html.encode())
+    return directory / "report.html"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _all_scores(directory: Path, seen: Focus) -> dict[Variant, Scores]:
+    """The headline attack's scores of every variant under its strongest attacker, where they were kept."""
+    found = {
+        variant: read_scores(directory, seen.results, variant, seen.strongest(variant), seen.attack)
+        for variant in seen.results.variants
+    }
+    return {variant: scores for variant, scores in found.items() if scores is not None}
+
+
+def _drawings(seen: Focus, scores: Mapping[Variant, Scores]) -> Iterator[Drawing]:
+    """Every figure the data allow."""
+    measured = any(key.metric == "accuracy" for key in seen.results.series)
+    if measured:
+        yield Drawing(
+            "tradeoff", figures.tradeoff(seen), "Accuracy against leakage, a point for each precision and method."
+        )
+    for attack in seen.attacks:
+        alt = f"Leakage by method, bits and attacker under {title(attack)}; the numbers are in the table."
+        yield Drawing(f"leakage_{re.sub(r'[^A-Za-z0-9_.-]+', '-', attack)}", figures.leakage(seen, attack), alt)
+    if measured:
+        yield Drawing(
+            "accuracy", figures.accuracy(seen.results), "Accuracy by method and bits; the numbers are in the table."
+        )
+    curves = {variant: mean_curve(each) for variant, each in scores.items()}
+    plain = {variant: curve for variant, curve in curves.items() if not variant.quantized}
+    for bits in dict.fromkeys(variant.bits for variant in curves if variant.quantized or len(curves) == 1):
+        shown = plain | {variant: curve for variant, curve in curves.items() if variant.bits == bits}
+        alt = f"ROC curves at {bits:g} bits beside full precision, both axes in log scale."
+        yield Drawing(f"roc_{bits:g}", figures.roc(seen, bits, shown), alt)
+
+
+def _files(drawing: Drawing) -> tuple[str, bytes]:
+    """A figure as SVG and PNG; the same figure gives the same bytes."""
+    svg, png = StringIO(), BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": drawing.name}):
+        drawing.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    drawing.figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    return svg.getvalue(), png.getvalue()
+
+
+def _inline(name: str, svg: str, alt: str) -> Markup:
+    """An SVG file as part of the page: its own names, the page's colours, a description."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1))
+
+
+def _render(
+    seen: Focus, scores: Mapping[Variant, Scores], study: Mapping[str, Any], drawings: Mapping[str, Markup]
+) -> str:
+    """Fill the template."""
+    plain = seen.results.full_precision
+    shown = exposure(scores, plain, seen.bound) if plain and plain in scores and seen.bound is not None else None
+    shadows = study.get("n_shadows")
+    environment = Environment(
+        loader=FunctionLoader(_resource), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.globals.update(label=label, percent=percent, bound_percent=bound_percent, title=title, heat=heat)
+    return environment.get_template("page.html.j2").render(
+        seen=seen,
+        answer=answer(seen),
+        drawings=drawings,
+        summary=table.summary(seen),
+        attacks=table.all_attacks(seen),
+        exposure=shown,
+        choice=notes.choice(shown) if shown else "",
+        notes=notes.notes(seen, scores.get(plain) if plain else None, shadows if isinstance(shadows, int) else None),
+        provenance=provenance(study),
+        compared=any(variant.quantized for variant in seen.results.variants),
+        leaks=[name for name in drawings if name.startswith("leakage_")],
+        curves=[name for name in drawings if name.startswith("roc_")],
+    )
+
+
+def heat(rate: float) -> int:
+    """How strongly an example is accused, in five steps of its false-positive rate; 4 is the strongest.
+
+    >>> [heat(rate) for rate in (0.001, 0.01, 0.03, 0.2, 0.9)]
+    [4, 3, 2, 1, 0]
+    """
+    return sum(rate <= step for step in (0.5, 0.05, 0.01, 0.002))
+
+
+def _resource(name: str) -> str:
+    """A file of this package, wherever it is installed."""
+    return files("lit_privq.report").joinpath(name).read_text(encoding="utf-8")

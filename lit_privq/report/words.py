@@ -1,0 +1,175 @@
+"""Numbers and results in words; nothing is called a difference that its spread explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, log10
+
+from lit_privq.report.results import Variant
+from lit_privq.report.spread import Spread
+
+_NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
+
+_NAMES = {
+    "": "Model",
+    "none": "Full precision",
+    "nearest": "Nearest",
+    "sign": "Sign",
+    "adaround": "AdaRound",
+    "brecq": "BRECQ",
+    "obc": "OBC",
+    "lira_online": "LiRA online",
+    "lira_online_fixed": "LiRA online, fixed variance",
+    "lira_offline": "LiRA offline",
+    "lira_offline_fixed": "LiRA offline, fixed variance",
+    "lira_offline_onesided": "LiRA offline, one-sided",
+    "lira_offline_onesided_fixed": "LiRA offline, one-sided, fixed variance",
+    "lira_online_shrunk": "LiRA online, shrunk variance",
+    "lira_online_student": "LiRA online, Student",
+    "rmia_online": "RMIA online",
+    "rmia_offline": "RMIA offline",
+    "base": "BASE",
+    "threshold": "Global threshold",
+    "digits": "Digits",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "tinyimagenet": "TinyImageNet",
+}
+
+
+def title(name: str) -> str:
+    """A name as people write it; one that is not known stays as it is, with spaces.
+
+    >>> title("obc"), title("my_attack")
+    ('OBC', 'my attack')
+    """
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def bits(variant: Variant) -> str:
+    r"""A variant's precision.
+
+    >>> bits(Variant("obc", 2, 8)), bits(Variant("sign", 1, 1)), bits(Variant("none", 32, 32))
+    ('2\xa0bits, last layer 8', '1\xa0bit', '32\xa0bits')
+    """
+    return width(variant.bits) + (f", last layer {variant.last_bits:g}" if variant.decoupled else "")
+
+
+def width(bits: float) -> str:
+    r"""A number of bits.
+
+    >>> width(1.58), width(1)
+    ('1.58\xa0bits', '1\xa0bit')
+    """
+    return f"{bits:g}{_NBSP}bit" + ("" if bits == 1 else "s")
+
+
+def label(variant: Variant) -> str:
+    r"""Method and precision.
+
+    >>> label(Variant("adaround", 1.58, 1.58)), label(Variant("none", 32, 32))
+    ('AdaRound 1.58\xa0bits', 'Full precision')
+    """
+    return f"{title(variant.method)} {bits(variant)}" if variant.quantized else title(variant.method)
+
+
+def percent(rate: float, decimals: int = 1) -> str:
+    r"""A fraction in percent; a dash where there is none.
+
+    >>> percent(0.0512), percent(float("nan"))
+    ('5.1\xa0%', '–')
+    """
+    return f"{100 * rate:.{decimals}f}{_NBSP}%" if isfinite(rate) else "–"
+
+
+def bound_percent(bound: float) -> str:
+    r"""A bound on the false-positive rate, without trailing zeros.
+
+    >>> bound_percent(0.001), bound_percent(0.01)
+    ('0.1\xa0%', '1\xa0%')
+    """
+    return f"{100 * bound:g}{_NBSP}%"
+
+
+def measure(bound: float | None) -> str:
+    r"""What leakage is measured by.
+
+    >>> measure(0.01), measure(None)
+    ('members found at 1\xa0% false positives', 'AUC of the attack')
+    """
+    return "AUC of the attack" if bound is None else f"members found at {bound_percent(bound)} false positives"
+
+
+def decimals(bound: float | None) -> int:
+    """Digits after the point of a percentage that is worth showing beside a bound.
+
+    >>> decimals(0.01), decimals(0.001), decimals(None)
+    (1, 2, 1)
+    """
+    return 1 if bound is None else max(1, round(-log10(bound)) - 1)
+
+
+def percent_spread(value: Spread, digits: int = 1) -> str:
+    r"""Mean and standard deviation over targets, in percent.
+
+    >>> percent_spread(Spread(0.05, 0.01, 4)), percent_spread(Spread(0.05, float("nan"), 1))
+    ('5.0 ± 1.0\xa0%', '5.0\xa0%')
+    """
+    if not isfinite(value.mean):
+        return "–"
+    if not isfinite(value.deviation):
+        return percent(value.mean, digits)
+    return f"{100 * value.mean:.{digits}f} ± {100 * value.deviation:.{digits}f}{_NBSP}%"
+
+
+def number_spread(value: Spread, digits: int = 3) -> tuple[str, str]:
+    """Mean and, apart from it, standard deviation over targets of a number without a unit.
+
+    >>> number_spread(Spread(0.5, 0.01, 4))
+    ('0.500', '± 0.010')
+    """
+    mean = f"{value.mean:.{digits}f}" if isfinite(value.mean) else "–"
+    return mean, f"± {value.deviation:.{digits}f}" if isfinite(value.deviation) else ""
+
+
+def change(value: Spread | None, digits: int = 1) -> str:
+    r"""A paired difference in percentage points, and whether it is one.
+
+    >>> change(Spread(-0.021, 0.004, 4)), change(Spread(0.002, 0.004, 4))
+    ('−2.1\xa0±\xa00.4 points', 'within its spread (+0.2\xa0±\xa00.4)')
+    """
+    if value is None or not isfinite(value.mean):
+        return "–"
+    signed = f"{100 * value.mean:+.{digits}f}".replace("-", "−")
+    if value.count < 2:
+        return f"{signed} points (no spread)"
+    signed = f"{signed}{_NBSP}±{_NBSP}{100 * value.deviation:.{digits}f}"
+    return f"{signed} points" if value.clear else f"within its spread ({signed})"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Parts in one phrase.
+
+    >>> joined(["a"]), joined(["a", "b"]), joined(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "target"), counted(4, "target")
+    ('1 target', '4 targets')
+    """
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def capitalized(text: str) -> str:
+    """The text with a capital first letter and the rest as it is.
+
+    >>> capitalized("members of AUC")
+    'Members of AUC'
+    """
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,149 @@
+"""What must hold for every attack: an attack added to the presets is tested here without another line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lit_privq.attacks import (
+    Attack,
+    LiraOffline,
+    LiraOnline,
+    Observed,
+    PooledSeparate,
+    held_out,
+    leave_one_out,
+    paired,
+    reference,
+    standard,
+)
+
+Make = Callable[..., Observed]
+ATTACKS: dict[str, Attack] = {
+    **standard(),
+    **{f"reference_{name}": attack for name, attack in reference().items()},
+    **{f"paired_{name}": attack for name, attack in paired().items()},
+    "online_mean": LiraOnline(centre="mean"),
+    "online_separate": LiraOnline(variance=PooledSeparate()),
+    "offline_mean_separate": LiraOffline(centre="mean", variance=PooledSeparate()),
+}
+TWO_SIDED = [name for name, attack in ATTACKS.items() if isinstance(attack, LiraOffline)]
+EVERY = pytest.mark.parametrize("name", ATTACKS)
+
+
+def parent_of(child: Observed, seed: int = 99) -> Observed:
+    """Full-precision models from which these might have been derived."""
+    noise = np.random.default_rng(seed).normal(size=np.shape(child.confidence))
+    return Observed(np.asarray(child.confidence) + 0.5 * noise, child.members)
+
+
+def left_out(name: str, models: Observed, block: int | None = None) -> NDArray[np.float64]:
+    return leave_one_out({name: ATTACKS[name]}, models, parents=(parent_of(models), None), block=block)[name]
+
+
+def kept_out(name: str, models: Observed, shadows: int, block: int | None = None) -> NDArray[np.float64]:
+    parent = parent_of(models)
+    first, rest = range(shadows), range(shadows, len(models.members))
+    parents = (parent.models(first), parent.models(rest))
+    return held_out({name: ATTACKS[name]}, models.models(first), models.models(rest), parents=parents, block=block)[
+        name
+    ]
+
+
+def areas(scores: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """AUC of each target by counting pairs, (targets,)."""
+    found = []
+    for row, inside in zip(scores, members, strict=True):
+        gaps = row[inside][:, None] - row[~inside]
+        found.append((gaps > 0).mean() + (gaps == 0).mean() / 2)
+    return np.array(found)
+
+
+@EVERY
+@pytest.mark.parametrize("models", [6, 8, 10, 16])
+def test_noise_tells_nothing_when_every_shadow_is_a_target(name: str, models: int, make: Make) -> None:
+    found: list[float] = []
+    for seed in range(3):
+        noise = make(models, 300, 1, seed=seed)
+        noise = Observed(np.random.default_rng(seed).normal(size=(models, 300, 1)), noise.members)
+        found.extend(areas(left_out(name, noise), noise.members))
+    error = np.sqrt(1 / (12 * 75) / len(found))  # an AUC of 150 against 150 has variance 301 / (12 * 150**2)
+    assert abs(np.mean(found) - 0.5) < 3 * error
+
+
+@EVERY
+@pytest.mark.parametrize("models", [6, 16])
+def test_noise_tells_nothing_about_held_out_targets(name: str, models: int) -> None:
+    random = np.random.default_rng(models)
+    found: list[float] = []
+    for seed in range(4):
+        members = np.argsort(np.random.default_rng(seed).random((models, 300)), axis=0) < models // 2
+        members = np.vstack([members, random.random((4, 300)) < 0.5])
+        noise = Observed(random.normal(size=(models + 4, 300, 1)), members)
+        found.extend(areas(kept_out(name, noise, models), members[models:]))
+    assert abs(np.mean(found) - 0.5) < 3 * np.sqrt(1 / (12 * 75) / len(found))
+
+
+@EVERY
+def test_members_are_found_where_there_is_something_to_find(name: str, make: Make) -> None:
+    models = make(12, 300, 2, gap=3.0, spare=3)
+    assert areas(kept_out(name, models, 12), models.members[12:]).mean() > 0.65
+    shadows = models.models(range(12))
+    assert areas(left_out(name, shadows), shadows.members).mean() > 0.65
+
+
+@EVERY
+def test_the_order_of_examples_changes_nothing(name: str, make: Make) -> None:
+    models = make(8, 40, 2, spare=2)
+    turned = Observed(np.asarray(models.confidence)[:, ::-1], models.members[:, ::-1])
+    parent = parent_of(models)
+    turned_parent = Observed(np.asarray(parent.confidence)[:, ::-1], parent.members[:, ::-1])
+    first, rest = range(8), range(8, 10)
+    attack = {name: ATTACKS[name]}
+    parents = (parent.models(first), parent.models(rest))
+    one = held_out(attack, models.models(first), models.models(rest), parents=parents)
+    parents = (turned_parent.models(first), turned_parent.models(rest))
+    other = held_out(attack, turned.models(first), turned.models(rest), parents=parents)
+    np.testing.assert_allclose(other[name][:, ::-1], one[name], rtol=1e-10, atol=1e-10)  # sums in another order
+
+
+@EVERY
+def test_the_order_of_shadows_changes_nothing(name: str, make: Make) -> None:
+    models = make(8, 40, 2, spare=2)
+    parent = parent_of(models)
+    attack, turn, rest = {name: ATTACKS[name]}, [3, 1, 7, 0, 2, 6, 5, 4], range(8, 10)
+    targets, above = models.models(rest), parent.models(rest)
+    one = held_out(attack, models.models(range(8)), targets, parents=(parent.models(range(8)), above))
+    other = held_out(attack, models.models(turn), targets, parents=(parent.models(turn), above))
+    np.testing.assert_allclose(other[name], one[name], rtol=1e-10, atol=1e-10)  # sums in another order
+
+
+@EVERY
+def test_blocks_of_any_size_give_the_same_scores(name: str, make: Make) -> None:
+    models = make(9, 50, 3)
+    whole = left_out(name, models)
+    for block in (1, 7, 50):
+        np.testing.assert_allclose(left_out(name, models, block), whole, rtol=1e-12, atol=1e-12)
+    held = kept_out(name, make(8, 50, 3, spare=2), 8)
+    np.testing.assert_allclose(kept_out(name, make(8, 50, 3, spare=2), 8, 7), held, rtol=1e-12, atol=1e-12)
+
+
+@EVERY
+def test_more_confidence_between_the_two_groups_means_more_likely_a_member(name: str, make: Make) -> None:
+    if name in TWO_SIDED:
+        pytest.skip("two-sided: an unusually low confidence counts as well")
+    models = make(16, 20, 1, gap=6.0, spare=1)
+    shadows, members = models.models(range(16)), models.members[:16, :, None]
+    values = np.asarray(models.confidence)[:16]
+    low, high = (values.mean(0, where=where) for where in (~members, members))
+    rising = []
+    for example in range(20):
+        targets = np.repeat(np.asarray(models.confidence)[16:], 4, axis=0)  # (steps, examples, 1)
+        targets[:, example] = low[example] + np.linspace(0.2, 0.8, 4)[:, None] * (high - low)[example]
+        target = Observed(targets, np.repeat(models.members[16:], 4, axis=0))
+        scores = held_out({name: ATTACKS[name]}, shadows, target, parents=(parent_of(shadows), target))[name]
+        rising.append(np.diff(scores[:, example]) >= 0)
+    assert np.mean(rising) > 0.95  # an online score turns where one group is much wider than the other

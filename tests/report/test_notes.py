@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lit_privq.report.focus import Focus, focus
+from lit_privq.report.folder import Scores
+from lit_privq.report.notes import notes
+from lit_privq.report.results import read_results
+
+SCORES = Scores(np.arange(4), np.tile(np.arange(1200) % 2 == 0, (4, 1)), np.zeros((4, 1200)))
+
+
+@pytest.fixture
+def seen(study: Path) -> Focus:
+    return focus(read_results(study / "results.csv"))
+
+
+def test_an_empty_bound_is_explained_with_its_count(seen: Focus) -> None:
+    text = " ".join(notes(seen, SCORES, 16)).replace("\xa0", " ")
+    assert "A bound of 0.1 % would mean fewer than one false positive, 0.6 of 600" in text
+    assert "here it is 1 %" in text
+
+
+def test_how_few_non_members_decide_is_said(seen: Focus) -> None:
+    assert "600 non-members" in " ".join(notes(seen, SCORES, 16))
+    assert "non-members:" not in " ".join(notes(seen, None, None))
+
+
+def test_targets_and_shadows_are_counted(seen: Focus) -> None:
+    assert notes(seen, None, 16)[0] == "4 target models and 16 shadow models."
+    assert notes(seen, None, None)[0] == "4 target models."

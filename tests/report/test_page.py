@@ -1,0 +1,176 @@
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from lit_privq.report import build, main
+from lit_privq.report.page import write_atomically
+from lit_privq.report.results import COLUMNS
+
+VOID = {"meta", "link", "br", "img"}
+
+
+class Outline(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open += [tag] if tag not in VOID else []
+        for name, value in attrs:
+            self.ids += [value or ""] if name == "id" else []
+            self.links += [value or ""] if name in ("src", "href", "xlink:href") else []
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def page(built: Path) -> str:
+    return (built / "report.html").read_text(encoding="utf-8")
+
+
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    return parser
+
+
+def test_the_page_is_well_formed_and_no_name_is_given_twice(page: str) -> None:
+    found = outline(page)
+    assert found.open == []
+    assert len(found.ids) == len(set(found.ids))
+
+
+def test_the_page_needs_no_other_file_and_no_network(page: str) -> None:
+    found = outline(page)
+    assert all(link.startswith("#") and link[1:] in found.ids for link in found.links)
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(found.ids)
+    assert "<script" not in page
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_every_exhibit_is_there(page: str) -> None:
+    assert page.count('<svg role="img"') == 1 + 3 + 3
+    assert page.count("<table") == 3
+    for words in (
+        "The least costly clear saving",
+        "within its spread",
+        "fewer than one false positive",
+        "most exposed",
+    ):
+        assert words in page
+    for words in ("python -m lit_privq study --config", "0123456789abcdef", "71.4 s", "torch 2.9.0"):
+        assert words in page
+
+
+def test_figures_lie_beside_the_page_as_png_and_svg(built: Path) -> None:
+    names = {path.name for path in (built / "figures").iterdir()}
+    stems = (
+        "tradeoff",
+        "leakage_lira_online_fixed",
+        "leakage_lira_offline_fixed",
+        "accuracy",
+        "roc_4",
+        "roc_2",
+        "roc_1.58",
+    )
+    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+
+
+def test_the_same_data_give_the_same_files(built: Path, study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "again")
+    build(tmp_path / "again")
+    for path in [built / "report.html", *(built / "figures").iterdir()]:
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(built)).read_bytes(), path.name
+
+
+def test_colours_follow_the_pages_light_or_dark(page: str) -> None:
+    figures = page[page.index("<svg") :]
+    assert "var(--ink)" in figures
+    assert not re.search(r"#(1c2126|ffffff|0072b2)", figures)
+
+
+def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:
+    row = ["<b>x</b>", "net", "1", "none", "32", "32", "unaware", "<i>", "tpr_at_0.01", "0.1"]
+    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n")
+    page = build(tmp_path).read_text(encoding="utf-8")
+    assert "<b>" not in page
+    assert "<i>" not in page
+
+
+def test_results_alone_make_a_page(study: Path, tmp_path: Path) -> None:
+    shutil.copy(study / "results.csv", tmp_path)
+    page = build(tmp_path).read_text(encoding="utf-8")
+    assert "The least costly clear saving" in page
+    assert "ROC curves" not in page
+
+
+def test_a_plain_audit_makes_a_page(study: Path, tmp_path: Path) -> None:
+    header, *lines = (study / "results.csv").read_text().splitlines()
+    kept = [line for line in lines if ",none," in line and ",accuracy," not in line]
+    (tmp_path / "results.csv").write_text("\n".join([header, *kept]))
+    shutil.copy(study / "audit" / "none-32" / "unaware.npz", tmp_path / "scores.npz")
+    page = build(tmp_path).read_text(encoding="utf-8")
+    assert "How much does it give away?" in page
+    assert "ROC curves" in page
+    assert "Test accuracy" not in page
+
+
+def test_a_study_too_small_for_any_bound_makes_a_page(study: Path, tmp_path: Path) -> None:
+    header, *lines = (study / "results.csv").read_text().splitlines()
+    emptied = [
+        re.sub(r"(tpr_at_[\d.]+),.*", r"\1,,,", line) for line in lines if line.startswith("digits,small_resnet,16,")
+    ]
+    (tmp_path / "results.csv").write_text("\n".join([header, *emptied]))
+    page = build(tmp_path).read_text(encoding="utf-8")
+    assert "AUC of the attack" in page
+    assert "One target has no spread" in page
+
+
+def test_a_missing_or_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        main([str(tmp_path / "nowhere")])
+    with pytest.raises(FileNotFoundError, match="run `audit` first"):
+        main([str(tmp_path)])
+
+
+def test_nothing_is_written_when_a_file_is_damaged(study: Path, tmp_path: Path) -> None:
+    shutil.copy(study / "results.csv", tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(ValueError, match=r"study\.json must be JSON"):
+        build(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "study.json"}
+
+
+def test_odd_study_json_does_no_harm(study: Path, tmp_path: Path) -> None:
+    shutil.copy(study / "results.csv", tmp_path)
+    odd: dict[str, object] = {"versions": None, "seconds": [], "n_shadows": "many", "choices": 3, "command": None}
+    (tmp_path / "study.json").write_text(json.dumps(odd))
+    build(tmp_path)
+
+
+def test_the_page_is_printed_and_help_shows_an_example(
+    write_results: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = write_results({"attacker": "unaware", "attack": "threshold", "metric": "auc", "value": 0.6}).parent
+    main([str(directory)])
+    assert capsys.readouterr().out.strip() == str(directory / "report.html")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "python -m lit_privq report runs/demo" in capsys.readouterr().out
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "figures" / "a.svg"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [("a.svg", b"old")]

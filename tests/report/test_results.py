@@ -1,0 +1,82 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lit_privq.report.results import Variant, read_results
+
+Write = Callable[..., Path]
+
+
+def test_values_come_back_by_target(write_results: Write) -> None:
+    path = write_results(
+        {"target": 16, "metric": "accuracy", "value": 0.9}, {"target": 17, "metric": "accuracy", "value": 0.8}
+    )
+    assert read_results(path).values(Variant("none", 32, 32), "accuracy") == {16: 0.9, 17: 0.8}
+
+
+def test_an_empty_value_is_not_a_value(write_results: Write) -> None:
+    results = read_results(write_results({"attacker": "unaware", "attack": "a", "metric": "tpr_at_0.001"}))
+    assert results.values(Variant("none", 32, 32), "tpr_at_0.001", "unaware", "a") == {}
+    assert results.metrics == ("tpr_at_0.001",)
+
+
+def test_full_precision_comes_first_then_methods_from_most_bits_to_least(write_results: Write) -> None:
+    rows = [("obc", 2, 2), ("obc", 1.58, 8), ("none", 32, 32), ("nearest", 1, 1), ("obc", 1.58, 1.58)]
+    path = write_results(
+        *({"method": m, "bits": b, "last_bits": last, "metric": "accuracy", "value": 0.5} for m, b, last in rows)
+    )
+    names = [variant.name for variant in read_results(path).variants]
+    assert names == ["none-32", "obc-2", "obc-1.58", "obc-1.58-last8", "nearest-1"]
+
+
+def test_a_missing_file_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run `audit` first"):
+        read_results(tmp_path / "results.csv")
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("dataset,net,target,method,bits,last_bits,attacker,attack\n")
+    with pytest.raises(ValueError, match="missing: metric, value"):
+        read_results(path)
+
+
+def test_a_file_cut_short_names_the_line(study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text((study / "results.csv").read_text()[:2000].rsplit(",", 3)[0])
+    with pytest.raises(ValueError, match=r"damaged: line \d+ has \d+ fields, the header 12"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"\xff\xfe\xfa", b"PK\x03\x04"])
+def test_something_else_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"results\.csv must"):
+        read_results(path)
+
+
+@pytest.mark.parametrize(
+    "row", [{"value": "high"}, {"bits": "many"}, {"target": ""}, {"value": "inf"}], ids=lambda row: next(iter(row))
+)
+def test_a_field_that_is_no_number_is_refused(row: dict[str, object], write_results: Write) -> None:
+    with pytest.raises(ValueError, match="damaged: line 2"):
+        read_results(write_results({"metric": "accuracy", "value": 0.5} | row))
+
+
+def test_a_row_that_repeats_another_is_refused(write_results: Write) -> None:
+    row = {"metric": "accuracy", "value": 0.5}
+    with pytest.raises(ValueError, match="line 3 repeats"):
+        read_results(write_results(row, row))
+
+
+def test_two_data_sets_are_not_mixed(write_results: Write) -> None:
+    rows = [{"dataset": name, "metric": "accuracy", "value": 0.5} for name in ("digits", "cifar10")]
+    with pytest.raises(ValueError, match="digits with small and, in line 3, cifar10 with small"):
+        read_results(write_results(*rows))
+
+
+def test_no_rows_are_refused(write_results: Write) -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        read_results(write_results())

@@ -47,7 +47,7 @@ class WriteCheckpoints(L.Callback):
 def write_checkpoint(folder: Path, checkpoint: dict[str, Any]) -> Path:
     """Write one checkpoint to ``folder/<variant>/<index>.ckpt``, whole or not at all."""
     made = checkpoint["lit_privq"]
-    path = folder / made["variant"] / f"{made['index']:03d}.ckpt"
+    path: Path = folder / made["variant"] / f"{made['index']:03d}.ckpt"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     torch.save(checkpoint, temporary)

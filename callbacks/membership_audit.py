@@ -10,7 +10,7 @@ from lit_privq import audit
 
 
 class MembershipAudit(L.Callback):
-    """Audit everything below ``<default_root_dir>/confidence``, as ``python -m lit_privq audit`` does; after `DumpLogits`.
+    """Audit ``<default_root_dir>/confidence`` as ``python -m lit_privq audit`` does; listed behind `DumpLogits`.
 
     Args:
         config: the audit's config file.

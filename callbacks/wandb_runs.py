@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
@@ -50,7 +50,7 @@ class WandbRuns(L.Callback):
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """One run per queried model, with its accuracy on the test set."""
-        accuracies = pl_module.accuracies  # type: ignore[union-attr]
+        accuracies = pl_module.accuracies
         self._open(trainer, f"query-{pl_module.variant}", "query")
         for run, accuracy in zip(self.runs, accuracies, strict=True):  # type: ignore[arg-type]
             run.log({"accuracy": accuracy})
@@ -66,7 +66,7 @@ class WandbRuns(L.Callback):
 
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
+        asked = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
         settings = wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False)
         assert trainer.state.fn in (TrainerFn.FITTING, TrainerFn.PREDICTING)
         self.runs = [
@@ -77,7 +77,7 @@ class WandbRuns(L.Callback):
                 name=f"{name}-{model:03d}",
                 dir=folder,
                 config={**self.config, "model_index": model},
-                mode=mode,
+                mode=cast(Literal["online", "offline", "disabled", "shared"], asked),
                 reinit="create_new",
                 settings=settings,
             )

@@ -81,7 +81,7 @@ class Recipe(L.LightningModule):
 
     def in_format(self, net: nn.Module) -> nn.Module:
         """A network in the recipe's memory format."""
-        net.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs miss this overload
+        net.to(memory_format=self.memory_format)
         return net
 
     def fresh_network(self, model: int) -> nn.Module:

@@ -41,7 +41,7 @@ class Pool:
         digest = hashlib.blake2b(digest_size=8)
         for part in (self.inputs, self.labels, self.test_inputs, self.test_labels):
             digest.update(repr((tuple(part.shape), str(part.dtype))).encode())
-            digest.update(part.contiguous().numpy())
+            digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
 
 

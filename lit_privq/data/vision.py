@@ -59,9 +59,10 @@ class CIFAR10:
         """Read it from torchvision's layout."""
         from torchvision.datasets import CIFAR10 as Reader
 
-        images, labels, *test = _read(Reader, root, "cifar-10-batches-py", download)
+        images, labels, test_images, test_labels = _read(Reader, root, "cifar-10-batches-py", download)
         mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-        return Pool("cifar10", images[: self.pool_size], labels[: self.pool_size], *test, 10, mean, std)
+        n = self.pool_size
+        return Pool("cifar10", images[:n], labels[:n], test_images, test_labels, 10, mean, std)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class CIFAR100:
         """Read it from torchvision's layout."""
         from torchvision.datasets import CIFAR100 as Reader
 
-        images, labels, *test = _read(Reader, root, "cifar-100-python", download)
+        images, labels, test_images, test_labels = _read(Reader, root, "cifar-100-python", download)
         mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
-        return Pool("cifar100", images[: self.pool_size], labels[: self.pool_size], *test, 100, mean, std)
+        n = self.pool_size
+        return Pool("cifar100", images[:n], labels[:n], test_images, test_labels, 100, mean, std)

@@ -142,7 +142,7 @@ def train_heads(task: Task, members: NDArray[np.bool_], recipe: Recipe) -> list[
         for picks in torch.split(own.gather(1, order), batches, dim=1):  # (models, batch)
             optimizer.zero_grad()
             losses = head_losses(head_outputs(layers, task.inputs[picks]), task.targets[picks])
-            losses.mean(dim=1).sum().backward()  # type: ignore[no-untyped-call]
+            losses.mean(dim=1).sum().backward()
             optimizer.step()
             left -= 1
             if left % spacing == 0 and left < recipe.snapshots * spacing:

@@ -76,16 +76,20 @@ def _counts(size: int, resamples: int, random: np.random.Generator) -> NDArray[n
         return np.stack([np.bincount(row, minlength=size) for row in draws]).astype(np.uint8)
     edges = np.round(pdtr(np.arange(9), mean) * 2**16 - 1).astype(np.uint16)
     counts = np.empty((resamples, size), np.uint8)
-    for row in counts:
-        while True:
-            uniform = random.integers(1 << 64, size=size // 4 + 1, dtype=np.uint64).view(np.uint16)[:size]
-            np.greater(uniform, edges[0], out=row.view(np.bool_))
+    step = max(1, (1 << 15) // size)
+    for start in range(0, resamples, step):
+        block = counts[start : start + step]
+        missing = np.full(len(block), -1)
+        while (missing < 0).any():  # once in a billion times
+            words = random.integers(1 << 64, size=block.size // 4 + 1, dtype=np.uint64)
+            uniform = words.view(np.uint16)[: block.size].reshape(block.shape)
+            np.greater(uniform, edges[0], out=block.view(np.bool_))
             for edge in edges[1:]:
-                row += uniform > edge
-            missing = size - int(row.sum())
-            if missing >= 0:  # fails once in a billion times
-                break
-        row += np.bincount(random.integers(size, size=missing), minlength=size).astype(np.uint8)
+                block += uniform > edge
+            missing = size - block.sum(axis=1, dtype=np.intp)
+        rows = np.repeat(np.arange(len(block)), missing)
+        single = rows * size + random.integers(size, size=rows.size)
+        block += np.bincount(single, minlength=block.size).reshape(block.shape).astype(np.uint8)
     return counts
 
 

@@ -93,7 +93,7 @@ class Rounding:
 
     def hard(self, alpha: Tensor) -> Quantized:
         """The codes at the nearest whole step; up where it is one half."""
-        return self._clipped((self.step(alpha) + 0.5).floor())
+        return self._clipped((self.step(alpha.detach()) + 0.5).floor())
 
     def _clipped(self, step: Tensor) -> Quantized:
         last = (self.base.levels - 1).to(step).view(-1, 1, 1)
@@ -193,7 +193,7 @@ class AdaRound:
             if exponent is not None:
                 undecided = [rounding.indecision(alphas[name], exponent) for name, rounding in roundings.items()]
                 total = total + self.rounding_weight * torch.stack(undecided).sum()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             optimizer.step()
             if best is not None and iteration % max(self.iterations // _CHECKS, 1) == 0:
                 best.look(alphas)
@@ -205,7 +205,7 @@ class Best:
 
     def __init__(self, roundings: Mapping[str, Rounding], alphas: Mapping[str, Tensor], loss: Loss) -> None:
         self._roundings, self._loss = roundings, loss
-        self.codes = {name: rounding.hard(alphas[name].detach()) for name, rounding in roundings.items()}
+        self.codes = {name: rounding.hard(alphas[name]) for name, rounding in roundings.items()}
         self.losses = self._score(self.codes)
 
     @torch.no_grad()
@@ -268,7 +268,7 @@ class BatchLoss:
     def exact(self, weights: Mapping[str, Tensor]) -> Tensor:
         """On all examples, (models,)."""
         n_examples = self._problem.target.shape[1]
-        parts = torch.arange(n_examples, device=self._models.device).split(self._batch_size)  # type: ignore[no-untyped-call]
+        parts = torch.arange(n_examples, device=self._models.device).split(self._batch_size)
         total = torch.stack([self._on(weights, part.expand(len(self._models), -1)) * len(part) for part in parts])
         return total.sum(dim=0) / n_examples
 

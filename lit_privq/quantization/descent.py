@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -32,14 +34,14 @@ class Descent:
     """Re-target, round from several grids, then take turns between codes and codebook until no code moves.
 
     Every layer approaches the weights that best reproduce the float network's output from the quantized prefix's
-    activations. From each grid a second-order rounding gives the start; sweeps of coordinate descent set each code to
+    activations. On each grid the best of several roundings is the start; sweeps of coordinate descent set each code to
     the best one given all others, and the scale and offset are refitted in closed form between sweeps. No step
     raises the output error, and every channel keeps the best of its starts. No gradients, no random numbers.
 
     Args:
         grids: where to start from.
-        greedy_columns: layers with at most this many columns start from OBC's greedy order, at a cost of rows times
-            columns^3, wider ones from ordered rounding, at a cost of rows times columns^2.
+        greedy_columns: layers with at most this many columns also try OBC's greedy order as a start, at a cost of rows
+            times columns^3; wider ones only ordered rounding, at a cost of rows times columns^2.
         sweeps: at most this many per start.
         damping: added to the gram's diagonal, as a fraction of its mean; part of the error that is minimised, so that
             the calibration inputs are not fitted beyond what they say.
@@ -68,23 +70,28 @@ class Descent:
     def _solve_layer(self, layer: LayerProblem) -> Quantized:
         ready = condition(layer, self.damping)
         target, gram = ready.target.to(layer.weight), ready.gram.to(layer.weight)
-        affines = [grid.fit(target, layer.levels, gram) for grid in self.grids]
-        rounded = self._starts(ready, target, affines, layer.levels)
-        best, *others = (descend(start, target, gram, self.sweeps) for start in rounded)
-        for other in others:
-            best = better(best, other, target, gram)
-        return best
-
-    def _starts(self, ready: Conditioned, target: Tensor, affines: list[Affine], levels: Tensor) -> list[Quantized]:
-        """One rounding per grid."""
-        if target.shape[2] <= self.greedy_columns:
-            inverse = torch.cholesky_inverse(ready.cholesky).to(target)
-            return [Quantized(greedy_rounding(target, inverse, *a, levels), *a, levels) for a in affines]
-        feedback, gram = Feedback.of(ready.gram, target.dtype), ready.gram.to(target)
-        return [
-            better(ordered_rounding(target, feedback, a, levels), quantize_to(target, a, levels), target, gram)
-            for a in affines
+        rounder = self._rounder(ready, target, layer.levels)
+        ends = [
+            descend(rounder(grid.fit(target, layer.levels, gram)), target, gram, self.sweeps) for grid in self.grids
         ]
+        return reduce(lambda first, second: better(first, second, target, gram), ends)
+
+    def _rounder(self, ready: Conditioned, target: Tensor, levels: Tensor) -> Callable[[Affine], Quantized]:
+        """The function that rounds on a grid: in order or, where that is better and affordable, greedily."""
+        gram, feedback = ready.gram.to(target), Feedback.of(ready.gram, target.dtype)
+        greedy = target.shape[2] <= self.greedy_columns
+        inverse = torch.cholesky_inverse(ready.cholesky).to(target) if greedy else None
+
+        def rounded(affine: Affine) -> Quantized:
+            start = better(
+                quantize_to(target, affine, levels), ordered_rounding(target, feedback, affine, levels), target, gram
+            )
+            if inverse is None:
+                return start
+            codes = greedy_rounding(target, inverse, *affine, levels)
+            return better(start, Quantized(codes, *affine, levels), target, gram)
+
+        return rounded
 
 
 def descend(start: Quantized, target: Tensor, gram: Tensor, sweeps: int) -> Quantized:

@@ -229,7 +229,7 @@ class Free(Grid):
 
 
 @dataclass(frozen=True)
-class Widened:
+class Widened(Grid):
     """Another rule's grids, drawn out (or together) about their middle.
 
     Solvers that let weights make up for each other's errors push weights past the ends of the grid, and are served by

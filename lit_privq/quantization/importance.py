@@ -36,7 +36,7 @@ def output_importance(
     units = [piece for piece in pieces if piece.layers]
     generator = torch.Generator(images.device).manual_seed(seed)
     totals = [torch.zeros((), device=images.device, dtype=torch.float64) for _ in units]
-    for batch in images.split(batch_size):  # type: ignore[no-untyped-call]
+    for batch in images.split(batch_size):
         for position, gradient in enumerate(_gradients(graph, pieces, net, batch, generator)):
             totals[position] = totals[position] + gradient.double().square().sum(dim=0)
     return {

@@ -47,8 +47,12 @@ class Focus:
         return self.results.values(variant, self.metric, attacker, attack or self.attack)
 
     def strongest(self, variant: Variant, attack: str | None = None) -> str:
-        """The attacker that finds most members on average; the one that appears first where two find as many."""
-        attackers = [name for name in self.results.attackers(variant) if self.leakage(variant, name, attack)]
+        """The attacker that finds most members on average; the one that appears first where two find as many.
+
+        Among those who see the released model alone: who holds its full-precision parent as well attacks the parent.
+        """
+        seen = [name for name in self.results.attackers(variant) if name != "paired"]
+        attackers = [name for name in seen if self.leakage(variant, name, attack)]
         return max(attackers, key=lambda name: spread(self.leakage(variant, name, attack)).mean, default="")
 
     def worst(self, variant: Variant) -> dict[int, float]:

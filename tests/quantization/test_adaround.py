@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from lit_privq.quantization.adaround import (
+    AdaRound,
+    BatchLoss,
+    GramLoss,
+    Rounding,
+    Schedule,
+    from_solution,
+    from_weight,
+    rectified_sigmoid,
+)
+from lit_privq.quantization.grid import MinMax, Paper
+from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
+
+SHORT = AdaRound(iterations=300, lr=0.1, batch_size=16)
+
+
+def linear_unit(n_models: int = 3, levels: int = 3, examples: int = 64, seed: int = 0) -> UnitProblem:
+    """A linear layer whose inputs are correlated, so that rounding each weight on its own is not best."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(n_models, 6, 24, generator=generator) / 5
+    mix = torch.randn(n_models, 24, 24, generator=generator) * torch.logspace(0, -1, 24).unsqueeze(1)
+    inputs = torch.randn(n_models, examples, 24, generator=generator) @ mix  # (models, examples, columns)
+    gram = 2 / examples * inputs.mT @ inputs
+    layer = LayerProblem("fc", weight, torch.full((n_models,), levels), gram, gram)
+    return UnitProblem(
+        name="fc",
+        layers={"fc": layer},
+        inputs=(inputs,),
+        target=inputs @ weight.mT,
+        forward=lambda weights, batch: batch[0] @ weights["fc"].mT,
+        seeds=tuple(range(n_models)),
+    )
+
+
+def error(problem: UnitProblem, solution: dict[str, Quantized]) -> Tensor:
+    """Mean squared error of the output per model."""
+    output = problem.forward({"fc": solution["fc"].weight()}, problem.inputs)
+    return (output - problem.target).square().sum(2).mean(1)
+
+
+def one_model(problem: UnitProblem, model: int) -> UnitProblem:
+    own = slice(model, model + 1)
+    layer = problem.layers["fc"]
+    assert layer.gram is not None
+    assert layer.cross is not None
+    alone = LayerProblem("fc", layer.weight[own], layer.levels[own], layer.gram[own], layer.cross[own])
+    return replace(
+        problem,
+        layers={"fc": alone},
+        inputs=(problem.inputs[0][own],),
+        target=problem.target[own],
+        seeds=(problem.seeds[model],),
+    )
+
+
+# ------------------------------------------------------------------------------------- as defined
+
+
+def test_initial_values_reproduce_the_float_weight_and_match_their_formula_by_hand() -> None:
+    weight = torch.tensor([[[-1.0, 0.3, 0.0, 3.0]]])  # the grid is -1, 0, 1, 2, 3 minus one: scale 4/3, zero 1
+    layer = LayerProblem("fc", weight, torch.tensor([4]))
+    rounding, alpha = from_weight(layer, MinMax())
+    assert rounding.base.scale.item() == pytest.approx(4 / 3, abs=1e-6)
+    fractions = [0.25, 0.225, 0.0, 0.25]  # of w / s + 1 = 0.25, 1.225, 1, 3.25
+    by_hand = [-math.log(1.2 / (fraction + 0.1) - 1) for fraction in fractions]
+    assert alpha.flatten().tolist() == pytest.approx(by_hand, abs=1e-6)
+    relaxed = rounding.weight(alpha).flatten().tolist()
+    assert relaxed == pytest.approx([-1.0, 0.3, 0.0, 4 / 3 * 2], abs=1e-6)  # the last is clipped to the grid
+
+
+def test_rectified_sigmoid_by_hand() -> None:
+    values = rectified_sigmoid(torch.tensor([-3.0, 0.0, 1.0, 3.0])).tolist()
+    assert values == pytest.approx([0.0, 0.5, 1.2 / (1 + math.exp(-1)) - 0.1, 1.0], abs=1e-6)
+
+
+def test_the_published_schedule_falls_linearly_from_20_to_2_after_4000_iterations() -> None:
+    schedule = Schedule(20_000, 0.2, 20.0, 2.0)
+    assert [schedule.exponent(t) for t in (1, 3999)] == [None, None]
+    assert [schedule.exponent(t) for t in (4000, 12_000, 16_000, 20_000)] == pytest.approx([20, 11, 6.5, 2], abs=1e-9)
+
+
+def test_the_rounding_term_by_hand() -> None:
+    rounding = Rounding(
+        Quantized(torch.zeros(1, 1, 3), torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([2])), 0
+    )
+    alpha = torch.logit((torch.tensor([[[0.5, 0.75, 1.0]]]) + 0.1) / 1.2)  # h = 1/2, 3/4, 1
+    assert float(rounding.indecision(alpha, 2.0)) == pytest.approx(1.0 + 0.75, abs=1e-6)
+    assert float(rounding.indecision(alpha, 20.0)) == pytest.approx(2.0 - 0.5**20, abs=1e-6)
+
+
+def test_the_batch_loss_sums_over_channels_and_averages_over_examples_and_positions() -> None:
+    problem = UnitProblem(
+        name="conv",
+        layers={},
+        inputs=(torch.tensor([[1.0, 3.0]]).view(1, 2, 1, 1, 1),),  # (models, examples, 1, 1, 1)
+        target=torch.zeros(1, 2, 2, 1, 3),
+        forward=lambda weights, batch: batch[0].expand(-1, -1, 2, 1, 3),  # two channels, three positions
+        seeds=(0,),
+    )
+    assert BatchLoss(problem, 2)({}).tolist() == pytest.approx([2 * (1 + 9) / 2])
+
+
+def test_the_linear_loss_has_the_gradient_and_the_differences_of_the_batch_loss() -> None:
+    problem, generator = linear_unit(), torch.Generator().manual_seed(5)
+    first, second = (torch.randn(3, 6, 24, generator=generator).requires_grad_() for _ in range(2))
+    linear, batches = GramLoss(problem), BatchLoss(problem, 64)
+    (got,) = torch.autograd.grad(linear({"fc": first}).sum(), first)
+    (wanted,) = torch.autograd.grad(batches({"fc": first}).sum(), first)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)  # float32 sums over 64 examples
+    torch.testing.assert_close(
+        linear.exact({"fc": first}) - linear.exact({"fc": second}),
+        batches.exact({"fc": first}) - batches.exact({"fc": second}),
+        rtol=1e-4,
+        atol=1e-3,
+    )
+
+
+def test_clipped_weights_get_no_gradient() -> None:
+    layer = LayerProblem("fc", torch.tensor([[[-5.0, 0.3, 0.6, 9.0]]]), torch.tensor([3]))
+    base = Quantized((layer.weight + 1).floor(), torch.ones(1, 1, 1), torch.ones(1, 1, 1), layer.levels)
+    alpha = torch.zeros(1, 1, 4, requires_grad=True)
+    Rounding(base, 0).weight(alpha).sum().backward()  # type: ignore[no-untyped-call]
+    assert alpha.grad is not None
+    assert (alpha.grad.flatten() != 0).tolist() == [False, True, True, False]
+
+
+# ------------------------------------------------------------------------------------- as claimed
+
+
+@pytest.mark.parametrize("linear_target", [True, False])
+@pytest.mark.parametrize("levels", [3, 4, 16])
+def test_learned_rounding_flips_codes_and_errs_less_than_nearest(linear_target: bool, levels: int) -> None:
+    problem = linear_unit(levels=levels)
+    solution = replace(SHORT, linear_target=linear_target).solve(problem)
+    nearest = Nearest(grid=Paper(contain_zero=False)).solve(problem)
+    assert (error(problem, solution) < 0.8 * error(problem, nearest)).all()
+    assert (solution["fc"].codes != nearest["fc"].codes).any(dim=2).any(dim=1).all()
+    assert torch.equal(solution["fc"].scale, nearest["fc"].scale)
+
+
+def test_each_code_is_the_weight_rounded_down_or_up_unless_clipped() -> None:
+    problem = linear_unit(levels=3)
+    solution = replace(SHORT, linear_target=True).solve(problem)["fc"]
+    wanted = (problem.layers["fc"].weight / solution.scale + solution.zero).clamp(0, 2)
+    assert ((solution.codes == wanted.floor()) | (solution.codes == wanted.ceil())).all()
+
+
+def test_a_few_iterations_at_the_published_rate_are_nearest_rounding_under_another_name() -> None:
+    problem = linear_unit()
+    solution = AdaRound(iterations=50, batch_size=16).solve(problem)["fc"].codes
+    nearest = Nearest(grid=Paper(contain_zero=False)).solve(problem)["fc"].codes
+    assert (solution == nearest).double().mean() > 0.9
+
+
+@pytest.mark.parametrize("linear_target", [True, False])
+def test_three_models_at_once_equal_each_alone(linear_target: bool) -> None:
+    problem, method = linear_unit(), replace(SHORT, iterations=100, linear_target=linear_target)
+    together = method.solve(problem)["fc"].codes
+    for model in range(3):
+        alone = method.solve(one_model(problem, model))["fc"].codes[0]
+        assert (together[model] == alone).double().mean() > 0.98  # float32 sums may decide a tie differently
+
+
+def test_the_same_seeds_give_the_same_codes_and_other_seeds_others() -> None:
+    problem, method = linear_unit(), replace(SHORT, iterations=40, batch_size=8)
+    codes = method.solve(problem)["fc"].codes
+    assert torch.equal(method.solve(problem)["fc"].codes, codes)
+    assert not torch.equal(method.solve(replace(problem, seeds=(7, 8, 9)))["fc"].codes, codes)
+
+
+def test_the_order_of_the_images_does_not_matter_to_the_linear_target() -> None:
+    problem = linear_unit()
+    flipped = replace(problem, inputs=(problem.inputs[0].flip(1),), target=problem.target.flip(1))
+    method = replace(SHORT, linear_target=True)
+    assert torch.equal(method.solve(problem)["fc"].codes, method.solve(flipped)["fc"].codes)
+
+
+@pytest.mark.parametrize("linear_target", [True, False])
+def test_from_another_solution_codes_move_by_at_most_one_and_never_to_the_worse(linear_target: bool) -> None:
+    problem = linear_unit(levels=4)
+    start = Nearest().solve(problem)
+    method = replace(SHORT, linear_target=linear_target, start=Nearest())
+    solution = method.solve(replace(problem, start=start))
+    assert ((solution["fc"].codes - start["fc"].codes).abs() <= 1).all()
+    assert (error(problem, solution) <= error(problem, start)).all()
+    assert (error(problem, solution) < 0.9 * error(problem, start)).any()
+    unmoved = replace(method, iterations=0).solve(replace(problem, start=start))
+    assert torch.equal(unmoved["fc"].codes, start["fc"].codes)
+
+
+def test_from_a_solution_the_first_relaxed_weight_is_that_solution() -> None:
+    start = Nearest().solve(linear_unit())["fc"]
+    rounding, alpha = from_solution(start)
+    torch.testing.assert_close(rounding.weight(alpha), start.weight())
+    assert torch.equal(rounding.hard(alpha).codes, start.codes)
+
+
+def test_float64_is_kept() -> None:
+    problem = linear_unit(n_models=1)
+    layer = problem.layers["fc"]
+    assert layer.gram is not None
+    double = LayerProblem("fc", layer.weight.double(), layer.levels, layer.gram.double())
+    solution = replace(SHORT, linear_target=True, iterations=20).solve(replace(problem, layers={"fc": double}))
+    assert solution["fc"].weight().dtype == torch.float64
+
+
+def test_a_linear_target_without_a_gram_matrix_is_refused() -> None:
+    problem = linear_unit()
+    bare = replace(problem.layers["fc"], gram=None)
+    with pytest.raises(ValueError, match="layer fc: a linear target needs a gram matrix"):
+        replace(SHORT, linear_target=True).solve(replace(problem, layers={"fc": bare}))

@@ -50,6 +50,9 @@ def write_checkpoint(folder: Path, checkpoint: dict[str, Any]) -> Path:
     path: Path = folder / made["variant"] / f"{made['index']:03d}.ckpt"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    torch.save(checkpoint, temporary)
-    temporary.replace(path)
+    try:
+        torch.save(checkpoint, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path

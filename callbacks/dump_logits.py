@@ -94,6 +94,6 @@ def _check_finite(confidence: np.ndarray[Any, Any], variant: str, model: int) ->
     if bad.any():
         raise ValueError(
             f"model {model} ({variant}) answers NaN or infinity on {bad.sum()} of {len(bad)} examples, first on "
-            f"example {np.flatnonzero(bad)[0]}; its training or quantization diverged: make its checkpoint again, with a lower "
-            "learning rate if it was trained"
+            f"example {np.flatnonzero(bad)[0]}; its training or quantization diverged: make its checkpoint again, "
+            "with a lower learning rate if it was trained"
         )

@@ -55,13 +55,20 @@ def run(argv: Sequence[str]) -> int:
         main: Callable[[list[str]], None] = import_module(module).main
         main([verb, *rest] if module == _LIGHTNING else rest)
     except (ValueError, OSError) as error:
-        print(f"lit_privq: error: {error}", file=sys.stderr)
+        print(f"lit_privq: error: {_said(error)}", file=sys.stderr)
         if os.environ.get("LIT_PRIVQ_TRACEBACK"):
             raise
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _said(error: ValueError | OSError) -> str:
+    """An error as one sentence; what the operating system says gets the path first and a remedy behind it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}; check the path, its permissions and the space left"
+    return str(error)
 
 
 if __name__ == "__main__":

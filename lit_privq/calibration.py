@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lit_privq.classifier import plain
 from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.quantization.batchnorm import correct_bias, tune_batch_norm
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport, bits_of
 from lit_privq.quantization.problem import Method, Quantized
 from lit_privq.query import check_same_study, checkpoint_path, network_of, read_checkpoint
@@ -30,6 +31,9 @@ class Calibration(L.LightningModule):
             ``{"*": 1.58, "fc": 8}``; or a list of these, which share one pass over the float networks.
         name: of the method in folders and tables; None takes the class's name in lower case.
         batch_size: images per forward pass while activations are collected.
+        bias_correction: shift biases afterwards, so that each channel's mean output is the float network's.
+        batch_norm_batches: batches of 128 calibration images, shifted and mirrored as in training, from which batch
+            norms are estimated anew afterwards; 0 leaves them as they are, 100 is what follows OBC in the original.
     """
 
     calibrates = True  # asks the data module for calibration sets
@@ -41,11 +45,14 @@ class Calibration(L.LightningModule):
         bits: Bits | list[Bits],
         name: str | None = None,
         batch_size: int = 256,
+        bias_correction: bool = False,
+        batch_norm_batches: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.checkpoint, self.method, self.batch_size = checkpoint, method, batch_size
+        self.bias_correction, self.batch_norm_batches = bias_correction, batch_norm_batches
         self.bits: Sequence[Bits] = bits if isinstance(bits, list) else [bits]
         self.name = name or type(method).__name__.lower()
         self.variants = [variant_name(self.name, bits) for bits in self.bits]
@@ -96,10 +103,26 @@ class Calibration(L.LightningModule):
             self._checkpoint(k, precision) for precision in range(len(self.bits)) for k in range(len(self.data.models))
         ]
 
+    def _mended(self, k: int, precision: int) -> nn.Module:
+        """The quantized network, its biases and batch norms mended where that was asked for; weights are kept."""
+        assert self.quantizer is not None
+        net, calibration = self.quantizer.network(k, precision), self.data.calibration(self.data.models[k])
+        if self.bias_correction:
+            images, _ = self.data.sampler("pool", self.device).batch(self.data.augmentation(calibration, None))
+            correct_bias(self.nets[k], net, images)
+        if self.batch_norm_batches:
+
+            def augmented(indices: Tensor, generator: torch.Generator) -> Tensor:
+                return self.data.sampler("pool", self.device).batch(self.data.augmentation(indices, generator))[0]
+
+            seed = self.data.seed * 100_003 + self.data.models[k]
+            tune_batch_norm(net, calibration.to(self.device), seed, self.batch_norm_batches, augment=augmented)
+        return net
+
     def _checkpoint(self, k: int, precision: int) -> dict[str, Any]:
         """The checkpoint of one model at one precision."""
         assert self.quantizer is not None
-        parent, net, bits = self.parents[k], self.quantizer.network(k, precision), self.bits[precision]
+        parent, net, bits = self.parents[k], self._mended(k, precision), self.bits[precision]
         layers = self.quantizer.codes(k, precision)
         made = {
             **parent["lit_privq"],

@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric
 
 import lit_privq
 from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.data.pool import Pool
 
 Spec = Mapping[str, Any]
 
@@ -61,8 +62,9 @@ class Recipe(L.LightningModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Say how exact matrix products are; part of the recipe, not of the machine."""
+        """Say how exact matrix products are, part of the recipe and not of the machine; refuse an unfit network."""
         torch.set_float32_matmul_precision(self.matmul_precision)
+        check_fits(build(self.hparams["net"]), self.data.pool)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's own type is a union of ten
         """One optimizer over everything, and its schedule."""
@@ -190,6 +192,26 @@ def build(spec: Spec) -> nn.Module:
     arguments = {key: build(value) if _is_spec(value) else value for key, value in spec.get("init_args", {}).items()}
     net: nn.Module = getattr(import_module(module), name)(**arguments)
     return net
+
+
+def check_fits(net: nn.Module, pool: Pool) -> None:
+    """Refuse a network that does not take the pool's inputs or does not know its classes.
+
+    Raises:
+        ValueError: naming both sides.
+    """
+    image = torch.zeros(1, *pool.inputs.shape[1:])
+    try:
+        with torch.no_grad():
+            shape = tuple(net.eval()(image).shape)
+    except RuntimeError as error:
+        what = f"the network must take the inputs of {pool.name}, in shape {tuple(image.shape[1:])}"
+        raise ValueError(f"{what}; got {error}; correct model.net.init_args") from error
+    if shape != (1, pool.n_classes):
+        raise ValueError(
+            f"the network must tell the {pool.n_classes} classes of {pool.name} apart; it answers in shape "
+            f"{shape[1:]}, set model.net.init_args.num_classes to {pool.n_classes}"
+        )
 
 
 def _is_spec(value: object) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from lit_privq.classifier import plain
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.query import checkpoint_path, read_checkpoint
 
-# Lightning's hints that do not apply here: networks are saved as text, batches are made on the device, one step an epoch is meant.
+# Lightning's hints that do not apply: networks are saved as text, batches made on the device, one step an epoch meant.
 _HINTS = (
     "LightningCLI's args parameter",
     "Attribute 'net' is an instance of `nn.Module`",
@@ -37,12 +39,16 @@ _HINTS = (
 )
 
 
+# What a trainer may be told otherwise when a training goes on.
+_NO_RECIPE = ("default_root_dir", "callbacks", "logger", "enable_progress_bar")
+
+
 class Config(SaveConfigCallback):
     """Hand the resolved config to the callbacks that log it, instead of writing a file that runs would overwrite."""
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Give every callback that has a ``config`` the resolved one."""
-        resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        resolved = yaml.safe_load(self.parser.dump(self.config))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(getattr(callback, "config", None), dict):
                 callback.config = resolved
@@ -56,10 +62,12 @@ class PrivqCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
 
     def before_instantiate_classes(self) -> None:
-        """Put a `Fleet` in the place of a `Classifier` where several models are meant, and resume what was killed."""
+        """Put a `Fleet` in the place of a `Classifier` where several models are trained, and resume what was killed."""
         config = self.config[self.subcommand] if self.subcommand else self.config
-        many = ":" in str(config.data.model_index)
-        if many and config.model.class_path == "lit_privq.classifier.Classifier":
+        if self.subcommand in ("fit", "predict"):
+            check_writable(Path(config.trainer.default_root_dir or "."))
+        trains = self.subcommand in ("fit", None)
+        if trains and ":" in config.data.model_index and config.model.class_path == "lit_privq.classifier.Classifier":
             config.model.class_path = "lit_privq.fleet.Fleet"
         if self.subcommand == "fit":
             rest = resting_point(config)
@@ -70,9 +78,24 @@ class PrivqCLI(LightningCLI):
                 config.ckpt_path = str(rest)
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse an output folder that cannot be made or written to: before hours of work, not after.
+
+    Raises:
+        ValueError: naming the folder, or the file in its place.
+    """
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        what = "is read-only" if nearest.is_dir() else "is a file, not a folder"
+        raise ValueError(
+            f"nothing can be written to {folder}: {nearest} {what}; set another --trainer.default_root_dir"
+        )
+
+
 def resting_point(config: Namespace) -> Path:
     """Where a training keeps its state while it runs: a name that only the same models and the same recipe share."""
-    recipe = {"model": config.model, "data": config.data, "epochs": config.trainer.max_epochs}
+    trainer = {key: value for key, value in config.trainer.items() if key not in _NO_RECIPE}
+    recipe = {"model": config.model, "data": config.data, "trainer": trainer}
     text = json.dumps(plain({**recipe, "seed": config.seed_everything}), sort_keys=True, default=str)
     digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
     return Path(config.trainer.default_root_dir or ".") / "checkpoints" / f".resting-{digest}.ckpt"
@@ -88,21 +111,27 @@ def main(argv: Sequence[str]) -> None:
         ValueError: for whatever a user can put right; the message says how.
         SystemExit: if the command line does not parse (status 2) or help was asked for (0).
     """
-    with warnings.catch_warnings():
-        for hint in _HINTS:
-            warnings.filterwarnings("ignore", message=f".*{hint}.*")
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            run_cli(argv)
-        except ArgumentError as error:
-            raise ValueError(
-                f"{_sentence(error.message)} (python -m lit_privq {argv[0]} --help lists the options)"
-            ) from error
+    try:
+        run_cli(argv)
+    except ArgumentError as error:
+        raise ValueError(
+            f"{_sentence(error.message)} (python -m lit_privq {argv[0]} --help lists the options)"
+        ) from error
 
 
 def run_cli(argv: Sequence[str], run: bool = True) -> PrivqCLI:
     """Parse a command line and, with ``run``, do what it says."""
+    with warnings.catch_warnings():
+        for hint in _HINTS:
+            warnings.filterwarnings("ignore", message=f".*{hint}.*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli")
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        return _cli(argv, run)
+
+
+def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
+    """Lightning parses, and with ``run`` also runs, in the constructor."""
     verb = {argv[0]: LightningCLI.subcommands()[argv[0]]} if run else {}  # building a parser costs 0.2 s a verb
     cli = type("PrivqCLI", (PrivqCLI,), {"subcommands": staticmethod(lambda: verb)})
     made: PrivqCLI = cli(
@@ -128,7 +157,8 @@ def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
     arguments = [part for argument in argv for part in _split_option(argument)]
     if arguments[:1] == ["predict"]:
         arguments = ["--model.checkpoint" if part == "--ckpt_path" else part for part in arguments]
-    names = ("--model.checkpoint", "--model.init_args.checkpoint")
+    own = ("--ckpt_path",) if arguments[:1] in (["validate"], ["test"]) else ()
+    names = ("--model.checkpoint", "--model.init_args.checkpoint", *own)
     at = next((k for k, part in enumerate(arguments) if part in names), None)
     if at is None or at + 1 == len(arguments):
         return arguments
@@ -141,14 +171,14 @@ def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
 def _split_option(argument: str) -> list[str]:
     """``--name=value`` as two words, where the name is an option's; anything else as it is."""
     found = re.fullmatch(
-        r"(--(?:ckpt_path|config|model\.checkpoint|data\.model_index))=(.*)", argument, flags=re.DOTALL
+        r"(--(?:ckpt_path|config|model(?:\.init_args)?\.checkpoint|data\.model_index))=(.*)", argument, flags=re.DOTALL
     )
     return list(found.groups()) if found else [argument]
 
 
 def _data_section(arguments: Sequence[str], pattern: str) -> dict[str, Any]:
     """The data section under which a checkpoint (of a fleet: its first) was made, less what is asked of it now."""
-    given = dict(zip(arguments, arguments[1:], strict=False)).get("--data.model_index")
+    given = dict(pairwise(arguments)).get("--data.model_index")
     if given is None and "{index" in pattern:
         raise ValueError(f"{pattern} stands for many checkpoints; say which with --data.model_index 0:16")
     made = read_checkpoint(checkpoint_path(pattern, int((given or "0").partition(":")[0] or 0)))["lit_privq"]
@@ -161,7 +191,10 @@ _NOISE = (
     "Does not validate",
     "Subtypes:",
     "Errors:",
-    "Given value",
+    "Given value type",
+    "Given value: NestedArg",
+    "Given value: Namespace",
+    "Given value: {",
     "Expected a <class 'NoneType'>",
     "Expected a path but",
 )

@@ -40,7 +40,8 @@ def join(nets: Sequence[nn.Module], stacking: Stacking, image_shape: Sequence[in
 class Fleet(Recipe):
     """F models of one architecture, each with its own members, order, augmentation and initial weights.
 
-    Takes the configuration of a `Classifier`: the command line puts a fleet in its place where ``model_index`` is a range.
+    Takes the configuration of a `Classifier`: the command line puts a fleet in its place where ``model_index`` is a
+    range.
     Model i of a fleet equals model i trained alone, up to the order of floating-point sums: losses are
     summed over models, so that every model's gradient is its own, and the optimizer works elementwise.
 
@@ -69,7 +70,8 @@ class Fleet(Recipe):
         super().setup(stage)
         if self.trainer.gradient_clip_val:
             raise ValueError(
-                "gradient_clip_val clips the norm over all models of a fleet; train them alone (--fleet 1) or leave it out"
+                "gradient_clip_val clips the norm over all models of a fleet; train them alone (fleet: 1 in a study), "
+                "or leave it out"
             )
 
     def forward(self, images: Tensor, models: tuple[int, ...] | None = None) -> Tensor:

@@ -21,10 +21,18 @@ from lit_privq.models.stack import Stack
 def checkpoint_path(pattern: str, model: int) -> Path:
     """The checkpoint of one model, where ``{index}`` (or ``{index:03d}``) stands for its index.
 
+    Raises:
+        ValueError: if there are other braces in the pattern.
+
     >>> checkpoint_path("runs/none-32/{index:03d}.ckpt", 7).as_posix()
     'runs/none-32/007.ckpt'
     """
-    return Path(pattern.format(index=model))
+    try:
+        return Path(pattern.format(index=model))
+    except (LookupError, ValueError) as error:
+        raise ValueError(
+            f"the only braces in a checkpoint's path are {{index}} or {{index:03d}}, for the model's; got {pattern}"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -91,7 +99,7 @@ class Query(L.LightningModule):
     """One model or a fleet of them, scoring the pool and the test set.
 
     Args:
-        checkpoint: path of a checkpoint; for a fleet with ``{index}`` or ``{index:03d}`` where the model's index stands.
+        checkpoint: path of a checkpoint; for a fleet with ``{index}`` or ``{index:03d}`` in the index's place.
         stacking: as in `Fleet`.
         logits: keep the logits of the pool beside the confidences.
     """
@@ -138,7 +146,8 @@ class Query(L.LightningModule):
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Confidence (models, batch) in nats, whether each answer is right, and the logits where asked for."""
-        assert self.stack is not None and not self.training, "models are queried in evaluation mode"
+        assert self.stack is not None
+        assert not self.training, "models are queried in evaluation mode"
         images, labels = batch
         logits = self.stack(images.expand(self.stack.size, *images.shape))  # (models, batch, classes)
         confidence = logit_confidence(logits, labels.expand(self.stack.size, -1))

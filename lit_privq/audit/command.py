@@ -102,6 +102,7 @@ def run(audit: Audit) -> Path:
     progress.say(f"reading {audit.input}")
     audit.output.mkdir(parents=True, exist_ok=True)
     folder = _study_folder(audit.input)
+    audit.chosen()
     summary = Summary(audit.max_fpr, audit.seed)
     table = list(_study(audit, folder, summary, progress) if folder else _arrays(audit, summary, progress))
     write_results(audit.output / "results.csv", table)
@@ -123,9 +124,12 @@ def _parse(argv: Sequence[str]) -> Audit:
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
-    parser.add_class_arguments(Audit)
+    parser.add_class_arguments(Audit, skip={"attacks", "targets"})
+    # Words, not YAML: there 8:10 is a number of base 60.
+    parser.add_argument("--attacks", nargs="+", type=str, help="names of the attacks to run; all by default")
+    parser.add_argument("--targets", nargs="+", type=str, help="target rows or ranges of an .npz, such as 64:74 80")
     try:
-        config = parser.instantiate_classes(parser.parse_args(list(argv)))
+        config = parser.instantiate(parser.parse_args(list(argv)))
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise ValueError(f"{' '.join(str(error).split())}; see python -m lit_privq audit --help") from None
     return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
@@ -143,7 +147,9 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
     attacks = audit.chosen()
     folder = Folder(path)
     examples = {}
-    thresholds = shadow_scores(audit.leading(), folder.full.observed(folder.shadows))
+    # Shadows that are the targets themselves could not fix a threshold beforehand.
+    leading = audit.leading() if audit.design == "held_out" else {}
+    thresholds = shadow_scores(leading, folder.full.observed(folder.shadows))
     for done, name in enumerate(folder.variants):
         models = folder.full if name == FULL else folder.read(name)
         for target in folder.targets:
@@ -158,11 +164,13 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
             summary.add(case, measures)
             yield from rows(case, measures)
             if case.attacker == "adaptive":
-                known = shadow_scores(audit.leading(), case.shadows)
+                known = shadow_scores(leading, case.shadows)
             else:
                 known = thresholds if case.attacker == "unaware" else {}
             summary.add_scores(case, scores, case.calibrated_on, known)
-        if all(index in models.dumps for index in folder.shadows):
+        if not all(index in models.dumps for index in folder.shadows):
+            summary.notes.append(f"{name}: no adaptive attacker, only the targets were quantized")
+        else:
             shadows = models.observed(folder.shadows)
             examples[name] = vulnerability(shadows.confidence, shadows.members)
             summary.add_vulnerability(models.variant, examples[FULL], examples[name])

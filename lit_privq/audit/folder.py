@@ -125,9 +125,7 @@ class Folder:
         assert self._first is not None
         index = dump.meta["index"]
         if path.stem != f"{index:03d}":
-            raise ValueError(
-                f"{path} says it is model {index}; delete it and {self._mend(path.parent.name, index)}"
-            )
+            raise ValueError(f"{path} says it is model {index}; delete it and {self._mend(path.parent.name, index)}")
         for key in _SAME:
             if dump.meta[key] != self._first.meta[key]:
                 raise ValueError(

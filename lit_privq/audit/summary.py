@@ -50,11 +50,13 @@ class Summary:
 
     def add(self, case: Case, measures: Measures) -> None:
         """Means over targets, and differences from the same targets at full precision."""
+        self._note(case)
         for attack, metrics in measures.items():
             for metric, measured in metrics.items():
                 labels = {**_labels(case.variant, case.attacker), "attack": attack, "metric": metric}
                 estimate = over_targets(measured.estimates, measured.replicates, seed=self.seed)
-                self.means.append({**labels, "mean": estimate.value, "low": estimate.low, "high": estimate.high})
+                low, high = np.clip((estimate.low, estimate.high), 0, 1).tolist()  # all of the metrics are shares
+                self.means.append({**labels, "mean": estimate.value, "low": low, "high": high})
                 if case.variant.method == "none":
                     self._full[attack, metric] = measured
                 elif (attack, metric) in self._full:
@@ -62,6 +64,18 @@ class Summary:
                     self.differences.append(
                         {**labels, **asdict(over_targets(change.estimates, change.replicates, seed=self.seed))}
                     )
+
+    def _note(self, case: Case) -> None:
+        """Say once what a reader would stumble over."""
+        others = int((~case.members).sum(axis=1).min())
+        notes = [
+            f"tpr_at_{bound:g} is empty: {others} non-members leave no room for one false positive"
+            for bound in self.max_fpr
+            if allowed_false_positives(others, bound) < 1
+        ]
+        if case.shadows.logits is None:
+            notes.append("RMIA and BASE from confidences alone: softmax at temperature 1")
+        self.notes += [note for note in notes if note not in self.notes]
 
     def add_scores(
         self,
@@ -86,11 +100,9 @@ class Summary:
                     self.without_calibration.append({**labels, "metric": metric, "mean": value})
             if attack in shadow_scores:
                 self._add_operating_points(labels, case, values, shadow_scores[attack])
-                bounds = [
-                    epsilon_lower_bound(row, members, Bonferroni())
-                    for row, members in zip(values, case.members, strict=True)
-                ]
-                self.epsilon.append({**labels, "targets": case.index.tolist(), "lower_bounds": bounds})
+            pairs = zip(values, case.members, strict=True)
+            bounds = [epsilon_lower_bound(row, members, Bonferroni()) for row, members in pairs]
+            self.epsilon.append({**labels, "targets": case.index.tolist(), "lower_bounds": bounds})
 
     def _add_operating_points(
         self, labels: dict[str, Any], case: Case, values: NDArray[np.float64], shadows: NDArray[np.float64]

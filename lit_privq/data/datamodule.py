@@ -120,6 +120,17 @@ class ShadowDataModule(L.LightningDataModule):
         assert self.members[model, chosen].all(), "calibration examples must be members"
         return torch.from_numpy(chosen)
 
+    def augmentation(self, indices: Tensor, generator: torch.Generator | None) -> Picks:
+        """Picks of these examples, (batch,), shifted and mirrored at random as in training; as they are without one."""
+        size = (len(indices), 2)
+        if generator is None:
+            shifts = torch.zeros(size, dtype=torch.int64, device=indices.device)
+            return Picks(indices, shifts, shifts[:, 0].bool())
+        device = indices.device
+        shifts = torch.randint(-self.padding, self.padding + 1, size, generator=generator, device=device)
+        chance = torch.rand(len(indices), generator=generator, device=device)
+        return Picks(indices, shifts, chance < (0.5 if self.mirror else 0.0))
+
     def train_dataloader(self) -> MemberBatches | CalibrationBatch:
         """Members only: in each model's own order for a training, the calibration sets for a `Calibration`."""
         assert self.trainer is not None
@@ -150,11 +161,11 @@ class ShadowDataModule(L.LightningDataModule):
         assert self.trainer is not None
         if isinstance(batch, Picks):
             on_test = not self.trainer.training and (not self.trainer.predicting or dataloader_idx == 1)
-            return self._sampler("test" if on_test else "pool", batch.indices.device).batch(batch)
-        shares = [Share(models, *self._sampler("pool", picks.indices.device).batch(picks)) for models, picks in batch]
+            return self.sampler("test" if on_test else "pool", batch.indices.device).batch(batch)
+        shares = [Share(models, *self.sampler("pool", picks.indices.device).batch(picks)) for models, picks in batch]
         return shares if self.fleet else (shares[0].inputs[0], shares[0].labels[0])
 
-    def _sampler(self, part: str, device: torch.device) -> Sampler:
+    def sampler(self, part: str, device: torch.device) -> Sampler:
         """The pool or the test set on a device, moved there once."""
         if (part, device) not in self._samplers:
             pool = self.pool

@@ -58,7 +58,7 @@ class Dump:
         _check("test_confidence", self.test_confidence, np.float32, (tests, queries))
         _check("test_correct", self.test_correct, np.bool_, (tests,))
         if self.logits is not None:
-            _check("logits", self.logits, np.float32, (examples, queries, *self.logits.shape[2:3]))
+            _check("logits", self.logits, np.float32, (examples, queries, self.logits.shape[-1]))
         outside = self.calibration[(self.calibration < 0) | (self.calibration >= examples)]
         if not len(outside):
             outside = self.calibration[~self.members[self.calibration]]

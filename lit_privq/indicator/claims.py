@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lit_privq.indicator.finite import chernoff_rate
 from lit_privq.indicator.gaps import indicator, loss_gaps
 from lit_privq.indicator.problems import FiniteTruth
+from lit_privq.indicator.reach import DRIFTING
 from lit_privq.indicator.runs import StoredRuns, read_runs
 from lit_privq.indicator.stability import rank_stability, spearman
 
@@ -132,6 +133,10 @@ def _finite(truth: FiniteTruth) -> Iterator[Claim]:
     )
 
 
+def _listed(names: Sequence[str], known: Sequence[str]) -> str:
+    return "all" if len(names) == len(known) else ", ".join(names)
+
+
 def _joined(values: Sequence[float]) -> str:
     return " / ".join(f"{value:.2f}" for value in values)
 
@@ -142,10 +147,12 @@ def _heads(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
         head = members[0].meta["head"]
         prototype = told[head] if members[0].synthetic else ""
         fitted = np.mean([one.train_score.mean() for one in members])
+        drifts = sum(DRIFTING in one.cautions() for one in members)
+        state = f"fitted to {fitted:.1%}" + (f", drift warned of in {drifts} of {len(members)}" if drifts else "")
         for measure in ("r", "r_lse", "code agreement"):
             values = tuple(one.agreement_with_lira()[measure] for one in members)
             yield Claim(
-                f"{group} ({head}, members fitted to {fitted:.1%}): Spearman of {measure} with 1 - LiRA advantage",
+                f"{group} ({head}, members {state}): Spearman of {measure} with 1 - LiRA advantage",
                 prototype if measure == "r" else "",
                 ", ".join(f"{value:.2f}" for value in values),
                 values,
@@ -188,7 +195,7 @@ def _experiment(one: StoredRuns) -> str:
         f"## {one.name}",
         f"{runs} runs of n = {one.n} members, {one.meta['head']} head of {one.meta['weights']} weights, "
         f"{one.gap_mean.shape[2]} snapshots, members fitted to {one.train_score.mean():.1%}, "
-        f"{one.meta['seconds']:.0f} s. Medians over runs, quartiles in brackets.",
+        f"{one.meta['cpu_seconds']:.0f} CPU-seconds. Medians over runs, quartiles in brackets.",
         "",
         f"| quantizer | r | n r | r_lse | agreement | C | censored | LiRA advantage | {metric} |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -201,7 +208,7 @@ def _experiment(one: StoredRuns) -> str:
             f"| {one.agreement[row]:.2f} | {np.median(one.distinct[row]):.0f} | {one.censored[row]:.0%} "
             f"| {one.advantage[row]:.3f} | {one.performance[row].mean():.3f} |"
         )
-    lines += ["", *(f"- {name}: {'; '.join(reasons)}" for name, reasons in one.cautions().items() if reasons)]
+    lines += ["", *(f"- {reason} ({_listed(names, one.quantizers)})" for reason, names in one.cautions().items())]
     correlations = ", ".join(f"{name} {value:.2f}" for name, value in one.agreement_with_lira().items())
     lines += ["", f"Spearman with 1 - LiRA advantage: {correlations}"]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.indicator.gaps import Gaps, bernstein_bound, indicator, indicator_lse
-from lit_privq.indicator.reach import cautions
+from lit_privq.indicator.reach import DRIFTING, cautions, drifting
 from lit_privq.indicator.stability import spearman
 
 Array = NDArray[np.float64]
@@ -41,7 +41,7 @@ class StoredRuns:
         train_score: (R,) accuracy, or R squared, of full precision on the members.
         meta: at least ``n`` (members of a run), ``kind`` ("classification" or "regression"), ``metric`` (of
             performance), ``head`` ("linear" or "deep"), ``weights``, ``data`` (name of the data set),
-            ``seconds``, ``made_by``.
+            ``cpu_seconds``, ``made_by``.
     """
 
     name: str
@@ -106,10 +106,16 @@ class StoredRuns:
         return np.asarray(mean / mean[self.quantizers.index(FULL_PRECISION)])
 
     def cautions(self) -> dict[str, tuple[str, ...]]:
-        """Per quantizer, what speaks against its estimate."""
-        train_score = float(self.train_score.mean())
-        values = zip(self.quantizers, np.median(self.r, axis=1) * self.n, self.saturation, self.censored, strict=True)
-        return {name: cautions(n_r, saturation, train_score, censored) for name, n_r, saturation, censored in values}
+        """What speaks against reading r as privacy, and for which quantizers."""
+        medians, train_score = np.median(self.r, axis=1), float(self.train_score.mean())
+        values = zip(self.quantizers, medians * self.n, self.saturation, self.censored, strict=True)
+        told: dict[str, tuple[str, ...]] = {}
+        for name, n_times_r, saturation, censored in values:
+            for reason in cautions(n_times_r, saturation, train_score, censored):
+                told[reason] = (*told.get(reason, ()), name)
+        if drifting(dict(zip(self.quantizers, medians, strict=True)), FULL_PRECISION):
+            told[DRIFTING] = self.quantizers
+        return told
 
     def agreement_with_lira(self) -> dict[str, float]:
         """Spearman correlation of each privacy measure with 1 - LiRA advantage, over quantizers."""

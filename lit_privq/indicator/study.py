@@ -111,16 +111,15 @@ def run_study(study: IndicatorStudy, output: Path) -> None:
         if path.exists() and read_runs(path).meta["made_by"] == made_by:
             continue
         print(f"{name}: ", end="", flush=True)
-        began = time.perf_counter()
         pool = experiment.dataset.load(study.folder, download=False)
         task = task_of(pool)
-        loaded = time.perf_counter()
+        loaded = time.process_time()
         members = half_membership(experiment.runs, len(task.targets), experiment.recipe.seed)
         runs = run_experiment(name, task, members, experiment.recipe, quantizers)
-        seconds = {"seconds": time.perf_counter() - loaded, "seconds_to_load": loaded - began}
+        seconds = time.process_time() - loaded
         origin = {"made_by": made_by, "experiment": repr(experiment), "data": pool.name}
-        write_runs(path, replace(runs, meta={**runs.meta, **seconds, **origin}))
-        print(f"{experiment.runs} runs in {seconds['seconds']:.0f} s")
+        write_runs(path, replace(runs, meta={**runs.meta, "cpu_seconds": seconds, **origin}))
+        print(f"{experiment.runs} runs in {seconds:.0f} CPU-seconds")
 
 
 def run(study: IndicatorStudy, output: str) -> None:
@@ -168,9 +167,9 @@ def _solve(problems: FiniteProblems, output: Path) -> None:
         for older in output.glob("finite-*.npz"):
             older.unlink()
         print("finite problems: ", end="", flush=True)
-        began = time.perf_counter()
+        began = time.process_time()
         solve_problems(problems).write(path)
-        print(f"{problems.problems} in {time.perf_counter() - began:.0f} s")
+        print(f"{problems.problems} in {time.process_time() - began:.0f} CPU-seconds")
 
 
 def _with_constant(inputs: Tensor) -> Tensor:

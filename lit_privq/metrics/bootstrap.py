@@ -181,7 +181,7 @@ def over_targets(
     within = 0.0
     if replicates is not None:
         within = float(replicates.var(axis=1, ddof=1).mean())
-        noise = replicates - replicates.mean(axis=1, keepdims=True)
+        noise = replicates - estimates[:, None]
         draws += _one_each(noise, count, random)
     if targets > 1:
         # Taking off all of the noise leaves too little where there are few targets: 91 % coverage of 4, not 95.

@@ -22,7 +22,7 @@ from lit_privq.quantization.grid import (
     refit,
 )
 from lit_privq.quantization.obc import greedy_rounding
-from lit_privq.quantization.ordered import BLOCK, Feedback, ordered_rounding
+from lit_privq.quantization.ordered import BLOCK, ordered_rounding
 from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
 
 GRIDS: tuple[Grid, ...] = (Paper(), Widened(Free(), 0.2), Widened(Free(by_output=True), -0.2))
@@ -69,27 +69,24 @@ class Descent:
 
     def _solve_layer(self, layer: LayerProblem) -> Quantized:
         ready = condition(layer, self.damping)
-        target, gram = ready.target.to(layer.weight), ready.gram.to(layer.weight)
-        rounder = self._rounder(ready, target, layer.levels)
+        rounder = self._rounder(ready, layer.levels)
         ends = [
-            descend(rounder(grid.fit(target, layer.levels, gram)), target, gram, self.sweeps) for grid in self.grids
+            descend(rounder(grid.fit(ready.target, layer.levels, ready.gram)), ready.target, ready.gram, self.sweeps)
+            for grid in self.grids
         ]
-        return reduce(lambda first, second: better(first, second, target, gram), ends)
+        return ready.restore(reduce(lambda first, second: better(first, second, ready.target, ready.gram), ends))
 
-    def _rounder(self, ready: Conditioned, target: Tensor, levels: Tensor) -> Callable[[Affine], Quantized]:
-        """The function that rounds on a grid: in order or, where that is better and affordable, greedily."""
-        gram, feedback = ready.gram.to(target), Feedback.of(ready.gram, target.dtype)
-        greedy = target.shape[2] <= self.greedy_columns
-        inverse = torch.cholesky_inverse(ready.cholesky).to(target) if greedy else None
+    def _rounder(self, ready: Conditioned, levels: Tensor) -> Callable[[Affine], Quantized]:
+        """The function that rounds on a grid: nearest, in order and, where affordable, greedily, whichever is best."""
+        target, gram, feedback = ready.target, ready.gram, ready.feedback()
+        inverse = ready.inverse() if target.shape[2] <= self.greedy_columns else None
 
         def rounded(affine: Affine) -> Quantized:
-            start = better(
-                quantize_to(target, affine, levels), ordered_rounding(target, feedback, affine, levels), target, gram
-            )
+            ordered = ordered_rounding(target, feedback, affine, levels)
+            start = better(quantize_to(target, affine, levels), ordered, target, gram)
             if inverse is None:
                 return start
-            codes = greedy_rounding(target, inverse, *affine, levels)
-            return better(start, Quantized(codes, *affine, levels), target, gram)
+            return better(start, greedy_rounding(target, inverse, affine, levels), target, gram)
 
         return rounded
 

@@ -51,5 +51,6 @@ def nearest(
     >>> nearest(torch.tensor([[[-1.0, 0.1, 1.0]]]), torch.tensor([3]), Paper()).codes.tolist()
     [[[0.0, 1.0, 2.0]]]
     """
-    quantized = quantize_to(weight, grid.fit(weight, levels, gram), levels)
-    return refit(quantized, weight, gram if grid.by_output else None) if refitted else quantized
+    metric = gram.to(weight) if grid.by_output and gram is not None else None
+    quantized = quantize_to(weight, grid.fit(weight, levels, metric), levels)
+    return refit(quantized, weight, metric) if refitted else quantized

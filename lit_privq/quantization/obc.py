@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Grid, Paper, round_to_grid
+from lit_privq.quantization.grid import Affine, Grid, Paper, round_to_grid
 from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
 
 PENDING = 64
@@ -45,16 +45,13 @@ class OBC:
         return {name: self._solve_layer(layer) for name, layer in problem.layers.items()}
 
     def _solve_layer(self, layer: LayerProblem) -> Quantized:
-        dtype = layer.weight.dtype
         ready = condition(layer, self.damping)
-        weight = ready.target.to(dtype)
-        scale, zero = self.grid.fit(weight, layer.levels, ready.gram.to(dtype))
-        inverse = torch.cholesky_inverse(ready.cholesky).to(dtype)
-        return Quantized(greedy_rounding(weight, inverse, scale, zero, layer.levels), scale, zero, layer.levels)
+        affine = self.grid.fit(ready.target, layer.levels, ready.gram)
+        return ready.restore(greedy_rounding(ready.target, ready.inverse(), affine, layer.levels))
 
 
-def greedy_rounding(weight: Tensor, inverse: Tensor, scale: Tensor, zero: Tensor, levels: Tensor) -> Tensor:
-    """Codes of the greedy order: least (w - q)^2 / diag(H^-1) first, but outliers before all others.
+def greedy_rounding(weight: Tensor, inverse: Tensor, affine: Affine, levels: Tensor) -> Quantized:
+    """Round in the greedy order: least (w - q)^2 / diag(H^-1) first, but outliers before all others.
 
     As long as a weight lies more than half a step off the grid, the one with the largest error is set first: it can
     only get more expensive.
@@ -62,19 +59,16 @@ def greedy_rounding(weight: Tensor, inverse: Tensor, scale: Tensor, zero: Tensor
     Args:
         weight: (models, rows, columns).
         inverse: (models, columns, columns), H^-1, symmetric positive definite.
-        scale: (models, rows, 1).
-        zero: (models, rows, 1).
+        affine: scale and zero, (models, rows, 1) each.
         levels: (models,).
-
-    Returns:
-        (models, rows, columns) codes.
     """
     models, rows, columns = weight.shape
     model_of = torch.arange(models, device=weight.device).repeat_interleave(rows)  # (models * rows,)
-    flat = (weight.flatten(0, 1), scale.flatten(0, 1), zero.flatten(0, 1), levels[model_of])
+    flat = (*(x.flatten(0, 1) for x in (weight, *affine)), levels[model_of])
     at_once = max(INVERSE_ELEMENTS // columns**2, 1)
     parts = zip(*(torch.split(x, at_once) for x in (model_of, *flat)), strict=True)
-    return torch.cat([_Rows(w, inverse[m], s, z, v).solve() for m, w, s, z, v in parts]).view_as(weight)
+    codes = torch.cat([_Rows(w, inverse[m], s, z, v).solve() for m, w, s, z, v in parts])
+    return Quantized(codes.view_as(weight), *affine, levels)
 
 
 class _Rows:

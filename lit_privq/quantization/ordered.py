@@ -44,59 +44,32 @@ class Ordered:
 
     def _solve_layer(self, layer: LayerProblem) -> Quantized:
         ready = condition(layer, self.damping)
-        target, gram = ready.target.to(layer.weight), ready.gram.to(layer.weight)
-        affine = self.grid.fit(target, layer.levels, gram)
-        quantized = ordered_rounding(target, Feedback.of(ready.gram, layer.weight.dtype), affine, layer.levels)
-        return refit(quantized, target, gram) if self.refitted else quantized
+        affine = self.grid.fit(ready.target, layer.levels, ready.gram)
+        quantized = ordered_rounding(ready.target, ready.feedback(), affine, layer.levels)
+        return ready.restore(refit(quantized, ready.target, ready.gram) if self.refitted else quantized)
 
 
-@dataclass(frozen=True)
-class Feedback:
-    """How errors of settled columns move the later ones.
+def ordered_rounding(target: Tensor, feedback: Tensor, affine: Affine, levels: Tensor) -> Quantized:
+    """Settle the columns from last to first, each at the point nearest to its weight plus what later errors ask.
 
-    Args:
-        order: (models, columns), the columns in the order they are settled: largest diagonal of the gram first.
-        weights: (models, columns, columns) in that order, strictly upper triangular: A with
-            H = (A + I) D (A + I)^T, D diagonal.
-    """
-
-    order: Tensor
-    weights: Tensor
-
-    @classmethod
-    def of(cls, gram: Tensor, dtype: torch.dtype) -> Feedback:
-        """Factorise (models, columns, columns) gram matrices, in their own precision."""
-        order = gram.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
-        backwards = order.flip(1)
-        model = torch.arange(len(gram), device=gram.device).view(-1, 1, 1)
-        lower = torch.linalg.cholesky(gram[model, backwards.unsqueeze(2), backwards.unsqueeze(1)])
-        upper = lower.flip(1, 2)  # H = upper upper^T, in order
-        weights = upper / upper.diagonal(dim1=1, dim2=2).unsqueeze(1)
-        return cls(order, weights.triu(1).to(dtype))
-
-
-def ordered_rounding(target: Tensor, feedback: Feedback, affine: Affine, levels: Tensor) -> Quantized:
-    """Settle the columns in order, each at the grid point nearest to its weight plus what the errors before it ask.
+    With H = A D A^T the output error is the sum over columns of D (e A)^2, e = target - weight: the term of a column
+    depends on itself and on the columns after it, and rounding makes it as small as it can be.
 
     Args:
         target: (models, rows, columns).
-        feedback: from the gram matrix.
+        feedback: (models, columns, columns), A: lower triangular with a diagonal of 1.
         affine: scale and zero, (models, rows, 1) each.
         levels: (models,).
     """
-    order = feedback.order.unsqueeze(1).expand_as(target)  # (models, rows, columns)
-    sorted_target = target.gather(2, order)
     errors, codes = torch.zeros_like(target), torch.empty_like(target)
-    for first in range(0, target.shape[2], BLOCK):
-        block = slice(first, first + BLOCK)
-        inner = feedback.weights[:, block, block]
-        wanted = torch.baddbmm(
-            sorted_target[:, :, block], errors[:, :, :first], feedback.weights[:, :first, block]
-        )  # (models, rows, block)
-        for column in range(wanted.shape[2]):
-            here = slice(first + column, first + column + 1)
-            settled = quantize_to(wanted[:, :, column : column + 1], affine, levels)
-            error = sorted_target[:, :, here] - settled.weight()  # (models, rows, 1)
-            wanted.addcmul_(error, inner[:, column : column + 1])
-            errors[:, :, here], codes[:, :, here] = error, settled.codes
-    return Quantized(torch.empty_like(codes).scatter_(2, order, codes), *affine, levels)
+    for end in range(target.shape[2], 0, -BLOCK):
+        block, later = slice(max(end - BLOCK, 0), end), slice(end, None)
+        wanted = torch.baddbmm(target[:, :, block], errors[:, :, later], feedback[:, later, block])
+        inner = feedback[:, block, block]
+        for column in reversed(range(wanted.shape[2])):
+            here, there = slice(column, column + 1), slice(block.start + column, block.start + column + 1)
+            settled = quantize_to(wanted[:, :, here], affine, levels)
+            error = target[:, :, there] - settled.weight()  # (models, rows, 1)
+            wanted.addcmul_(error, inner[:, here])
+            errors[:, :, there], codes[:, :, there] = error, settled.codes
+    return Quantized(codes, *affine, levels)

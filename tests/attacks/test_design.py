@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lit_privq.attacks import (
+    Attack,
     Base,
     LiraOffline,
     LiraOfflineOneSided,
@@ -88,7 +89,7 @@ def twin(
 
 
 VARIANCES = {"per_example": PerExample(), "pooled": Pooled(), "residual": Residual(), "shrunk": Shrunk()}
-KINDS = {"online": LiraOnline, "offline": LiraOffline, "one_sided": LiraOfflineOneSided}
+KINDS: dict[str, Callable[..., Attack]] = {"online": LiraOnline, "offline": LiraOffline, "one_sided": LiraOfflineOneSided}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,10 +57,13 @@ def test_heads_learn_and_see_nothing_but_their_members(task: Task) -> None:
 
 def test_the_last_snapshots_are_kept_and_the_final_weights_are_last(task: Task) -> None:
     members = half_membership(2, 40, seed=0)
-    five = train_heads(task, members, Recipe(epochs=5, snapshots=5))
-    assert len(five) == 5
-    four = train_heads(task, members, Recipe(epochs=4, snapshots=1))
-    assert torch.equal(five[3][0], four[0][0])
+    epochs = train_heads(task, members, Recipe(epochs=5, snapshots=5, spacing=0, batch_size=10))
+    steps = train_heads(task, members, Recipe(epochs=5, snapshots=3, spacing=1, batch_size=10))
+    shorter = train_heads(task, members, Recipe(epochs=4, snapshots=1, batch_size=10))
+    assert (len(epochs), len(steps)) == (5, 3)
+    assert torch.equal(epochs[-1][0], steps[-1][0])
+    assert torch.equal(epochs[-2][0], shorter[-1][0])
+    assert not torch.equal(steps[-2][0], steps[-1][0])
 
 
 def test_unequal_training_sets_are_refused(task: Task) -> None:
@@ -73,9 +76,9 @@ def test_unequal_training_sets_are_refused(task: Task) -> None:
 def test_divergence_is_an_error(task: Task) -> None:
     values = Task(task.inputs, task.targets.float(), task.test_inputs, task.test_targets.float(), 0)
     with pytest.raises(ValueError, match="diverged; lower learning_rate, now 100"):
-        train_heads(values, half_membership(2, 40, seed=0), Recipe(epochs=50, learning_rate=100.0))
+        train_heads(values, half_membership(2, 40, seed=0), Recipe(epochs=50, snapshots=1, learning_rate=100.0))
 
 
-def test_snapshots_cannot_outnumber_epochs() -> None:
-    with pytest.raises(ValueError, match="between 1 and the 3 epochs; got 4"):
-        Recipe(epochs=3, snapshots=4)
+def test_training_must_last_for_the_snapshots(task: Task) -> None:
+    with pytest.raises(ValueError, match="4 snapshots need 4 steps; got 3, add epochs"):
+        train_heads(task, half_membership(2, 40, seed=0), Recipe(epochs=3, snapshots=4))

@@ -1,6 +1,6 @@
 import pytest
 
-from lit_privq.indicator.reach import cautions
+from lit_privq.indicator.reach import CENSORED, INTERPOLATING, SATURATED, SMALL, cautions, drifting
 
 
 def test_a_healthy_estimate_raises_no_caution() -> None:
@@ -8,14 +8,19 @@ def test_a_healthy_estimate_raises_no_caution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "reason"),
     [
-        ({"n_times_r": 0.4}, "n r = 0.4 is below 1"),
-        ({"saturation": 1.0}, "100% of the snapshots"),
-        ({"train_score": 1.0}, "fitted to 100.0%"),
-        ({"censored": 0.8}, "80% of the runs"),
+        ({"n_times_r": 0.4}, SMALL),
+        ({"saturation": 1.0}, SATURATED),
+        ({"train_score": 1.0}, INTERPOLATING),
+        ({"censored": 0.8}, CENSORED),
     ],
 )
-def test_each_limit_is_named(values: dict[str, float], words: str) -> None:
-    (reason,) = cautions(**({"n_times_r": 3.0, "saturation": 0.5, "train_score": 0.8} | values))
-    assert words in reason
+def test_each_limit_is_named_alone(values: dict[str, float], reason: str) -> None:
+    assert cautions(**({"n_times_r": 3.0, "saturation": 0.5, "train_score": 0.8} | values)) == (reason,)
+
+
+def test_drift_is_full_precision_in_the_more_private_half() -> None:
+    ranked = {"a": 5.0, "b": 4.0, "c": 3.0, "d": 2.0}
+    assert not drifting(ranked | {"full": 2.5}, "full")
+    assert drifting(ranked | {"full": 4.5}, "full")

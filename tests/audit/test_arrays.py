@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lit_privq.attacks import Observed, leave_one_out, reference, standard
+from lit_privq.audit import main
+from lit_privq.audit.command import _parse
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "audit"
+STRANGER = """
+import sys, numpy as np
+random = np.random.default_rng(0)
+seen = np.argsort(random.random((10, 50)), axis=0) < 5
+labels = random.integers(4, size=50)
+logits = random.normal(size=(10, 50, 2, 4)).astype("float32")
+for model in range(10):
+    logits[model, np.arange(50), :, labels] += 2 * seen[model][:, None]
+np.savez(sys.argv[1], logits=logits, labels=labels, members=seen)
+"""
+
+
+def arrays(**changes: Any) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    members = np.argsort(random.random((10, 40)), axis=0) < 5
+    confidence = random.normal(size=(10, 40, 2)) + members[..., None]
+    both = {"confidence": confidence.astype(np.float32), "members": members, **changes}
+    return {name: array for name, array in both.items() if array is not None}
+
+
+def save(path: Path, **changes: Any) -> Path:
+    np.savez(path, **arrays(**changes))
+    return path
+
+
+def audit(source: Path, output: Path, *options: str) -> None:
+    main(["--input", str(source), "--output", str(output), "--resamples", "20", *options])
+
+
+def test_a_stranger_s_npz_is_audited_from_logits(tmp_path: Path, page: list[Path]) -> None:
+    source = tmp_path / "mine.npz"
+    subprocess.run([sys.executable, "-c", STRANGER, str(source)], check=True)
+    audit(source, tmp_path / "out", "--targets", "8:10")
+    with np.load(tmp_path / "out" / "scores.npz") as scores:
+        assert scores["targets"].tolist() == [8, 9]
+        assert scores["members"].shape == scores["lira_online_fixed"].shape == (2, 50)
+        assert set(scores) == {*standard(), "targets", "members"}
+    with (tmp_path / "out" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["dataset"], row["method"], row["bits"], row["attacker"]) for row in rows} == {
+        ("mine", "none", "32", "unaware")
+    }
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["means"]
+
+
+def test_the_page_of_a_stranger_s_audit_is_drawn(tmp_path: Path) -> None:
+    audit(save(tmp_path / "mine.npz"), tmp_path, "--targets", "8:10", "--attacks", "lira_online_fixed", "threshold")
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_npz_and_a_folder_of_npy_say_the_same(tmp_path: Path, page: list[Path], compressed: bool) -> None:
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "mine.npz", **arrays())
+    (tmp_path / "mine").mkdir()
+    for name, array in arrays().items():
+        np.save(tmp_path / "mine" / f"{name}.npy", array)
+    for source in ("mine.npz", "mine"):
+        audit(tmp_path / source, tmp_path / "out" / source, "--design", "leave_one_out")
+    one, other = ((tmp_path / "out" / source / "results.csv").read_text() for source in ("mine.npz", "mine"))
+    assert one == other
+
+
+def test_leave_one_out_takes_all_rows_or_those_named(tmp_path: Path, page: list[Path]) -> None:
+    source = save(tmp_path / "mine.npz")
+    models = Observed(arrays()["confidence"], arrays()["members"])
+    for options, rows in (([], range(10)), (["--targets", "0:2", "7"], [0, 1, 7])):
+        audit(source, tmp_path, "--design", "leave_one_out", *options)
+        with np.load(tmp_path / "scores.npz") as scores:
+            assert scores["targets"].tolist() == list(rows)
+            expected = leave_one_out(standard(), models, rows)
+            np.testing.assert_array_equal(scores["lira_online"], expected["lira_online"])
+
+
+def test_confidence_without_a_query_axis_is_one_query(tmp_path: Path, page: list[Path]) -> None:
+    audit(save(tmp_path / "mine.npz", confidence=arrays()["confidence"][..., 0]), tmp_path, "--targets", "9")
+    assert (tmp_path / "scores.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"members": None}, [], "must hold members"),
+        ({"confidence": None}, [], "must hold members, and confidence or logits and labels; it holds members"),
+        ({"members": np.zeros((10, 40), int)}, [], "members must be boolean"),
+        ({"members": np.zeros((10, 39), bool)}, [], "confidence must be .* with the models and examples of members"),
+        ({"members": np.zeros((9, 40), bool)}, [], "got 10 models"),
+        ({"members": np.ones((10, 40), bool)}, [], "for 40 examples, the first is 0, there is none that did not train"),
+        ({"confidence": np.zeros((10, 40, 2), np.float16)}, [], "must be float32 or float64; got float16"),
+        ({"confidence": np.full((10, 40, 2), np.inf)}, [], "model 0 has NaN or infinity for 40 of 40 examples"),
+        ({}, ["--targets", "8:12"], "targets must be rows of the input, 0 to 9; got '8:12'"),
+        ({}, ["--targets", "last"], "such as 64:74 or 3; got 'last'"),
+        ({}, ["--targets", "0:10"], "must leave shadows over"),
+        ({}, ["--targets", "0:8"], "needs at least 2 shadows|there is none"),
+        ({}, ["--attacks", "liar"], "no attack is named liar; there are lira_online_fixed"),
+        ({}, ["--design", "both"], "design"),
+        ({}, ["--atacks", "threshold"], "atacks"),
+    ],
+)
+def test_bad_input_is_refused_by_name(
+    tmp_path: Path, changes: dict[str, Any], options: list[str], message: str
+) -> None:
+    source = save(tmp_path / "mine.npz", **changes)
+    with pytest.raises(ValueError, match=message):
+        audit(source, tmp_path / "out", "--targets", "9", *options)
+    assert not (tmp_path / "out" / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (np.zeros((10, 40, 3)), np.zeros(40, int), r"logits must be \(models, examples, queries, classes\)"),
+        (np.zeros((10, 40, 1, 3)), np.zeros(39, int), r"labels must be \(40,\) integers"),
+        (np.zeros((10, 40, 1, 3)), np.full(40, 3), r"labels must lie in \[0, 3\); 40 do not"),
+        (np.full((10, 40, 1, 3), np.nan), np.zeros(40, int), "logits must be finite; model 0"),
+        (np.zeros((10, 40, 1, 3), np.float16), np.zeros(40, int), "got float16"),
+    ],
+)
+def test_bad_logits_are_refused_by_name(
+    tmp_path: Path, logits: NDArray[Any], labels: NDArray[Any], message: str
+) -> None:
+    source = save(tmp_path / "mine.npz", confidence=None, logits=logits, labels=labels)
+    with pytest.raises(ValueError, match=message):
+        audit(source, tmp_path, "--targets", "9")
+
+
+def test_held_out_targets_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be named among 10 models, as in --targets 1:10"):
+        audit(save(tmp_path / "mine.npz"), tmp_path)
+
+
+def test_what_is_no_array_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no zip")
+    with pytest.raises(ValueError, match=r"text.npz is truncated or no .npz"):
+        audit(tmp_path / "text.npz", tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no "):
+        audit(tmp_path / "nothing.npz", tmp_path)
+    whole = save(tmp_path / "mine.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut.npz is truncated"):
+        audit(tmp_path / "cut.npz", tmp_path)
+
+
+@pytest.mark.parametrize(("config", "preset"), [("digits", standard), ("default", standard), ("reference", reference)])
+def test_a_shipped_config_defines_the_preset(config: str, preset: Any) -> None:
+    audit = _parse(["--config", str(CONFIGS / f"{config}.yaml"), "--input", "x.npz", "--output", "y"])
+    assert audit.define == preset()
+    assert list(audit.define) == list(preset())
+
+
+def test_an_attack_of_one_s_own_is_a_class_path(tmp_path: Path, page: list[Path]) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("define: {mine: {class_path: lit_privq.attacks.LiraOffline, init_args: {centre: mean}}}\n")
+    audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config), "--targets", "9")
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert set(scores) == {"mine", "targets", "members"}
+
+
+def test_the_audit_imports_neither_torch_nor_lightning_nor_matplotlib() -> None:
+    heavy = "{'torch', 'lightning', 'matplotlib', 'scipy.stats', 'sklearn', 'wandb'}"
+    script = f"import sys, lit_privq.audit, lit_privq.data.store; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "audit --input mine.npz --targets" in capsys.readouterr().out

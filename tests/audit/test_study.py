@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lit_privq.attacks import Observed, held_out, standard
+from lit_privq.audit import main
+from lit_privq.data.store import read_dump, write_dump
+
+Study = Callable[..., Path]
+QUICK = ["--attacks", "lira_online_fixed", "threshold", "--resamples", "20"]
+
+
+def table(output: Path) -> list[dict[str, str]]:
+    with (output / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def audit(folder: Path, output: Path, *options: str) -> list[dict[str, str]]:
+    main(["--input", str(folder), "--output", str(output), *options])
+    return table(output)
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Change a dump behind its maker's back."""
+    dump = read_dump(path)
+    copied = {
+        f.name: np.array(v) for f in dataclasses.fields(dump) if isinstance(v := getattr(dump, f.name), np.ndarray)
+    }
+    changed = dataclasses.replace(dump, **{**copied, "meta": {**dump.meta, **changes.pop("meta", {})}, **changes})
+    write_dump(path, changed)
+
+
+def test_every_attacker_sees_every_variant_it_can(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    rows = audit(study(), tmp_path, *QUICK)
+    seen = {(row["method"], row["last_bits"], row["attacker"]) for row in rows if row["attack"] == "lira_online_fixed"}
+    assert seen == {
+        ("none", "32", "unaware"),
+        ("adaround", "8", "unaware"),
+        ("adaround", "8", "adaptive"),
+        ("adaround", "8", "paired"),
+        ("nearest", "2", "unaware"),
+    }
+    assert {row["target"] for row in rows} == {"8", "9"}
+    assert Counter(row["metric"] for row in rows if not row["attacker"]) == {"accuracy": 6}
+    assert page == [tmp_path]
+
+
+def test_an_operating_point_below_one_false_positive_is_empty(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    rows = audit(study(), tmp_path, *QUICK, "--max_fpr", "[0.001, 0.1]")
+    values = {row["metric"]: row for row in rows if row["attack"] == "threshold"}
+    assert values["tpr_at_0.001"]["value"] == values["tpr_at_0.001"]["low"] == ""
+    assert 0 <= float(values["tpr_at_0.1"]["low"]) <= float(values["tpr_at_0.1"]["high"]) <= 1
+    assert any("no room for one false positive" in note for note in metrics(tmp_path)["notes"])
+
+
+def metrics(output: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((output / "metrics.json").read_text())
+    return content
+
+
+def test_scores_are_those_of_the_importable_function(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    folder = study()
+    audit(folder, tmp_path, "--resamples", "0")
+    dumps = [read_dump(folder / "adaround-1.58-last8" / f"{i:03d}.npz") for i in range(10)]
+    models = Observed([d.confidence for d in dumps], np.stack([d.members for d in dumps]))
+    expected = held_out(standard(), models.models(range(8)), models.models([8, 9]))
+    with np.load(tmp_path / "audit" / "adaround-1.58-last8" / "adaptive.npz") as saved:
+        assert set(saved) == {*expected, "targets", "members"}
+        assert saved["targets"].tolist() == [8, 9]
+        np.testing.assert_array_equal(saved["members"], models.members[8:])
+        for name, scores in expected.items():
+            np.testing.assert_array_equal(saved[name], scores)
+
+
+def test_metrics_hold_means_differences_maximum_points_epsilon_and_examples(
+    study: Study, tmp_path: Path, page: list[Path]
+) -> None:
+    audit(study(), tmp_path, "--attacks", "lira_online_fixed", "--resamples", "50", "--max_fpr", "[0.1]")
+    found = metrics(tmp_path)
+    assert {mean["attacker"] for mean in found["means"]} == {"unaware", "adaptive", "paired"}
+    for mean in found["means"]:
+        assert mean["low"] <= mean["mean"] <= mean["high"]
+    assert all(d["variant"] != "none-32" and 0 < d["p"] <= 1 for d in found["differences"])
+    best = {(m["variant"], m["attack"], m["metric"]): m["mean"] for m in found["maximum"]}
+    for mean in found["means"]:
+        assert best[mean["variant"], mean["attack"], mean["metric"]] >= mean["mean"]
+    assert {point["variant"] for point in found["operating_points"]} == {"none-32", "adaround-1.58-last8", "nearest-2"}
+    assert all(len(e["lower_bounds"]) == 2 for e in found["epsilon"])
+    assert {w["variant"] for w in found["without_calibration"]} == {"adaround-1.58-last8", "nearest-2"}
+    assert [v["variant"] for v in found["vulnerability"]] == ["none-32", "adaround-1.58-last8"]
+    assert found["vulnerability"][0]["overlap_top_5_percent"] == 1
+    with np.load(tmp_path / "vulnerability.npz") as examples:
+        assert examples["none-32"].shape == (60,)
+
+
+def test_leave_one_out_makes_every_shadow_a_target(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    rows = audit(study(), tmp_path, *QUICK, "--design", "leave_one_out")
+    assert {row["target"] for row in rows if row["attacker"]} == {str(index) for index in range(8)}
+    assert {row["method"] for row in rows if row["attacker"]} == {"none", "adaround"}
+
+
+def test_the_same_input_gives_the_same_files(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    folder = study()
+    for name in ("a", "b"):
+        audit(folder, tmp_path / name, *QUICK)
+    for file in ("results.csv", "audit/nearest-2/unaware.npz"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+
+
+def test_a_missing_shadow_is_named_with_the_command_that_mends_it(study: Study, tmp_path: Path) -> None:
+    folder = study()
+    (folder / "none-32" / "003.npz").unlink()
+    with pytest.raises(ValueError, match=r"1 of 10 models .* \[3\]; run `python -m lit_privq predict .* 3 "):
+        audit(folder, tmp_path)
+    assert not (tmp_path / "results.csv").exists()
+
+
+def test_a_missing_quantized_shadow_is_not_taken_for_an_unaware_study(study: Study, tmp_path: Path) -> None:
+    folder = study()
+    (folder / "adaround-1.58-last8" / "002.npz").unlink()
+    with pytest.raises(ValueError, match=r"\[2\].*checkpoints/adaround-1\.58-last8/"):
+        audit(folder, tmp_path, *QUICK)
+    assert not (tmp_path / "results.csv").exists()
+
+
+def test_a_missing_target_is_named(study: Study, tmp_path: Path) -> None:
+    folder = study()
+    (folder / "nearest-2" / "009.npz").unlink()
+    with pytest.raises(ValueError, match=r"1 of 2 models .*nearest-2: \[9\]"):
+        audit(folder, tmp_path, *QUICK)
+
+
+def test_a_study_without_full_precision_is_refused(study: Study, tmp_path: Path) -> None:
+    folder = study({"adaround-2": 1.0})
+    with pytest.raises(FileNotFoundError, match=r"no folder .*none-32"):
+        audit(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": np.zeros(60, np.int64)}, "must have the same labels"),
+        ({"members": np.arange(60) < 30, "calibration": np.zeros(0, np.int64)}, "members do not change"),
+        ({"meta": {"fingerprint": "other"}}, "must share fingerprint; .* has 'other', the others 'abc'"),
+        ({"meta": {"dataset": "cifar10"}}, "must share dataset"),
+        ({"meta": {"split_seed": 7}}, "must share split_seed"),
+        ({"meta": {"index": 4}}, "009.npz says it is model 4"),
+    ],
+)
+def test_a_dump_of_another_study_is_named(study: Study, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    folder = study()
+    rewrite(folder / "nearest-2" / "009.npz", **changes)
+    with pytest.raises(ValueError, match=message):
+        audit(folder, tmp_path, *QUICK)
+
+
+def test_a_truncated_dump_is_named(study: Study, tmp_path: Path) -> None:
+    path = study() / "none-32" / "005.npz"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"005.npz is not a usable dump: .*truncated.*run predict"):
+        audit(path.parent.parent, tmp_path, *QUICK)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from lit_privq.quantization.descent import Descent, better, descend, sweep
+from lit_privq.quantization.gram import condition
+from lit_privq.quantization.grid import Paper, Search2d, output_error, quantize_to
+from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.obc import OBC
+from lit_privq.quantization.problem import LayerProblem, Method, Quantized, UnitProblem
+
+MakeLayer = Callable[..., LayerProblem]
+MakeUnit = Callable[[LayerProblem], UnitProblem]
+
+
+def error_of(layer: LayerProblem, quantized: Quantized, damping: float = 1e-3) -> torch.Tensor:
+    """The output error that Descent minimises, (models,)."""
+    ready = condition(layer, damping)
+    weight = quantized.weight().gather(2, ready.order.unsqueeze(1).expand_as(layer.weight))
+    return output_error(ready.target - weight, ready.gram).sum(dim=(1, 2))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_it_is_close_to_the_best_codes_of_all(levels: int, make_layer: MakeLayer) -> None:
+    layer = make_layer(models=1, rows=4, columns=6, levels=levels, dtype=torch.float64)
+    ready = condition(layer, 0.0)
+    affine = Search2d().fit(ready.target, layer.levels)
+    every = torch.tensor(list(itertools.product(range(levels), repeat=6)), dtype=torch.float64)
+    every = every.unsqueeze(1).expand(-1, 4, -1)  # (all codes, rows, columns)
+    weight = affine[0] * (every - affine[1])
+    least = output_error(ready.target - weight, ready.gram.expand(len(every), -1, -1)).amin(dim=0)  # (rows, 1)
+    start = quantize_to(ready.target, affine, layer.levels)
+    found = output_error(ready.target - descend(start, ready.target, ready.gram, 30).weight(), ready.gram)[0]
+    assert found.sum() < 1.2 * least.sum()  # a local minimum, but of the codebook too
+
+
+def test_no_sweep_raises_the_error(make_layer: MakeLayer) -> None:
+    layer = make_layer(rows=16, columns=70, levels=[3, 16], dtype=torch.float64)
+    ready = condition(layer, 1e-3)
+    quantized = quantize_to(ready.target, Paper().fit(ready.target, layer.levels), layer.levels)
+    errors = [output_error(ready.target - quantized.weight(), ready.gram)]
+    for _ in range(6):
+        quantized = sweep(quantized, ready.target, ready.gram)
+        errors.append(output_error(ready.target - quantized.weight(), ready.gram))
+    assert (torch.stack(errors).diff(dim=0) <= 1e-9).all()
+    assert errors[-1].sum() < 0.8 * errors[0].sum()
+
+
+def test_a_sweep_is_exact_coordinate_descent(make_layer: MakeLayer) -> None:
+    layer = make_layer(models=1, rows=3, columns=40, dtype=torch.float64)
+    ready = condition(layer, 1e-3)
+    scale, zero = Paper().fit(ready.target, layer.levels)
+    start = quantize_to(ready.target, (scale, zero), layer.levels)
+    codes = start.codes.clone()
+    for column in range(40):
+        tries = codes.expand(4, -1, -1).clone()  # (levels, rows, columns)
+        tries[:, :, column] = torch.arange(4.0).unsqueeze(1)
+        best = output_error(ready.target - scale * (tries - zero), ready.gram.expand(4, -1, -1)).argmin(dim=0)
+        codes[0, :, column] = best[:, 0].to(codes)
+    assert torch.equal(sweep(start, ready.target, ready.gram).codes, codes)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("levels", [2, 3, 4, 16, 256])
+@pytest.mark.parametrize("method", [OBC(inputs="quantized"), Nearest()], ids=["obc", "nearest"])
+def test_it_is_never_worse_than(
+    method: Method, levels: int, seed: int, make_layer: MakeLayer, make_unit: MakeUnit
+) -> None:
+    layer = make_layer(levels=levels, seed=seed, shifted=seed % 2 == 1, examples=20 if seed > 1 else None)
+    ours = error_of(layer, Descent().solve(make_unit(layer))[layer.name])
+    theirs = error_of(layer, method.solve(make_unit(layer))[layer.name])
+    assert (ours <= theirs * (1 + 1e-4)).all()  # the errors are float32 sums
+
+
+@pytest.mark.parametrize("greedy_columns", [0, 1152])
+@pytest.mark.parametrize("seed", range(4))
+def test_more_levels_are_never_worse(
+    seed: int, greedy_columns: int, make_layer: MakeLayer, make_unit: MakeUnit
+) -> None:
+    method = Descent(greedy_columns=greedy_columns)
+    layer = make_layer(models=6, seed=seed, rows=4)
+    same = LayerProblem(
+        layer.name,
+        layer.weight[:1].expand(6, -1, -1),
+        torch.tensor([2, 3, 4, 8, 16, 256]),
+        layer.gram[:1].expand(6, -1, -1),  # type: ignore[index]
+    )
+    assert (error_of(same, method.solve(make_unit(same))[layer.name]).diff() < 0).all()
+
+
+def test_weights_on_a_coarse_grid_stay_exact_on_finer_ones(make_layer: MakeLayer, make_unit: MakeUnit) -> None:
+    layer = make_layer(models=5, levels=[3, 4, 8, 16, 256])
+    ternary = LayerProblem(layer.name, 0.3 * layer.weight.sign() * (layer.weight.abs() > 0.5), layer.levels, layer.gram)
+    before = error_of(ternary, Quantized(torch.zeros_like(ternary.weight), *torch.ones(2, 5, 6, 1), layer.levels))
+    assert (error_of(ternary, Descent().solve(make_unit(ternary))[layer.name]) < 1e-4 * before).all()
+
+
+def test_a_start_that_is_better_is_kept_per_channel() -> None:
+    target, gram, one = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.eye(2)[None], torch.ones(1, 2, 1)
+    first = Quantized(torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]), one, 0 * one, torch.tensor([2]))
+    second = Quantized(1 - first.codes, one, 0 * one, torch.tensor([2]))
+    assert torch.equal(better(first, second, target, gram).weight(), target)
+
+
+def test_no_grid_to_start_from_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one grid"):
+        Descent(grids=())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import lightning as L
-from lightning.pytorch.trainer.states import TrainerFn
+import wandb
 
 from lit_privq.calibration import Calibration
+from lit_privq.study.tracking import PROJECT, open_run
 
 
 class WandbRuns(L.Callback):
@@ -22,7 +24,7 @@ class WandbRuns(L.Callback):
         group: of the runs; None takes the name of the output folder.
     """
 
-    def __init__(self, project: str = "lit_privq", group: str | None = None) -> None:
+    def __init__(self, project: str = PROJECT, group: str | None = None) -> None:
         self.project, self.group = project, group
         self.config: dict[str, Any] = {}  # the command line fills it in
         self.runs: list[Any] = []
@@ -43,9 +45,10 @@ class WandbRuns(L.Callback):
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the units of a calibration and close the runs."""
         if isinstance(pl_module, Calibration):
-            for report in pl_module.reports:
-                variant = pl_module.variants[report.precision]
-                self.runs[report.model].log({f"{variant}/{report.unit}/relative_error": report.error})
+            for k, run in enumerate(self.runs):
+                units = [asdict(report) for report in pl_module.reports if report.model == k]
+                rows: list[Iterable[Any]] = [[pl_module.variants[unit["precision"]], *unit.values()] for unit in units]
+                run.log({"units": wandb.Table(columns=["variant", *(units[0] if units else ())], data=rows)})
         self._close()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -62,24 +65,10 @@ class WandbRuns(L.Callback):
 
     def _open(self, trainer: L.Trainer, name: str, stage: str) -> None:
         """One run per model."""
-        import wandb
-
         folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        asked = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
-        settings = wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False)
-        assert trainer.state.fn in (TrainerFn.FITTING, TrainerFn.PREDICTING)
         self.runs = [
-            wandb.init(
-                project=self.project,
-                group=self.group or folder.name,
-                job_type=stage,
-                name=f"{name}-{model:03d}",
-                dir=folder,
-                config={**self.config, "model_index": model},
-                mode=cast(Literal["online", "offline", "disabled", "shared"], asked),
-                reinit="create_new",
-                settings=settings,
+            open_run(
+                folder, f"{name}-{model:03d}", stage, self.config | {"model_index": model}, self.project, self.group
             )
             for model in trainer.datamodule.models  # type: ignore[attr-defined]
         ]

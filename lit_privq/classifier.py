@@ -77,7 +77,10 @@ class Recipe(L.LightningModule):
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of each model: (models, batch, classes), (models, batch) -> (models,)."""
         flat = functional.cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), label_smoothing=self.label_smoothing, reduction="none"
+            logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32)),  # not in half precision
+            labels.flatten(),
+            label_smoothing=self.label_smoothing,
+            reduction="none",
         )
         return flat.view(labels.shape).mean(dim=1)
 

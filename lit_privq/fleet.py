@@ -57,22 +57,18 @@ class Fleet(Recipe):
         self.stacking = stacking
         self.stack: Stack | None = None
 
-    def configure_model(self) -> None:
-        """Build and stack the networks, once the data module has said which models they are."""
-        if self.stack is None:
-            nets = [self.in_format(self.fresh_network(model)) for model in self.data.models]
-            self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:])
-            if self.compile_network:
-                self.stack.compile()
-
     def setup(self, stage: str) -> None:
-        """Refuse what would couple the models of a fleet."""
+        """Draw the networks as each would be drawn alone (``configure_model`` would draw on the GPU), and stack them."""
         super().setup(stage)
         if self.trainer.gradient_clip_val:
             raise ValueError(
                 "gradient_clip_val clips the norm over all models of a fleet; train them alone (fleet: 1 in a study), "
                 "or leave it out"
             )
+        nets = [self.in_format(self.fresh_network(model)) for model in self.data.models]
+        self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:])
+        if self.compile_network:
+            self.stack.compile()
 
     def forward(self, images: Tensor, models: tuple[int, ...] | None = None) -> Tensor:
         """(models, batch, channels, height, width) -> logits (models, batch, classes)."""

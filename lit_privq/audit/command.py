@@ -100,6 +100,10 @@ def run(audit: Audit) -> Path:
     """Attack, write scores, results.csv and metrics.json, draw the report; returns the page."""
     progress = Progress(sys.stderr)
     progress.say(f"reading {audit.input}")
+    if not audit.input.exists():
+        raise FileNotFoundError(
+            f"there is no {audit.input}; give an .npz, a folder of .npy files or a study's confidence folder"
+        )
     audit.output.mkdir(parents=True, exist_ok=True)
     folder = _study_folder(audit.input)
     audit.chosen()

@@ -157,12 +157,17 @@ class ShadowDataModule(L.LightningDataModule):
     def on_after_batch_transfer(
         self, batch: Picks | list[tuple[tuple[int, ...], Picks]], dataloader_idx: int
     ) -> tuple[Tensor, Tensor] | list[Share]:
-        """Turn picks into images on the device that the picks have been moved to."""
+        """Turn picks into images on the device that the picks have been moved to, in the trainer's precision."""
         assert self.trainer is not None
+        convert = self.trainer.precision_plugin.convert_input
         if isinstance(batch, Picks):
             on_test = not self.trainer.training and (not self.trainer.predicting or dataloader_idx == 1)
-            return self.sampler("test" if on_test else "pool", batch.indices.device).batch(batch)
-        shares = [Share(models, *self.sampler("pool", picks.indices.device).batch(picks)) for models, picks in batch]
+            inputs, labels = self.sampler("test" if on_test else "pool", batch.indices.device).batch(batch)
+            return convert(inputs), labels
+        shares = []
+        for models, picks in batch:
+            inputs, labels = self.sampler("pool", picks.indices.device).batch(picks)
+            shares.append(Share(models, convert(inputs), labels))
         return shares if self.fleet else (shares[0].inputs[0], shares[0].labels[0])
 
     def sampler(self, part: str, device: torch.device) -> Sampler:

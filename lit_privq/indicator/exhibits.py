@@ -14,7 +14,7 @@ from lit_privq.indicator.problems import FiniteTruth
 from lit_privq.indicator.quantizers import compared_quantizers
 from lit_privq.indicator.runs import StoredRuns
 from lit_privq.indicator.stability import rank_stability
-from lit_privq.report.indicator import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, save
+from lit_privq.report.indicator import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, draw_truth, save
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def draw_exhibits(runs: Sequence[StoredRuns], truth: FiniteTruth | None, folder:
         )
         save(draw_lambdas(f"{group}: one run", _lambdas(first)), folder / f"lambda_{group}")
     if truth is not None:
-        save(draw_clouds(_known(truth), RATE, "MIS by brute force"), folder / "2_brute_force")
+        save(draw_truth(truth.quantizers, truth.r, _known(truth)), folder / "2_brute_force")
     for name, chosen in (("synthetic", True), ("molecules", False)):
         clouds = [_against_lira(one) for one in runs if one.synthetic == chosen]
         if clouds:
@@ -67,16 +67,10 @@ def _median(one: StoredRuns) -> tuple[Array, Array]:
     return middle, np.stack([low, high])
 
 
-def _known(truth: FiniteTruth) -> list[Cloud]:
-    """All problems in one panel per algorithm."""
-    names = truth.quantizers * len(truth.r)
+def _known(truth: FiniteTruth) -> dict[str, Array]:
+    """Both algorithms' 1 - MIS, by a title that holds their rank correlation with r."""
     panels = {"risk minimisation": truth.risk, "rounding after training": truth.rounding}
-    return [
-        Cloud(
-            f"{name}   mean ρ = {mean_spearman(truth.r, -advantage):.2f}", names, truth.r.ravel(), 1 - advantage.ravel()
-        )
-        for name, advantage in panels.items()
-    ]
+    return {f"{name}   mean ρ = {mean_spearman(truth.r, -lost):.2f}": lost for name, lost in panels.items()}
 
 
 def _maps() -> tuple[Array, dict[str, Array]]:

@@ -64,7 +64,7 @@ def greedy_rounding(weight: Tensor, inverse: Tensor, affine: Affine, levels: Ten
     """
     models, rows, columns = weight.shape
     model_of = torch.arange(models, device=weight.device).repeat_interleave(rows)  # (models * rows,)
-    flat = (*(x.flatten(0, 1) for x in (weight, *affine)), levels[model_of])
+    flat = (*(x.flatten(0, 1) for x in (weight, *affine)), levels.to(weight.device)[model_of])
     at_once = max(INVERSE_ELEMENTS // columns**2, 1)
     parts = zip(*(torch.split(x, at_once) for x in (model_of, *flat)), strict=True)
     codes = torch.cat([_Rows(w, inverse[m], s, z, v).solve() for m, w, s, z, v in parts])

@@ -85,6 +85,29 @@ def draw_clouds(clouds: Sequence[Cloud], across: str, up: str) -> Figure:
     return figure
 
 
+def draw_truth(names: Sequence[str], r: Array, advantages: Mapping[str, Array]) -> Figure:
+    """Exhibit 2 where the truth is known: a panel per algorithm, a point per problem and quantizer.
+
+    Args:
+        names: (quantizers,).
+        r: (problems, quantizers).
+        advantages: (problems, quantizers) 1 - MIS, by title; what is below 1e-16 is drawn there.
+    """
+    with _figure(4.6 * len(advantages), 3.8) as figure:
+        panels = figure.subplots(1, len(advantages), squeeze=False, sharey=True).ravel()
+        for axes, (title, advantage) in zip(panels, advantages.items(), strict=True):
+            for column, name in enumerate(names):
+                colour, marker = _look(name)
+                lost = np.maximum(advantage[:, column], 1e-16)
+                axes.plot(r[:, column], lost, color=colour, marker=marker, linestyle="none", alpha=_shade(name, names))
+            axes.set(xscale="log", yscale="log", xlabel="indicator r, higher is more private")
+            axes.set_title(title, loc="left")
+        panels[0].set_ylabel("1 - MIS, by brute force")
+        panels[0].invert_yaxis()
+        panels[0].legend(panels[0].lines, names, fontsize=8)
+    return figure
+
+
 def draw_maps(weights: Array, maps: Mapping[str, Array]) -> Figure:
     """Exhibit 5: what each quantizer makes of the weights on [-1, 1].
 
@@ -115,13 +138,19 @@ def draw_lambdas(title: str, lambdas: Mapping[str, Array]) -> Figure:
     with _figure(6.4, 4.2) as figure:
         axes = figure.subplots()
         for name, values in lambdas.items():
-            colour, marker = _look(name)
-            axes.plot(
-                np.arange(2, len(values) + 2), values, color=colour, marker=marker, markersize=3, label=name, lw=1
+            look: dict[str, Any] = {"color": _look(name)[0], "alpha": _shade(name, list(lambdas))}
+            axes.plot(np.arange(2, len(values) + 2), values, marker=_look(name)[1], markersize=3, linewidth=1, **look)
+            axes.annotate(
+                name,
+                (len(values) + 1, values[-1]),
+                (4, -2),
+                textcoords="offset points",
+                fontsize=7,
+                color=look["color"],
             )
-        axes.set(xscale="log", yscale="log", xlabel="k, competitors by their gap", ylabel="λₖ = (δ₂/δₖ)² σₖ²")
+        axes.set(yscale="log", xlabel="k, competitors by their gap", ylabel="λₖ = (δ₂/δₖ)² σₖ²")
         axes.set_title(title, loc="left")
-        axes.legend(fontsize=8, ncols=2)
+        axes.margins(x=0.12)
     return figure
 
 
@@ -152,6 +181,12 @@ def _look(name: str) -> tuple[str, str]:
         return INK, "o"
     number = _FAMILIES.index(family)
     return COLOURS[number], MARKERS[number]
+
+
+def _shade(name: str, names: Sequence[str]) -> float:
+    """Opacity that tells the members of a family apart."""
+    family = [other for other in names if other.partition("-")[0] == name.partition("-")[0]]
+    return 1 - 0.7 * family.index(name) / len(family)
 
 
 @contextmanager

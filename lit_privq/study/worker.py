@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_privq.study.ledger import Stamp, file_stamp
+from lit_privq.study.tracking import publish
 
 
 def run_command(argv: Sequence[str]) -> None:
@@ -23,6 +24,8 @@ def run_command(argv: Sequence[str]) -> None:
     verb, *options = argv
     if verb in ("audit", "report"):
         importlib.import_module(f"lit_privq.{verb}").main(options)
+        if verb == "report":
+            publish(Path(options[0]))
     else:
         importlib.import_module("lit_privq.cli").main(list(argv))
 

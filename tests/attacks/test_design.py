@@ -89,7 +89,11 @@ def twin(
 
 
 VARIANCES = {"per_example": PerExample(), "pooled": Pooled(), "residual": Residual(), "shrunk": Shrunk()}
-KINDS: dict[str, Callable[..., Attack]] = {"online": LiraOnline, "offline": LiraOffline, "one_sided": LiraOfflineOneSided}
+KINDS: dict[str, Callable[..., Attack]] = {
+    "online": LiraOnline,
+    "offline": LiraOffline,
+    "one_sided": LiraOfflineOneSided,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -95,7 +95,8 @@ def test_more_levels_are_never_worse(
 def test_weights_on_a_coarse_grid_stay_exact_on_finer_ones(make_layer: MakeLayer, make_unit: MakeUnit) -> None:
     layer = make_layer(models=5, levels=[3, 4, 8, 16, 256])
     ternary = LayerProblem(layer.name, 0.3 * layer.weight.sign() * (layer.weight.abs() > 0.5), layer.levels, layer.gram)
-    before = error_of(ternary, Quantized(torch.zeros_like(ternary.weight), *torch.ones(2, 5, 6, 1), layer.levels))
+    one = torch.ones(5, 6, 1)
+    before = error_of(ternary, Quantized(torch.zeros_like(ternary.weight), one, 0 * one, layer.levels))
     assert (error_of(ternary, Descent().solve(make_unit(ternary))[layer.name]) < 1e-4 * before).all()
 
 

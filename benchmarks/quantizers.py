@@ -1,0 +1,335 @@
+"""Quantizers: cost against plain implementations of the papers, and error on layers of a trained network.
+
+python benchmarks/quantizers.py [--quick] [--json FILE]
+
+One thread; seconds are CPU seconds of this process. The layers come from a network that is trained first: on CIFAR-100
+at 16x16 where LIT_PRIVQ_DATA names a folder that holds it, else on scikit-learn's digits, each shifted in one of ten
+ways that have to be told too, so that there are 100 classes. Errors are ||Y - Y_hat||^2 / ||Y||^2 of a layer's or
+block's output on calibration inputs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rows import Row, median, options, show, spread
+from torch import Tensor, nn
+
+from lit_privq.quantization.descent import Descent, descend
+from lit_privq.quantization.gram import condition
+from lit_privq.quantization.grid import Affine, Paper, quantize_to
+from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.obc import OBC, greedy_rounding
+from lit_privq.quantization.ordered import Ordered, ordered_rounding
+from lit_privq.quantization.problem import LayerProblem, Method, UnitProblem, levels_from_bits
+
+BITS = (4, 2, 1.58, 1)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    choice = options(__doc__)
+    root = os.environ.get("LIT_PRIVQ_DATA")
+    use_cifar100 = root is not None and (Path(root) / "cifar-100-python").is_dir()
+    layers = layers_of(*(cifar100(root) if root and use_cifar100 else digits()), steps=30 if choice.quick else 600)
+    rows = [*greedy_speed(choice.quick), *fleet_speed(choice.quick), *errors(choice.quick, layers)]
+    data = "CIFAR-100 at 16x16" if use_cifar100 else "digits x shifts"
+    accuracy = Row("accuracy of the network the layers are of", layers.accuracy, None, "fraction", note=data)
+    show([*rows, accuracy], choice.json)
+
+
+# Cost
+
+
+def plain_greedy(weight: Tensor, inverse: Tensor, affine: Affine, levels: int) -> Tensor:
+    """OBQ as its paper says: rows side by side, every inverse updated after every weight."""
+    rows, columns = weight.shape
+    weight, inverses = weight.clone(), inverse.repeat(rows, 1, 1)
+    scale, zero = affine[0][0], affine[1][0]  # (rows, 1)
+    codes, done, row = torch.empty_like(weight), torch.zeros_like(weight, dtype=torch.bool), torch.arange(rows)
+    for _ in range(columns):
+        near = (torch.round(weight / scale) + zero).clamp(0, levels - 1)
+        error = (weight - scale * (near - zero)).square()
+        score = error / inverses.diagonal(dim1=1, dim2=2)
+        error[done], score[done] = 0, torch.inf
+        pick = torch.where(error.amax(1) > 0.25 * scale.squeeze(1) ** 2, error.argmax(1), score.argmin(1))
+        pivot = inverses[row, pick]  # (rows, columns)
+        corner = pivot[row, pick]
+        residual = weight[row, pick] - scale.squeeze(1) * (near[row, pick] - zero.squeeze(1))
+        weight -= pivot * (residual / corner).unsqueeze(1)
+        codes[row, pick], done[row, pick] = near[row, pick], True
+        pivot = pivot / corner.sqrt().unsqueeze(1)
+        inverses -= pivot.unsqueeze(2) @ pivot.unsqueeze(1)
+    return codes
+
+
+def made_up_layer(models: int, rows: int, columns: int, levels: int) -> LayerProblem:
+    """Random weights, and the gram matrix of rectified correlated inputs."""
+    mixing = torch.eye(columns) + 0.7 * torch.randn(models, columns, columns) / columns**0.5
+    inputs = (torch.randn(models, 2 * columns, columns) @ mixing).relu()
+    weight = torch.randn(models, rows, columns) * torch.rand(models, rows, 1)
+    return LayerProblem("made up", weight, torch.full((models,), levels), inputs.mT @ inputs / columns)
+
+
+def seconds(run: Callable[[], object], repeats: int) -> list[float]:
+    """CPU seconds of each repeat."""
+    taken = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        taken.append(time.process_time() - start)
+    return taken
+
+
+def timed(case: str, unit: str, ours: list[float], other: list[float], note: str = "") -> Row:
+    """Medians of both sides."""
+    return Row(case, median(ours), median(other), unit, spread(ours, other), note=note)
+
+
+def greedy_speed(quick: bool) -> list[Row]:
+    """OBQ with waiting rank-one terms against the plain one, on the same rows."""
+    rows = []
+    for n_rows, columns in [(16, 288)] if quick else [(32, 288), (32, 576), (16, 1152)]:
+        layer = made_up_layer(1, n_rows, columns, levels=4)
+        ready = condition(layer, damping=0.01)
+        affine, inverse = Paper().fit(ready.target, layer.levels), ready.inverse()
+        codes: dict[str, Tensor] = {}
+
+        def fast() -> None:
+            codes["fast"] = greedy_rounding(ready.target, inverse, affine, layer.levels).codes[0]  # noqa: B023
+
+        def plain() -> None:
+            codes["plain"] = plain_greedy(ready.target[0], inverse[0], affine, 4)  # noqa: B023
+
+        fast()  # warm up
+        case = f"OBQ, {n_rows}x{columns}, 2 bits"
+        ours, other = seconds(fast, 3), seconds(plain, 1)
+        share = float((codes["fast"] == codes["plain"]).float().mean())
+        rows.append(timed(case, "CPU-s", ours, other, note=f"{share:.2%} of codes equal"))
+    return rows
+
+
+def fleet_speed(quick: bool) -> list[Row]:
+    """16 models in one problem against one by one, per model."""
+    rows, models, repeats = [], 16, 2 if quick else 5
+    for n_rows, columns in [(16, 144)] if quick else [(16, 144), (64, 576)]:
+        fleet = made_up_layer(models, n_rows, columns, levels=3)
+        assert fleet.gram is not None
+        one = LayerProblem(fleet.name, fleet.weight[:1], fleet.levels[:1], fleet.gram[:1])
+
+        def ordered(layer: LayerProblem) -> Callable[[], object]:
+            ready = condition(layer, 0.01)
+            feedback, affine = ready.feedback(), Paper().fit(ready.target, layer.levels)
+            return lambda: ordered_rounding(ready.target, feedback, affine, layer.levels)
+
+        def descent(layer: LayerProblem) -> Callable[[], object]:
+            ready = condition(layer, 0.01)
+            start = quantize_to(ready.target, Paper().fit(ready.target, layer.levels), layer.levels)
+            return lambda: descend(start, ready.target, ready.gram, sweeps=5)
+
+        def whole(method: Method) -> Callable[[LayerProblem], Callable[[], object]]:
+            return lambda layer: lambda: method.solve(unit_of(layer))
+
+        for name, prepared in {
+            "ordered rounding": ordered,
+            "5 sweeps of descent": descent,
+            "Ordered, all of it": whole(Ordered()),
+            "Descent from ordered, all of it": whole(Descent(greedy_columns=0)),
+            "Descent, all of it": whole(Descent()),
+        }.items():
+            together, alone = prepared(fleet), prepared(one)
+            alone()  # warm up
+            case = f"{name}, {models} models of {n_rows}x{columns}"
+            ours = [taken / models for taken in seconds(together, repeats)]
+            rows.append(timed(case, "CPU-s a model", ours, seconds(alone, repeats), note="other: one by one"))
+    return rows
+
+
+# Error
+
+
+class Block(nn.Module):
+    """A residual block of two 3x3 convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+        self.bn1, self.bn2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Same shape."""
+        return F.relu(inputs + self.bn2(self.conv2(F.relu(self.bn1(self.conv1(inputs))))))
+
+
+class Net(nn.Module):
+    """A 64-channel block, a 128-channel block, and a head of 512 features and 100 classes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+        self.block1, self.block2 = Block(64), Block(128)
+        self.down1, self.down2 = (
+            nn.Sequential(nn.Conv2d(i, o, 3, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU())
+            for i, o in ((64, 128), (128, 512))
+        )
+        self.head = nn.Linear(512, 100)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What enters the first block, the second block and the head."""
+        first = self.stem(images)
+        second = self.down1(self.block1(first))
+        return first, second, self.down2(self.block2(second)).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        logits: Tensor = self.head(self.features(images)[2])
+        return logits
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    """Images and the 100 classes digit x shift."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images, labels = torch.tensor(data.images).float().unsqueeze(1) / 8 - 1, torch.tensor(data.target)
+    shifts = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)] + [(2, 2)]
+    shifted = torch.cat([images.roll(shift, (2, 3)) for shift in shifts])
+    return shifted, torch.cat([labels + 10 * index for index in range(len(shifts))])
+
+
+def cifar100(root: str) -> tuple[Tensor, Tensor]:
+    """Images at 16x16 and their 100 classes."""
+    from torchvision.datasets import CIFAR100
+
+    data = CIFAR100(root)
+    images = F.avg_pool2d(torch.tensor(data.data).permute(0, 3, 1, 2) / 255, 2)
+    return (images - images.mean((0, 2, 3), keepdim=True)) / images.std((0, 2, 3), keepdim=True), torch.tensor(
+        data.targets
+    )
+
+
+def trained(images: Tensor, labels: Tensor, steps: int) -> Net:
+    net, batch = Net(images.shape[1]), 100
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.15, total_steps=steps)
+    for _ in range(steps):
+        pick = torch.randint(len(images), (batch,))
+        optimizer.zero_grad()
+        F.cross_entropy(net(images[pick]), labels[pick]).backward()
+        optimizer.step()
+        scheduler.step()
+    return net.eval()
+
+
+def unfolded(inputs: Tensor) -> Tensor:
+    """What a padded 3x3 convolution multiplies, (columns, positions)."""
+    return F.unfold(inputs, 3, padding=1).transpose(0, 1).flatten(1).double()
+
+
+def unit_of(layer: LayerProblem) -> UnitProblem:
+    """A unit of one layer, for methods that look at no activations."""
+    seeds = (0,) * len(layer.weight)
+    return UnitProblem(layer.name, {layer.name: layer}, (), torch.empty(0), lambda _, inputs: inputs[0], seeds)
+
+
+def solved(method: Method, weight: Tensor, seen: Tensor, bits: float, wanted: Tensor | None = None) -> Tensor:
+    """Quantized (rows, columns) weights, from the inputs (columns, positions) that the layer sees."""
+    cross = None if wanted is None else (2 / seen.shape[1] * wanted @ seen.T)[None]
+    gram = (2 / seen.shape[1] * seen @ seen.T)[None]
+    layer = LayerProblem("layer", weight[None], torch.tensor([levels_from_bits(bits)]), gram, cross)
+    return method.solve(unit_of(layer))["layer"].weight()[0]
+
+
+def relative(wanted: Tensor, found: Tensor) -> float:
+    return float((wanted - found).square().sum() / wanted.square().sum())
+
+
+def layer_error(method: Method, weight: Tensor, seen: Tensor, bits: float) -> float:
+    return relative(weight.double() @ seen, solved(method, weight, seen, bits).double() @ seen)
+
+
+def block_error(method: Method, block: Block, inputs: Tensor, bits: float) -> float:
+    """Error after the block's last activation; the second layer sees what the method says its inputs are."""
+    with torch.no_grad():
+        wanted = block(inputs)
+        quantized = Block(inputs.shape[1]).eval()
+        quantized.load_state_dict(block.state_dict())
+
+        def middle(part: Block) -> Tensor:
+            return F.relu(part.bn1(part.conv1(inputs)))
+
+        shape = block.conv1.weight.shape
+        first = solved(method, block.conv1.weight.flatten(1), unfolded(inputs), bits)
+        quantized.conv1.weight.copy_(first.view(shape))
+        in_float = unfolded(middle(block))
+        seen, target = (unfolded(middle(quantized)), in_float) if method.inputs == "quantized" else (in_float, None)
+        second = solved(method, block.conv2.weight.flatten(1), seen, bits, target)
+        quantized.conv2.weight.copy_(second.view(shape))
+        return relative(wanted, quantized(inputs))
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers of a trained network and what enters them: the block images, the others (columns, positions)."""
+
+    block: Block
+    block_inputs: Tensor
+    conv: Tensor
+    conv_inputs: Tensor
+    head: Tensor
+    head_inputs: Tensor
+    accuracy: float
+
+
+def layers_of(images: Tensor, labels: Tensor, steps: int) -> Layers:
+    """Train a network, and take its layers with the activations of 512 of its training images."""
+    net = trained(images, labels, steps)
+    pick = torch.randperm(len(images))[:512]
+    with torch.no_grad():
+        first, second, features = net.features(images[pick])
+        accuracy = float((net(images[pick]).argmax(1) == labels[pick]).float().mean())
+    conv = net.block2.conv1.weight.detach().flatten(1)
+    return Layers(net.block1, first, conv, unfolded(second), net.head.weight.detach(), features.T.double(), accuracy)
+
+
+def errors(quick: bool, layers: Layers) -> list[Row]:
+    """Every method's error beside OBQ's in its original protocol."""
+    measured: dict[str, Callable[[Method, float], float]] = {
+        "block of 64 channels": lambda method, bits: block_error(method, layers.block, layers.block_inputs, bits),
+        "conv 128 to 128, 16 rows": lambda method, bits: layer_error(
+            method, layers.conv[:16], layers.conv_inputs, bits
+        ),
+        "head 512 to 100": lambda method, bits: layer_error(method, layers.head, layers.head_inputs, bits),
+    }
+    methods: dict[str, Method] = {
+        "Descent": Descent(),
+        "Descent from ordered": Descent(greedy_columns=0),
+        "Ordered": Ordered(),
+        "Nearest": Nearest(),
+    }
+    rows = []
+    for case, error in list(measured.items())[: 1 if quick else None]:
+        for bits in (1.58,) if quick else (4, 2, 1.58, 1):
+            other = error(OBC(), bits)
+            for name, method in methods.items():
+                start = time.process_time()
+                ours = error(method, bits)
+                note = f"{time.process_time() - start:.1f} CPU-s; other: OBQ"
+                rows.append(Row(f"{name}, {case}, {bits} bits", ours, other, "rel. error", note=note))
+            if bits == 1.58:
+                one_bit = error(Descent(), 1)
+                rows.append(
+                    Row(f"Descent at 1 bit, {case}", one_bit, other, "rel. error", note="other: OBQ at 1.58 bits")
+                )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

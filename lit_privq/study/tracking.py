@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -50,11 +49,10 @@ def publish(folder: Path) -> None:
     import wandb
 
     with (folder / "results.csv").open(newline="") as file:
-        header, *lines = csv.reader(file)
-    rows: list[Iterable[Any]] = [*lines]
+        header, *rows = csv.reader(file)
     record = folder / "study.json"
     config = json.loads(record.read_text()) if record.is_file() else {}
     run = open_run(folder, "report", "report", config)
     images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in sorted((folder / "figures").glob("*.png"))}
-    run.log({"results": wandb.Table(columns=header, data=rows), **images})
+    run.log({"results": wandb.Table(columns=[*header], data=[*rows]), **images})
     run.finish()

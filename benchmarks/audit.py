@@ -127,7 +127,8 @@ def plain(phi: NDArray[np.float32], members: NDArray[np.bool_], targets: int) ->
         others = np.arange(len(phi)) != target
         inside = [phi[others & members[:, j], j].astype(np.float64) for j in range(members.shape[1])]
         outside = [phi[others & ~members[:, j], j].astype(np.float64) for j in range(members.shape[1])]
-        a, b = (np.array([values[: min(map(len, group))] for values in group]) for group in (inside, outside))
+        sizes = [min(map(len, group)) for group in (inside, outside)]
+        a, b = (np.array([v[:size] for v in group]) for group, size in zip((inside, outside), sizes, strict=True))
         m_in, m_out = np.median(a, axis=1), np.median(b, axis=1)
         x = phi[target].astype(np.float64)
 

@@ -5,12 +5,13 @@ python benchmarks/fleet.py [--quick] [--json FILE]
 The other side is benchmarks/plain_loop.py with the better of 0 and 2 loader processes. Imports are outside the clock on
 both sides. The digits' trainings are timed whole; with ours that is everything a study's job does: reading the command
 line and the data, training, testing, offline W&B, checkpoints. Of the larger ones some epochs over few synthetic uint8
-images are timed, and the row says what was extrapolated from them. ``fleet: auto`` is what lit_privq.fleet.choose picks;
-rows of a fixed F have no ratio.
+images are timed, and the row says what was extrapolated from them. ``fleet: auto`` is what lit_privq.fleet.choose
+picks; rows of a fixed F have no ratio.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -170,10 +171,11 @@ def train_fleet(argv: list[str], whole: bool) -> dict[str, Any]:
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     if whole:
         times.append((time.perf_counter(), time.process_time()))
-    spent = [
-        [after - before for before, after in zip(ticks, ticks[1:], strict=False)] for ticks in zip(*times, strict=True)
-    ]
-    seconds, cpu = ([*values] if whole else values[1:] for values in spent)
+    seconds, cpu = (
+        [after - before for before, after in itertools.pairwise(clock)] for clock in zip(*times, strict=True)
+    )
+    if not whole:
+        seconds, cpu = seconds[1:], cpu[1:]
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return {"seconds": seconds, "cpu": cpu, "bytes": peak}
 
@@ -210,14 +212,16 @@ class Bench:
                 argv = [*case.argv, *place, "--data.model_index", f"{k * size}:{(k + 1) * size}"]
                 tasks.append(("fleet:train_fleet", (argv, not case.steps)))
             runs.append(self._together(tasks, workers))
-        seconds = [[s for done in run for s in [done["seconds"]]] for run in runs]  # run, worker, epoch
-        slowest = [max(epoch) for run in seconds for epoch in zip(*run, strict=True)]
-        cpu = [sum(epoch) for run in runs for epoch in zip(*(done["cpu"] for done in run), strict=True)]
+        epochs = [  # of all runs: (seconds, CPU seconds) of each worker
+            list(zip(*workers, strict=True))
+            for run in runs
+            for workers in zip(*(zip(done["seconds"], done["cpu"], strict=True) for done in run), strict=True)
+        ]
         models = size * jobs
         peak = max(done["bytes"] for run in runs for done in run)
         return Side(
-            [60 * models / (s * case.scale) for s in slowest],
-            [s * case.scale / models for s in cpu],
+            [60 * models / (max(seconds) * case.scale) for seconds, _ in epochs],
+            [sum(cpu) * case.scale / models for _, cpu in epochs],
             f"peak {peak / 2**30:.1f} GiB" if peak else "",
         )
 

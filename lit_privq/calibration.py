@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lit_privq.classifier import plain
 from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.export import size_on_disk
 from lit_privq.quantization.batchnorm import correct_bias, tune_batch_norm
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport, bits_of
 from lit_privq.quantization.problem import Method, Quantized
@@ -133,12 +134,14 @@ class Calibration(L.LightningModule):
             "calibration": self.data.calibration(self.data.models[k]),
             "units": [asdict(report) for report in self.reports if (report.model, report.precision) == (k, precision)],
         }
-        return {
+        checkpoint = {
             **parent,
             "state_dict": {f"net.{name}": value.detach().cpu().clone() for name, value in net.state_dict().items()},
             "lit_privq": made,
             "quantization": {name: _stored(layer, bits_of(name, bits)) for name, layer in layers.items()},
         }
+        made["size_bytes"] = size_on_disk(checkpoint)
+        return checkpoint
 
 
 def _stored(layer: Quantized, bits: float) -> dict[str, Any]:

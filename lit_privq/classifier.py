@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -47,7 +48,9 @@ class Recipe(L.LightningModule):
         matmul_precision: str = "highest",
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        with warnings.catch_warnings():  # Lightning advises against saving the net, without which none can be restored
+            warnings.filterwarnings("ignore", message="Attribute 'net' is an instance of `nn.Module`")
+            self.save_hyperparameters()
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
         self.label_smoothing = label_smoothing
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -107,6 +110,8 @@ class Recipe(L.LightningModule):
             "variant": "none-32",
             "method": "none",
             "bits": 32,
+            "image_shape": list(pool.inputs.shape[1:]),
+            "size_bytes": sum(value.numel() * value.element_size() for value in state.values()),
             "index": model,
             "seed": data.seed,
             "data": {**plain(data.hparams), "model_index": model},

@@ -23,11 +23,9 @@ from lit_privq.classifier import plain
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.query import checkpoint_path, read_checkpoint
 
-# Lightning's hints that do not apply: networks are saved as text, batches made on the device, one step an epoch meant.
+# Lightning's hints that do not apply: batches are made on the device, and one step an epoch is meant.
 _HINTS = (
     "LightningCLI's args parameter",
-    "Attribute 'net' is an instance of `nn.Module`",
-    "Attribute 'method' is",
     "The '[a-z_]+' does not have many workers",
     "The number of training batches",
     "GPU available but not used",
@@ -71,7 +69,8 @@ class PrivqCLI(LightningCLI):
             config.model.class_path = "lit_privq.fleet.Fleet"
         if self.subcommand == "fit":
             rest = resting_point(config)
-            for callback in config.trainer.callbacks or []:
+            callbacks = config.trainer.callbacks or []
+            for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
                 if callback.class_path.endswith("WriteCheckpoints"):
                     callback.init_args.rest = str(rest)
             if config.get("ckpt_path") is None and rest.is_file():
@@ -94,7 +93,7 @@ def check_writable(folder: Path) -> None:
 
 def resting_point(config: Namespace) -> Path:
     """Where a training keeps its state while it runs: a name that only the same models and the same recipe share."""
-    trainer = {key: value for key, value in config.trainer.items() if key not in _NO_RECIPE}
+    trainer = {key: value for key, value in config.trainer.as_dict().items() if key not in _NO_RECIPE}
     recipe = {"model": config.model, "data": config.data, "trainer": trainer}
     text = json.dumps(plain({**recipe, "seed": config.seed_everything}), sort_keys=True, default=str)
     digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

@@ -60,7 +60,7 @@ def test_a_checkpoint_says_which_model_it_is_and_what_it_saw(study: Path) -> Non
         assert (made["dataset"], made["net"], made["seed"]) == ("digits", "small_resnet-w4", 0)
         assert made["fingerprint"] == Digits(pool_size=61).load(Path(), False).fingerprint()
         assert np.array_equal(made["members"].numpy(), members[index])
-        assert 0.1 < made["accuracy"] <= 1
+        assert 0 < made["accuracy"] < 1
 
 
 def test_its_accuracy_is_the_share_of_the_test_set_that_it_gets_right(study: Path) -> None:
@@ -81,8 +81,9 @@ def test_training_lowers_the_loss(privq: Callable[..., None], tmp_path: Path, mo
         losses.append(float(self.history["loss"][0]))
 
     monkeypatch.setattr(Classifier, "on_train_epoch_end", spy)
-    privq("fit", "shadow/digits.yaml", tmp_path, "--data.padding", "0", "--data.mirror", "false")
-    assert len(losses) == 6
+    plain_images = ("--data.padding", "0", "--data.mirror", "false", "--data.n_queries", "1")
+    privq("fit", "shadow/digits.yaml", tmp_path, *plain_images, "--trainer.max_epochs", "15")
+    assert len(losses) == 15
     assert losses[-1] < losses[0] / 2
 
 
@@ -124,7 +125,7 @@ def test_label_smoothing_reaches_the_loss() -> None:
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        ({"num_classes": 7}, "must tell the 10 classes of digits apart; it answers in shape \\(7,\\), set .*num_classes to 10"),
+        ({"num_classes": 7}, "must tell the 10 classes of digits apart; .* shape \\(7,\\), set .*num_classes to 10"),
         ({"num_classes": 10, "in_channels": 3}, "must take the inputs of digits, in shape \\(1, 8, 8\\)"),
     ],
 )  # fmt: skip

@@ -159,6 +159,8 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
         for target in folder.targets:
             if target in models.accuracy:
                 yield Row(models.variant, target, "", "", "accuracy", models.accuracy[target])
+            if (size := models.dumps[target].meta["size_bytes"]) is not None:
+                yield Row(models.variant, target, "", "", "size_bytes", size)
         for case in folder.cases(name, audit.design, models):
             progress.say(f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker")
             chosen = audit.paired if case.attacker == "paired" else attacks

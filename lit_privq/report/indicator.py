@@ -138,15 +138,22 @@ def draw_lambdas(title: str, lambdas: Mapping[str, Array]) -> Figure:
     with _figure(6.4, 4.2) as figure:
         axes = figure.subplots()
         for name, values in lambdas.items():
-            look: dict[str, Any] = {"color": _look(name)[0], "alpha": _shade(name, list(lambdas))}
-            axes.plot(np.arange(2, len(values) + 2), values, marker=_look(name)[1], markersize=3, linewidth=1, **look)
+            colour, marker = _look(name)
+            axes.plot(
+                np.arange(2, len(values) + 2),
+                values,
+                color=colour,
+                marker=marker,
+                markersize=3,
+                alpha=_shade(name, list(lambdas)),
+            )
             axes.annotate(
                 name,
                 (len(values) + 1, values[-1]),
                 (4, -2),
                 textcoords="offset points",
                 fontsize=7,
-                color=look["color"],
+                color=colour,
             )
         axes.set(yscale="log", xlabel="k, competitors by their gap", ylabel="λₖ = (δ₂/δₖ)² σₖ²")
         axes.set_title(title, loc="left")
@@ -158,8 +165,8 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and SVG; ``path`` has no ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(RC):
-        figure.savefig(path.with_suffix(".png"), dpi=130)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(path.with_name(f"{path.name}.png"), dpi=130)
+        figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
 
 
 def _scatter(axes: Axes, cloud: Cloud) -> None:

@@ -16,6 +16,7 @@ from lit_privq.report.words import (
     number_spread,
     percent,
     percent_spread,
+    size,
     title,
     width,
 )
@@ -68,7 +69,17 @@ def summary(focus: Focus) -> Table:
     """Accuracy, leakage to every attacker and differences to full precision, variant by variant."""
     names = attackers(focus.results)
     who = (capitalized(f"{name} attacker".strip()) for name in names)
-    heads = ("Model", "Last layer", "Accuracy", "Change of accuracy", *who, "Change of leakage", "AUC", "log-AUROC")
+    heads = (
+        "Model",
+        "Last layer",
+        "Size on disk",
+        "Accuracy",
+        "Change of accuracy",
+        *who,
+        "Change of leakage",
+        "AUC",
+        "log-AUROC",
+    )
     return _without_empty(Table(heads, tuple(_summary_row(focus, each, names) for each in focus.results.variants)))
 
 
@@ -77,6 +88,7 @@ def _summary_row(focus: Focus, variant: Variant, names: tuple[str, ...]) -> Row:
     strongest = focus.strongest(variant)
     cells = (
         Cell(width(variant.last_bits)),
+        Cell(size(focus.results.values(variant, "size_bytes"))),
         Cell(percent_spread(spread(focus.results.values(variant, "accuracy")))),
         Cell(change(focus.cost(variant)) if variant.quantized else "–"),
         *(_rate(focus, variant, name, focus.attack, name == strongest) for name in names),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite, log10
 
 from lit_privq.report.results import Variant
@@ -18,6 +18,9 @@ _NAMES = {
     "adaround": "AdaRound",
     "brecq": "BRECQ",
     "obc": "OBC",
+    "ordered": "Ordered (GPTQ)",
+    "descent": "Descent (ours)",
+    "sign_scaled": "Scaled sign",
     "lira_online": "LiRA online",
     "lira_online_fixed": "LiRA online, fixed variance",
     "lira_offline": "LiRA offline",
@@ -173,3 +176,16 @@ def capitalized(text: str) -> str:
     'Members of AUC'
     """
     return text[:1].upper() + text[1:]
+
+
+def size(values: Mapping[int, float]) -> str:
+    """Mean size of a file over targets, in thousands of bytes or a larger unit.
+
+    >>> size({16: 81_000.0, 17: 81_200.0}), size({16: 44.7e6}), size({})
+    ('81.1\xa0kB', '44.7\xa0MB', '–')
+    """
+    if not values:
+        return "–"
+    mean = sum(values.values()) / len(values)
+    unit, name = (1e6, "MB") if mean >= 1e6 else (1e3, "kB")
+    return f"{mean / unit:.1f}{_NBSP}{name}"

@@ -129,7 +129,7 @@ def test_clipped_weights_get_no_gradient() -> None:
     layer = LayerProblem("fc", torch.tensor([[[-5.0, 0.3, 0.6, 9.0]]]), torch.tensor([3]))
     base = Quantized((layer.weight + 1).floor(), torch.ones(1, 1, 1), torch.ones(1, 1, 1), layer.levels)
     alpha = torch.zeros(1, 1, 4, requires_grad=True)
-    Rounding(base, 0).weight(alpha).sum().backward()  # type: ignore[no-untyped-call]
+    Rounding(base, 0).weight(alpha).sum().backward()
     assert alpha.grad is not None
     assert (alpha.grad.flatten() != 0).tolist() == [False, True, True, False]
 

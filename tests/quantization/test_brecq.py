@@ -70,6 +70,7 @@ def test_units_are_residual_blocks() -> None:
     assert quantizer.units == ("conv1", "layer1.0", "layer2.0", "fc")
 
 
+@pytest.mark.slow
 def test_block_outputs_err_less_than_with_layers_rounded_alone() -> None:
     """The paper's claim: errors of the layers inside a block may cancel."""
     nets, data = [first_block_of(trained_like(0))], images(1, 48)

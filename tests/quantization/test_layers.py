@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -27,8 +29,8 @@ def linear_output(layer: Layer, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         output = layer(inputs) - layer(torch.zeros_like(inputs))
     if isinstance(layer, nn.Linear):
-        return output.flatten(0, -2).T[None]
-    return output.unflatten(1, (layer.groups, -1)).permute(1, 2, 0, 3, 4).flatten(2)  # type: ignore[no-untyped-call]
+        return cast(Tensor, output.flatten(0, -2).T[None])
+    return cast(Tensor, output.unflatten(1, (layer.groups, -1)).permute(1, 2, 0, 3, 4).flatten(2))
 
 
 @pytest.mark.parametrize("name", LAYERS)

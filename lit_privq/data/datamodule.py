@@ -83,6 +83,11 @@ class ShadowDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        if batch_size < 1 or padding < 0 or n_targets < 0:
+            raise ValueError(
+                "batch_size must be at least 1, padding and n_targets at least 0; "
+                f"got batch_size {batch_size}, padding {padding}, n_targets {n_targets}"
+            )
         self.models = parse_models(model_index, n_shadows + n_targets)
         self.fleet = ":" in str(model_index)
         self.queries = query_views(n_queries, padding, mirror)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,26 @@ from torch import Tensor
 
 from lit_privq.data.pool import Pool
 
+_FASHION = [f"{half}-{kind}-ubyte" for half in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+_CIFAR10 = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"]
+_CIFAR100 = ["train", "test", "meta"]
 
-def _read(reader: Callable[..., Any], root: Path, folder: str, download: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+
+def _read(
+    reader: Callable[..., Any], root: Path, folder: str, files: Sequence[str], download: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Read both halves of a torchvision data set as channels-first uint8, or say what is missing and where."""
     halves: list[Tensor] = []
     for train in (True, False):
         try:
             half = reader(root, train=train, download=download)
         except Exception as error:  # torchvision raises RuntimeError, OSError, EOFError, pickle's and zlib's errors
+            place = (root / folder).absolute()
+            absent = [name for name in files if not (place / name).is_file()]
+            what = f"lacks {', '.join(absent)}" if absent else f"is damaged: one of {', '.join(files)}"
             raise FileNotFoundError(
-                f"{reader.__name__} is missing or damaged in {(root / folder).absolute()} "
-                f"({str(error).splitlines()[0]}); point data.root or LIT_PRIVQ_DATA at the folder that holds {folder}, "
-                "or pass --data.download true to fetch it"
+                f"{reader.__name__} {what} in {place}; point data.root or LIT_PRIVQ_DATA at the folder that holds "
+                f"{folder}, or pass --data.download true to fetch it"
             ) from error
         images = torch.as_tensor(np.asarray(half.data))
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
@@ -41,7 +49,7 @@ class FashionMNIST:
         """Read it from torchvision's layout."""
         from torchvision.datasets import FashionMNIST as Reader
 
-        parts = _read(Reader, root, "FashionMNIST/raw", download)
+        parts = _read(Reader, root, "FashionMNIST/raw", _FASHION, download)
         return Pool("fashion_mnist", *parts, n_classes=10, mean=(0.2860,), std=(0.3530,))
 
 
@@ -59,7 +67,7 @@ class CIFAR10:
         """Read it from torchvision's layout."""
         from torchvision.datasets import CIFAR10 as Reader
 
-        images, labels, test_images, test_labels = _read(Reader, root, "cifar-10-batches-py", download)
+        images, labels, test_images, test_labels = _read(Reader, root, "cifar-10-batches-py", _CIFAR10, download)
         mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
         n = self.pool_size
         return Pool("cifar10", images[:n], labels[:n], test_images, test_labels, 10, mean, std)
@@ -79,7 +87,7 @@ class CIFAR100:
         """Read it from torchvision's layout."""
         from torchvision.datasets import CIFAR100 as Reader
 
-        images, labels, test_images, test_labels = _read(Reader, root, "cifar-100-python", download)
+        images, labels, test_images, test_labels = _read(Reader, root, "cifar-100-python", _CIFAR100, download)
         mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
         n = self.pool_size
         return Pool("cifar100", images[:n], labels[:n], test_images, test_labels, 100, mean, std)

@@ -69,7 +69,7 @@ def leakage(focus: Focus, attack: str) -> Figure:
     axes.set_xlabel(capitalized(measure(focus.bound)))
     _coin(axes, focus.coin)
     if len(attackers) > 1:
-        _key(axes, [_dot(f"{name} attacker", Look(MUTED, "o"), name == attackers[0]) for name in attackers])
+        _key(axes, [_dot(f"{name} attacker", Look(MUTED, "o"), shade) for shade, name in enumerate(attackers)])
     return figure
 
 
@@ -152,7 +152,7 @@ def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
 def _dots(
     results: Results, heading: str, shades: Mapping[str, Mapping[Variant, Mapping[int, Cell]]]
 ) -> tuple[Figure, Axes]:
-    """A row for each variant and in it a dot for each shade; the first of several is hollow."""
+    """A row for each variant and in it a dot for each shade: the first of several hollow, the third half filled."""
     variants = [variant for variant in results.variants if any(variant in shade for shade in shades.values())]
     heights = _heights(variants)
     figure, axes = _canvas(heading, height=150.0 + 21.0 * heights[variants[-1]], left=134.0, bottom=44.0, top=70.0)
@@ -168,11 +168,9 @@ def _dots(
             axes.plot(
                 [found.mean - _bar(found), found.mean + _bar(found)], [y, y], color=colour, linewidth=2.2, alpha=0.75
             )
-            hollow = len(shades) > 1 and place == 0
-            axes.plot(
-                found.mean, y, look[variant.method].marker, color=colour, markersize=6.5, markeredgewidth=1.4,
-                markerfacecolor=CARD if hollow else colour, label=name,
-            )  # fmt: skip
+            dot = _dot(name, look[variant.method], place if len(shades) > 1 else 1)
+            dot.set_data([found.mean], [y])
+            axes.add_line(dot)
     axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
     axes.set_yticks([heights[variant] for variant in variants], [_row_name(variant) for variant in variants])
     axes.tick_params(axis="y", length=0)
@@ -238,12 +236,12 @@ def _coin(axes: Axes, rate: float) -> None:
     )  # fmt: skip
 
 
-def _dot(name: str, look: Look, hollow: bool = False) -> Line2D:
-    """A marker for the key."""
-    face = CARD if hollow else look.colour
+def _dot(name: str, look: Look, shade: int = 1) -> Line2D:
+    """A marker: hollow, filled or half filled."""
+    face = CARD if shade == 0 else look.colour
     return Line2D(
         [], [], color=look.colour, marker=look.marker, linestyle="", markersize=6.5, markeredgewidth=1.4,
-        markerfacecolor=face, label=name,
+        markerfacecolor=face, markerfacecoloralt=CARD, fillstyle="left" if shade > 1 else "full", label=name,
     )  # fmt: skip
 
 

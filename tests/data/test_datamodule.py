@@ -105,8 +105,8 @@ def test_a_calibration_set_larger_than_the_members_is_refused_at_once() -> None:
         ({"model_index": "4:2"}, "model_index must be an index"),
         ({"n_queries": 19}, "n_queries must lie between 1 and 18"),
         ({"n_queries": 0}, "n_queries must lie between 1 and 18"),
-        ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-        ({"padding": -1}, "padding must be at least 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, .* got batch_size 0"),
+        ({"padding": -1}, "padding and n_targets at least 0; got .* padding -1"),
     ],
 )
 def test_impossible_numbers_are_refused(options: dict[str, Any], message: str) -> None:

@@ -79,21 +79,21 @@ def test_the_index_stands_where_the_pattern_says(pattern: str, expected: str) ->
 
 @pytest.mark.parametrize("pattern", ["a/{i}.ckpt", "a/{}.ckpt", "a/{index:x03y}.ckpt", "a/{index.ckpt"])
 def test_other_braces_are_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="only braces in a checkpoint's path are {index} or {index:03d}"):
+    with pytest.raises(ValueError, match="only braces in a checkpoint's path"):
         checkpoint_path(pattern, 7)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is damaged"),
-        (b"PK\x03\x04 and so on", "is damaged"),
-        (b"\x80\x02}q\x00.", "was not written by lit_privq"),
-    ],
-)
-def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and so on", b"weights"])
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"checkpoint .*x\.ckpt is damaged .*; delete it and make it again"):
+        read_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("content", [{}, [], {"state_dict": {}}])
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match=r"x\.ckpt was not written by lit_privq"):
         read_checkpoint(tmp_path / "x.ckpt")
 
 

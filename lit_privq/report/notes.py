@@ -15,8 +15,8 @@ _ATTACKERS = {
     "unaware": "The unaware attacker calibrates on full-precision shadow models.",
     "adaptive": "The adaptive attacker quantizes his shadow models exactly as the target was; a defence that holds "
     "only against the unaware one is none.",
-    "paired": "The paired attacker also holds the full-precision model the target was made from; he attacks that one too, "
-    "so he is left out of the strongest attacker and of the headline.",
+    "paired": "The paired attacker also holds the full-precision model the target was made from; he attacks that one "
+    "too, so he is left out of the strongest attacker and of the headline.",
 }
 
 

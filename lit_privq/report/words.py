@@ -179,7 +179,7 @@ def capitalized(text: str) -> str:
 
 
 def size(values: Mapping[int, float]) -> str:
-    """Mean size of a file over targets, in thousands of bytes or a larger unit.
+    r"""Mean size of a file over targets, in thousands of bytes or a larger unit.
 
     >>> size({16: 81_000.0, 17: 81_200.0}), size({16: 44.7e6}), size({})
     ('81.1\xa0kB', '44.7\xa0MB', '–')

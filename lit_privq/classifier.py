@@ -77,6 +77,10 @@ class Recipe(L.LightningModule):
         schedule = {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch: not every epoch is validated, and an old accuracy is none."""
+        self.history = {}
+
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of each model: (models, batch, classes), (models, batch) -> (models,)."""
         flat = functional.cross_entropy(
@@ -161,10 +165,11 @@ class Classifier(Recipe):
         self.loss.update(loss.detach())
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        """Write the epoch down."""
-        self.history["loss"] = self.loss.compute()[None]
-        self.loss.reset()
+    def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index
+        """Write the epoch's loss down with its last batch: callbacks are told of an epoch's end before modules."""
+        if self.trainer.is_last_batch:
+            self.history["loss"] = self.loss.compute()[None]
+            self.loss.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         """Accuracy on the test set."""

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from lit_privq.classifier import Recipe, build
-from lit_privq.data.datamodule import Share
+from lit_privq.data.datamodule import MemberBatches, Share
 from lit_privq.models.stack import Stack, stack, stack_bytes
 from lit_privq.models.stackable import CannotStack
 
 Stacking = Literal["auto", "grouped", "vmap", "alone"]
+_JOBS = 5.0  # CPU seconds that a fleet's jobs cost a study beside their arithmetic, whatever its size
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +59,7 @@ class Fleet(Recipe):
         self.stack: Stack | None = None
 
     def setup(self, stage: str) -> None:
-        """Draw the networks as each would be drawn alone (``configure_model`` would draw on the GPU), and stack them."""
+        """Draw the networks as each is drawn alone (``configure_model`` would draw on the GPU), and stack them."""
         super().setup(stage)
         if self.trainer.gradient_clip_val:
             raise ValueError(
@@ -78,6 +79,7 @@ class Fleet(Recipe):
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums."""
+        super().on_train_epoch_start()
         self.loss_sum = torch.zeros(len(self.data.models), device=self.device)
 
     def training_step(self, shares: list[Share], _: int) -> Tensor:
@@ -90,9 +92,10 @@ class Fleet(Recipe):
             total = total + losses.sum()
         return total
 
-    def on_train_epoch_end(self) -> None:
-        """Write the epoch down, per model."""
-        self.history["loss"] = self.loss_sum / self.trainer.num_training_batches
+    def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index
+        """Write the epoch's losses down with its last batch, per model."""
+        if self.trainer.is_last_batch:
+            self.history["loss"] = self.loss_sum / self.trainer.num_training_batches
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
@@ -127,10 +130,11 @@ class Fleet(Recipe):
 
 
 def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
-    """Measure how many models one process should train at once: the fleet with the least time per model and step.
+    """Measure how many models one process should train at once: the fleet with the least time per model.
 
-    Tries fleets of 1, 2, 4, ... on random batches with the recipe's own network and optimizer, as long as they fit
-    into this process's share of the memory, get cheaper per model, and twenty seconds have not passed.
+    Tries fleets that share the models out evenly, small ones first, on random batches with the recipe's own network and
+    optimizer, as long as they fit into this process's share of the memory, get cheaper per model, and twenty seconds
+    have not passed. On a CPU the seconds are the process's own: others at work on the machine do not sway the choice.
 
     Args:
         config: a shadow config.
@@ -138,7 +142,7 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
         jobs: how many processes will share this machine.
 
     Returns:
-        ``size``, and ``why``: the measured milliseconds per model and step.
+        ``size``, and ``why``: the measured milliseconds per model and step, and how many steps there are.
     """
     from lit_privq.cli import run_cli
 
@@ -147,22 +151,28 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
     most = -(-(data.n_shadows + data.n_targets) // jobs)
     shape = (min(data.batch_size, len(data.pool.labels) // 2), *data.pool.inputs.shape[1:])
     fits = max(1, int(_free_memory() / jobs / 2 / stack_bytes(build(cli.model.hparams["net"]), shape)))
-    measured: dict[int, float] = {}
+    steps = len(MemberBatches(data)) * (cli.trainer.max_epochs or 1)
+    measured: dict[int, float] = {}  # seconds per model and step
+    costs: dict[int, float] = {}  # seconds per model
     started = time.perf_counter()
-    for size in [size for size in (1, 2, 4, 8, 16, 32) if size < most] + [most]:
-        slower = measured and min(measured.values()) < 0.9 * list(measured.values())[-1]
-        if measured and (size > fits or slower or time.perf_counter() - started > 20):
+    for size in sorted({-(-most // 2**halvings) for halvings in range(most.bit_length() + 1)}):
+        slower = costs and min(costs.values()) < 0.9 * list(costs.values())[-1]
+        if costs and (size > fits or slower or time.perf_counter() - started > 20):
             break
         measured[size] = _step_seconds(cli.model, size, shape)
-    best = min(measured, key=lambda size: measured[size])
-    steps = ", ".join(f"{1000 * seconds:.1f} ms with {size}" for size, seconds in measured.items())
+        costs[size] = steps * measured[size] + _JOBS / size
+    shown = ", ".join(f"{1000 * seconds:.1f} ms with {size}" for size, seconds in measured.items())
     limit = f"; memory holds {fits}" if fits < most else ""
-    return {"size": min(best, most), "why": f"{steps} (per model and step{limit})"}
+    return {
+        "size": min(costs, key=lambda size: costs[size]),
+        "why": f"{shown} (per model and each of {steps} steps{limit})",
+    }
 
 
 def _step_seconds(recipe: Recipe, size: int, shape: Sequence[int]) -> float:
     """Seconds per model that a training step of a fleet takes, the least of three."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     nets = [recipe.in_format(build(recipe.hparams["net"])) for _ in range(size)]
     joined = join(nets, "auto", shape[1:]).to(device)
     optimizer = recipe.optimizer(joined.parameters())
@@ -170,18 +180,21 @@ def _step_seconds(recipe: Recipe, size: int, shape: Sequence[int]) -> float:
     labels = torch.zeros(images.shape[:2], dtype=torch.long, device=device)
     seconds = []
     for _ in range(4):  # the first warms up
-        started = time.perf_counter()
+        started = clock()
         optimizer.zero_grad()
         recipe.losses(joined(images), labels).sum().backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        seconds.append((time.perf_counter() - started) / size)
+        seconds.append((clock() - started) / size)
     return min(seconds[1:])
 
 
 def _free_memory() -> int:
-    """Bytes that are free for tensors: on the GPU, else in the machine."""
+    """Bytes that are free for tensors: on the GPU, else in the machine, files that it keeps in memory not counted."""
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    table = Path("/proc/meminfo")  # of Linux; elsewhere what no file occupies
+    lines = table.read_text(encoding="ascii").splitlines() if table.is_file() else []
+    available = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return available[0] if available else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

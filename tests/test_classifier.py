@@ -74,13 +74,7 @@ def test_its_accuracy_is_the_share_of_the_test_set_that_it_gets_right(study: Pat
 
 def test_training_lowers_the_loss(privq: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
-    end = Classifier.on_train_epoch_end
-
-    def spy(self: Classifier) -> None:
-        end(self)
-        losses.append(float(self.history["loss"][0]))
-
-    monkeypatch.setattr(Classifier, "on_train_epoch_end", spy)
+    monkeypatch.setattr(Classifier, "on_train_epoch_end", lambda self: losses.append(float(self.history["loss"][0])))
     plain_images = ("--data.padding", "0", "--data.mirror", "false", "--data.n_queries", "1")
     privq("fit", "shadow/digits.yaml", tmp_path, *plain_images, "--trainer.max_epochs", "15")
     assert len(losses) == 15

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
 from pathlib import Path
 
+import jsonargparse
 import pytest
 import yaml
 
-from lit_privq import study
 from lit_privq.audit.command import _parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
-from lit_privq.indicator.study import main as indicator
+from lit_privq.indicator.study import run as run_indicator
+from lit_privq.study import main as run_study
 from lit_privq.study.description import read_study
 
 ROOT = Path(__file__).parents[1] / "configs"
@@ -27,3 +28,113 @@ def shipped(*patterns: str) -> list[str]:
 def parse(*configs: str, options: tuple[str, ...] = ()) -> PrivqCLI:
     files = [word for config in configs for word in ("--config", str(ROOT / config))]
     return run_cli([*files, *options], run=False)
+
+
+@pytest.mark.parametrize("config", shipped("shadow/*.yaml"))
+def test_a_shadow_config_makes_a_classifier_and_writes_its_checkpoint(config: str) -> None:
+    cli = parse(config)
+    assert type(cli.model).__name__ == "Classifier"
+    assert {callback.class_path.rpartition(".")[2] for callback in cli.config.trainer.callbacks} >= {
+        "WriteCheckpoints",
+        "WandbRuns",
+    }
+    assert cli.datamodule.n_shadows % 2 == 0
+    assert cli.trainer.default_root_dir.startswith("runs/")
+    recipe = cli.config.model.init_args
+    if recipe.scheduler.class_path.endswith("CosineAnnealingLR"):
+        assert recipe.scheduler.init_args.T_max == cli.trainer.max_epochs
+
+
+@pytest.mark.parametrize("config", shipped("shadow/*.yaml"))
+def test_a_range_of_models_makes_a_fleet_of_the_same_recipe(config: str) -> None:
+    cli = parse(config, options=("--data.model_index", "0:4"))
+    assert type(cli.model).__name__ == "Fleet"
+    assert cli.datamodule.models == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("config", shipped("model/*.yaml"))
+def test_a_model_config_puts_its_network_under_the_same_recipe(config: str) -> None:
+    plain, other = (parse(*configs).config.model.init_args for configs in (
+        ("shadow/cifar100.yaml",), ("shadow/cifar100.yaml", config)
+    ))  # fmt: skip
+    function = Path(config).stem.partition("_")[0]
+    assert other.net.class_path.endswith(f".{function}")
+    assert {**other.as_dict(), "net": None} == {**plain.as_dict(), "net": None}
+
+
+@pytest.mark.parametrize("config", shipped("ptq/**/*.yaml"))
+def test_a_methods_config_is_named_like_its_file(config: str, study: Path) -> None:
+    options = ("--model.checkpoint", str(study / "checkpoints/none-32/000.ckpt"), "--model.bits", "2")
+    cli = parse(config, options=options)
+    assert type(cli.model).__name__ == "Calibration"
+    assert cli.model.name == Path(config).stem
+    assert cli.datamodule.n_shadows == 4  # the checkpoint's own split
+    assert cli.trainer.max_epochs == -1
+
+
+@pytest.mark.parametrize("config", shipped("query/*.yaml"))
+def test_a_query_config_asks_as_its_data_config_says(config: str) -> None:
+    cli = parse(
+        config, options=("--config", "model: {class_path: lit_privq.query.Query, init_args: {checkpoint: X.ckpt}}")
+    )
+    data = yaml.safe_load((ROOT / "data" / Path(config).name).read_text())
+    assert type(cli.model).__name__ == "Query"
+    assert len(cli.datamodule.queries) == data["n_queries"]
+    assert {callback.class_path.rpartition(".")[2] for callback in cli.config.trainer.callbacks} >= {"DumpLogits"}
+
+
+@pytest.mark.parametrize("config", shipped("audit/*.yaml"))
+def test_an_audit_config_defines_attacks(config: str) -> None:
+    audit = parse_audit(["--config", str(ROOT / config), "--input", "somewhere", "--output", "elsewhere"])
+    assert audit.chosen()
+    assert max(audit.max_fpr) < 0.5
+
+
+def lightning_studies() -> list[str]:
+    return [config for config in shipped("study/*.yaml") if not Path(config).stem.startswith("mis_")]
+
+
+@pytest.mark.parametrize("config", lightning_studies())
+def test_a_study_can_be_planned_and_prints_its_commands(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = read_study(ROOT / config)
+    run_study(["--config", str(ROOT / config), "--output", str(tmp_path / "out"), "--dry_run"])
+    commands = capsys.readouterr().out.splitlines()
+    assert all(command.startswith("python -m lit_privq ") for command in commands)
+    verbs = [command.split()[3] for command in commands]
+    assert verbs[-2:] == ["audit", "report"]
+    queried = {part for command in commands if " predict " in command for part in command.split() if "{index" in part}
+    assert len(queried) == len(described.variants)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("config", shipped("study/mis_*.yaml"))
+def test_an_indicator_study_is_understood(config: str) -> None:
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_function_arguments(run_indicator)
+    parsed = parser.parse_args(["--config", str(ROOT / config), "--output", "somewhere"])
+    assert parsed.study.experiments
+
+
+def test_no_config_is_left_out() -> None:
+    kinds = {"data", "shadow", "model", "ptq", "query", "audit", "study"}
+    assert {path.parts[0] for path in (Path(config) for config in shipped("**/*.yaml"))} == kinds
+
+
+@pytest.mark.parametrize("config", shipped("**/*.yaml"))
+def test_a_config_opens_with_its_own_path_and_says_what_it_is_for(config: str) -> None:
+    first = (ROOT / config).read_text().splitlines()[0]
+    assert first.startswith(f"# configs/{config}: ")
+
+
+@pytest.mark.slow
+def test_the_tiny_sister_of_the_demo_runs_from_the_study_file_to_the_page(tmp_path: Path) -> None:
+    run_study(["--config", str(SISTERS / "study/digits.yaml"), "--output", str(tmp_path), "--jobs", "1"])
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert {(row["method"], row["bits"], row["last_bits"]) for row in rows} == {
+        ("none", "32", "32"), ("nearest", "2", "2"), ("adaround", "2", "2"), ("adaround", "1.58", "8"),
+    }  # fmt: skip
+    assert {row["target"] for row in rows} == {"4", "5"}
+    assert "<html" in (tmp_path / "report.html").read_text()

@@ -2,46 +2,45 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-OUTSIDE = {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "callbacks"}
+ATTACKS = {"lit_privq.attacks", "lit_privq.metrics", "lit_privq.audit"}
+OUTSIDE = {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "callbacks", "ray"}
 TORCH = {"torch", "torchvision"}
-FORBIDDEN = {
-    "lit_privq.data.membership": OUTSIDE | TORCH,
-    "lit_privq.data.store": OUTSIDE | TORCH,
-    "lit_privq.attacks": OUTSIDE | TORCH,
-    "lit_privq.metrics": OUTSIDE | TORCH,
-    "lit_privq.audit": OUTSIDE | TORCH,
-    "lit_privq.audit.command": OUTSIDE | TORCH,
-    "lit_privq.report.page": OUTSIDE | TORCH,
-    "lit_privq.study.command": OUTSIDE | TORCH,
-    "lit_privq.quantization.network": OUTSIDE,
-    "lit_privq.quantization.adaround": OUTSIDE,
-    "lit_privq.quantization.nearest": OUTSIDE,
-    "lit_privq.models.stack": OUTSIDE,
-    "lit_privq.models.resnet": OUTSIDE,
-    "lit_privq.models.densenet": OUTSIDE,
-    "lit_privq.models.confidence": OUTSIDE,
-    "lit_privq.data.pool": OUTSIDE,
-    "lit_privq.__main__": OUTSIDE | TORCH | {"numpy", "jsonargparse", "yaml"},
-    "lit_privq.cli": {"callbacks", "wandb", "sklearn", "matplotlib"},
-}
-STRANGERS = {  # who must not know of whom within the package
-    "lit_privq.attacks": {"lit_privq.quantization", "lit_privq.models", "lit_privq.study"},
-    "lit_privq.quantization.network": {"lit_privq.attacks", "lit_privq.metrics", "lit_privq.data", "lit_privq.study"},
-    "lit_privq.models.stack": {"lit_privq.attacks", "lit_privq.quantization", "lit_privq.data"},
-    "lit_privq.metrics": {"lit_privq.quantization", "lit_privq.models", "lit_privq.data"},
-}
+OTHERS = {f"lit_privq.{name}" for name in ("classifier", "calibration", "fleet", "query", "cli", "data.datamodule")}
 
 
-def loaded_by(module: str) -> set[str]:
-    code = f"import sys, {module}; print(*sys.modules)"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+@pytest.mark.parametrize(
+    ("modules", "forbidden"),
+    [
+        (["lit_privq.__main__"], OUTSIDE | TORCH | {"numpy", "jsonargparse", "yaml"}),
+        (["lit_privq.attacks"], OUTSIDE | TORCH | OTHERS | {"lit_privq.quantization", "lit_privq.models"}),
+        (["lit_privq.metrics"], OUTSIDE | TORCH | OTHERS | {"lit_privq.quantization", "lit_privq.models"}),
+        (
+            ["lit_privq.data.membership", "lit_privq.data.store", "lit_privq.audit.command", "lit_privq.report.page",
+             "lit_privq.study.command"],
+            OUTSIDE | TORCH | OTHERS,
+        ),
+        (["lit_privq.quantization.*"], OUTSIDE | OTHERS | ATTACKS | {"lit_privq.study"}),
+        (["lit_privq.models.*", "lit_privq.data.pool"], OUTSIDE | OTHERS | ATTACKS | {"lit_privq.quantization"}),
+        (["lit_privq.indicator.*"], OUTSIDE | OTHERS | {"lit_privq.study"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_inner_packages_do_not_import_outer_ones(modules: list[str], forbidden: set[str]) -> None:
+    names = [name for pattern in modules for name in expanded(pattern)]
+    code = f"import sys, importlib; [importlib.import_module(name) for name in {names}]; print(*sys.modules)"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert set(names) <= loaded
+    assert not forbidden & loaded
 
 
-@pytest.mark.parametrize("module", FORBIDDEN)
-def test_inner_packages_do_not_import_outer_ones(module: str) -> None:
-    loaded = loaded_by(module)
-    assert not FORBIDDEN[module] & {name.partition(".")[0] for name in loaded}
-    assert not STRANGERS.get(module, set()) & loaded
+def expanded(pattern: str) -> list[str]:
+    """A package's modules, for ``package.*``."""
+    package = pattern.removesuffix(".*")
+    folder = Path(__file__).parents[1] / package.replace(".", "/")
+    return [f"{package}.{path.stem}" for path in sorted(folder.glob("[a-z]*.py"))] if pattern != package else [pattern]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -149,14 +150,17 @@ def _heads(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
         fitted = np.mean([one.train_score.mean() for one in members])
         drifts = sum(DRIFTING in one.cautions() for one in members)
         state = f"fitted to {fitted:.1%}" + (f", drift warned of in {drifts} of {len(members)}" if drifts else "")
-        for measure in ("r", "r_lse", "code agreement"):
-            values = tuple(one.agreement_with_lira()[measure] for one in members)
-            yield Claim(
-                f"{group} ({head}, members {state}): Spearman of {measure} with 1 - LiRA advantage",
-                prototype if measure == "r" else "",
-                ", ".join(f"{value:.2f}" for value in values),
-                values,
-            )
+        values = {
+            measure: [one.agreement_with_lira()[measure] for one in members]
+            for measure in ("r", "r_lse", "code agreement")
+        }
+        shown = (f"{measure} " + ", ".join(f"{v:.2f}" for v in found) for measure, found in values.items())
+        yield Claim(
+            f"{group} ({head}, members {state}): Spearman with 1 - LiRA advantage",
+            prototype and f"r {prototype}",
+            "; ".join(shown),
+            tuple(values["r"]),
+        )
 
 
 def _stability(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
@@ -176,16 +180,21 @@ def _stability(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
 
 def _sparsest(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
     told = {"R2": "4-16 %", "AUROC": "58-71 %"}
-    for metric, prototype in told.items():
-        chosen = [one for one in runs if one.meta["metric"] == metric and not one.synthetic]
+    for metric, head in product(told, ("linear", "deep")):
+        chosen = [one for one in runs if not one.synthetic and (one.meta["metric"], one.meta["head"]) == (metric, head)]
         if chosen:
             values = np.array([one.kept_performance[one.quantizers.index("ternary-90")] for one in chosen])
             yield Claim(
-                f"molecules: ternary at 90 % sparsity keeps of {metric} ({len(chosen)} experiments)",
-                prototype,
+                f"molecules, {head} heads: ternary at 90 % sparsity keeps of {metric} ({len(chosen)} experiments)",
+                told[metric],
                 f"{values.min():.0%} to {values.max():.0%}, median {np.median(values):.0%}",
                 tuple(values),
             )
+    seconds = [one.meta["cpu_seconds"] for one in runs if not one.synthetic]
+    if seconds:
+        total = sum(seconds)
+        shown = f"{total / 60:.1f} CPU-minutes, features in the cache"
+        yield Claim(f"molecules: all {len(seconds)} experiments", "minutes on two cores", shown, (total,))
 
 
 def _experiment(one: StoredRuns) -> str:

@@ -30,7 +30,7 @@ def draw_exhibits(runs: Sequence[StoredRuns], truth: FiniteTruth | None, folder:
         folder: of the figures.
     """
     save(draw_maps(*_maps()), folder / "5_quantizers")
-    for group, (first, *_) in grouped(runs).items():
+    for group, (first, *_) in grouped([one for one in runs if one.synthetic]).items():
         sizes = [size for size in SIZES if size <= first.r.shape[1]]
         stable = rank_stability(first.r, sizes)
         save(

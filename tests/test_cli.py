@@ -1,0 +1,199 @@
+"""What a user gets wrong is one sentence with a remedy, a status other than 0, and no file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lit_privq.__main__ import run
+from lit_privq.data.store import Dump, read_dump, write_dump
+
+VERBS = ["fit", "validate", "test", "predict", "study", "audit", "report"]
+
+
+def told(capsys: pytest.CaptureFixture[str], *command: object) -> str:
+    """What a command says when it fails."""
+    status = run([str(word) for word in command])
+    error = capsys.readouterr().err
+    said = [line for line in error.splitlines() if line.startswith("lit_privq: error: ")]
+    assert status == 2, error
+    assert len(said) == 1, error
+    assert error.splitlines()[-1] == said[0]
+    assert "Traceback" not in error
+    return said[0].removeprefix("lit_privq: error: ")
+
+
+def test_the_help_lists_every_verb_with_an_example_and_imports_nothing_heavy() -> None:
+    probe = "import sys, runpy; sys.argv = ['lit_privq', '--help']\ntry: runpy.run_module('lit_privq', run_name='__main__')\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    for verb in VERBS:
+        assert f"\n  {verb} " in done.stdout
+        assert f"e.g. python -m lit_privq {verb} " in done.stdout
+    assert not {"torch", "lightning", "numpy", "jsonargparse", "yaml"} & set(done.stderr.split())
+
+
+def test_an_unknown_verb_and_none_at_all_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        told(capsys, "fti")
+        == f"no verb 'fti'; there are {', '.join([*VERBS[:4], 'audit', 'study', 'report', 'export'])}"
+    )
+    assert run([]) == 2
+    assert "usage: python -m lit_privq VERB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "remedy"),
+    [
+        (["--config", "nowhere.yaml"], "nowhere.yaml", "does not exist"),
+        (["--model.net.class_path", "lit_privq.models.small.tiny_resnet"], "tiny_resnet", "--help"),
+        (["--model.net.class_path", "nowhere.Net"], "No module named 'nowhere'", "--help"),
+        (["--model", "lit_privq.nowhere.Net"], "lit_privq.nowhere.Net", "--help"),
+        (["--data.modle_index", "3"], "--data.modle_index", "--help lists the options"),
+        (["--model.optimiser.lr", "3"], "--optimiser.lr", "--help lists the options"),
+        (["--data.batch_size", "many"], "many", "Expected a <class 'int'>"),
+        (["--data.n_shadows", "5"], "n_shadows must be even", "use 4 or 6"),
+        (["--data.calibration_size", "40"], "calibration_size must lie between 1 and", "data.calibration_size to 30"),
+        (["--data.model_index", "99"], "'99'", "within 0 to 5"),
+        (["--model.net.init_args.num_classes", "7"], "10 classes of digits", "set model.net.init_args.num_classes"),
+        (["--model.net.init_args.in_channels", "3"], "inputs of digits", "correct model.net.init_args"),
+        (["--data.dataset", "lit_privq.data.vision.CIFAR10", "--data.root", "nowhere"], "CIFAR10 lacks", "download"),
+    ],
+)  # fmt: skip
+def test_a_training_that_cannot_be_meant_is_refused(
+    capsys: pytest.CaptureFixture[str], conf: Path, tmp_path: Path, options: list[str], named: str, remedy: str
+) -> None:
+    out = tmp_path / "out"
+    said = told(capsys, "fit", "--config", conf / "shadow/digits.yaml", "--trainer.default_root_dir", out, *options)
+    assert named in said
+    assert remedy in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("bits", "named"),
+    [
+        ("0.5", "layer conv1: bits must lie between 1 and 16"),
+        ("two", "Given value: two"),
+        ('{"*": 2, "head": 8}', "pattern 'head' of bits matches no layer; the layers are conv1"),
+    ],
+)
+def test_bits_that_cannot_be_meant_are_refused(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path, tmp_path: Path, bits: str, named: str
+) -> None:
+    parent = study / "checkpoints/none-32/000.ckpt"
+    command = ("fit", "--config", conf / "ptq/nearest.yaml", "--model.checkpoint", parent, "--model.bits", bits)
+    assert named in told(capsys, *command, "--trainer.default_root_dir", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict", "validate"])
+def test_a_truncated_or_missing_checkpoint_is_refused_by_every_verb(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path, tmp_path: Path, verb: str
+) -> None:
+    path, out = tmp_path / "x.ckpt", tmp_path / "out"
+    command = {
+        "fit": ("fit", "--config", conf / "ptq/nearest.yaml", "--model.bits", "2", "--model.checkpoint", path),
+        "predict": ("predict", "--config", conf / "query/digits.yaml", "--ckpt_path", path),
+        "validate": ("validate", "--config", conf / "shadow/digits.yaml", "--ckpt_path", path),
+    }[verb]
+    said = told(capsys, *command, "--trainer.default_root_dir", out)
+    assert said == f"no checkpoint {path}; train or quantize that model first, with fit"
+    path.write_bytes((study / "checkpoints/none-32/000.ckpt").read_bytes()[:4000])
+    said = told(capsys, *command, "--trainer.default_root_dir", out)
+    assert said == f"checkpoint {path} is damaged (RuntimeError); delete it and make it again"
+    assert not out.exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path, tmp_path: Path
+) -> None:
+    checkpoint = torch.load(study / "checkpoints/none-32/000.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["net"]["init_args"]["width"] = 6
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    command = ("predict", "--config", conf / "query/digits.yaml", "--ckpt_path", tmp_path / "x.ckpt")
+    said = told(capsys, *command, "--trainer.default_root_dir", tmp_path / "out")
+    assert f"the weights in {tmp_path / 'x.ckpt'} belong to another network: size mismatch for conv1.weight" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pattern_without_indices_is_asked_for_them(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path
+) -> None:
+    pattern = study / "checkpoints/none-32/{index:03d}.ckpt"
+    said = told(capsys, "predict", "--config", conf / "query/digits.yaml", f"--ckpt_path={pattern}")
+    assert said == f"{pattern} stands for many checkpoints; say which with --data.model_index 0:16"
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict", "audit"])
+def test_an_output_that_cannot_be_written_to_is_refused(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path, tmp_path: Path, verb: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the place of a folder")
+    command = {
+        "fit": ("fit", "--config", conf / "shadow/digits.yaml", "--trainer.default_root_dir", file / "out"),
+        "predict": (
+            "predict", "--config", conf / "query/digits.yaml", "--ckpt_path", study / "checkpoints/none-32/000.ckpt",
+            "--trainer.default_root_dir", file,
+        ),
+        "audit": ("audit", "--config", conf / "audit/digits.yaml", "--input", study / "confidence", "--output", file),
+    }[verb]  # fmt: skip
+    assert str(file) in told(capsys, *command)
+    assert file.read_text() == "in the place of a folder"
+
+
+def test_a_read_only_folder_is_refused_before_any_training(
+    capsys: pytest.CaptureFixture[str], conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    monkeypatch.setattr(
+        "os.access", lambda path, mode: mode != os.W_OK and access(path, mode)
+    )  # root may write anywhere
+    command = ("fit", "--config", conf / "shadow/digits.yaml", "--trainer.default_root_dir", tmp_path / "a/b")
+    said = told(capsys, *command)
+    assert said.startswith(f"nothing can be written to {tmp_path / 'a/b'}: {tmp_path} is read-only; set another")
+
+
+def test_a_dump_of_another_data_set_stops_the_audit(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path, tmp_path: Path
+) -> None:
+    for index in range(6):
+        dump = read_dump(study / f"confidence/none-32/{index:03d}.npz")
+        meta = {**dump.meta, "fingerprint": "another"} if index == 3 else dump.meta
+        write_dump(tmp_path / f"confidence/none-32/{index:03d}.npz", Dump(**{**vars(dump), "meta": meta}))
+    command = ("audit", "--config", conf / "audit/digits.yaml", "--input", tmp_path / "confidence")
+    said = told(capsys, *command, "--output", tmp_path / "out")
+    assert "3" in said
+    assert "fingerprint" in said
+    assert not (tmp_path / "out/results.csv").exists()
+
+
+def test_a_dump_with_nan_stops_the_audit(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path, tmp_path: Path
+) -> None:
+    for index in range(6):
+        arrays = dict(np.load(study / f"confidence/none-32/{index:03d}.npz"))
+        if index == 2:
+            arrays["confidence"][5, 0] = np.nan
+        (tmp_path / "confidence/none-32").mkdir(parents=True, exist_ok=True)
+        np.savez(tmp_path / f"confidence/none-32/{index:03d}.npz", **arrays)
+    command = ("audit", "--config", conf / "audit/digits.yaml", "--input", tmp_path / "confidence")
+    said = told(capsys, *command, "--output", tmp_path / "out")
+    assert "none-32/002.npz" in said
+    assert "NaN" in said
+    assert not (tmp_path / "out/results.csv").exists()
+
+
+def test_a_traceback_is_there_for_who_asks(
+    privq: Callable[..., None], conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_PRIVQ_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="n_shadows must be even"):
+        run(["fit", "--config", str(conf / "shadow/digits.yaml"), "--data.n_shadows", "5"])

@@ -12,6 +12,7 @@ picks; rows of a fixed F have no ratio.
 from __future__ import annotations
 
 import itertools
+import json
 import statistics
 import tempfile
 import time
@@ -99,7 +100,7 @@ class Side:
 
 def cases(quick: bool) -> list[Case]:
     """What is timed."""
-    sizes = (1, 4) if quick else (1, 4, 8, 16, 32)
+    sizes: tuple[int, ...] = (1, 4) if quick else (1, 4, 8, 16, 32)
     repeats, epochs = (1, 10) if quick else (3, 30)
     enough = ("--data.n_shadows", "64", "--data.n_targets", "2", "--data.calibration_size", "64")
     name = f"small residual net, digits 8x8, {epochs} epochs"
@@ -108,11 +109,13 @@ def cases(quick: bool) -> list[Case]:
     steps = 2 if quick else 8
     sizes = (1,) if quick else sizes
     for shape, members, epochs in (([1, 28, 28], 30_000, 30), ([3, 32, 32], 25_000, 30)):
-        net = ("--model.net", SMALL, "--model.net.init_args.in_channels", str(shape[0]))
-        net = (*net, "--model.net.init_args.num_classes", "10", "--model.net.init_args.stages", "3")
-        net = (*net, "--model.net.init_args.width", "16", "--data.mirror", str(shape[0] == 3).lower())
-        net = (*net, "--data.padding", "4" if shape[0] == 3 else "2")
-        found.append(_synthetic("small residual net", "fashion_mnist.yaml", shape, steps, members, epochs, sizes, net))
+        colour = shape[0] == 3
+        net = {"num_classes": 10, "in_channels": shape[0], "stages": 3, "width": 16}
+        overrides: tuple[str, ...] = ("--model.net", json.dumps({"class_path": SMALL, "init_args": net}))
+        overrides += ("--data.mirror", str(colour).lower(), "--data.padding", "4" if colour else "2")
+        found.append(
+            _synthetic("small residual net", "fashion_mnist.yaml", shape, steps, members, epochs, sizes, overrides)
+        )
     if not quick:
         sizes = (1, 4, 8, 16, 32) if torch.cuda.is_available() else (1, 4)
         precision = ("--trainer.precision", "bf16-mixed") if torch.cuda.is_available() else ()
@@ -138,7 +141,7 @@ def _synthetic(
 ) -> Case:
     """Epochs of a few steps, extrapolated to trainings on ``members`` examples in batches of 128."""
     noise = {"shape": shape, "pool_size": measured * 256}
-    data = ("--data.dataset", str({"class_path": "fleet.Noise", "init_args": noise}).replace("'", '"'))
+    data = ("--data.dataset", json.dumps({"class_path": "fleet.Noise", "init_args": noise}))
     short = ("--trainer.max_epochs", str(EPOCHS), "--trainer.check_val_every_n_epoch", str(EPOCHS + 1))
     steps = -(-members // 128) * epochs
     note = f"{members:,} members x {epochs} epochs, extrapolated from {EPOCHS - 1} epochs of {measured} steps of 128"
@@ -167,7 +170,7 @@ def train_fleet(argv: list[str], whole: bool) -> dict[str, Any]:
     times = [(time.perf_counter(), time.process_time())]
     cli = run_cli(argv, run=False)
     if not whole:
-        cli.trainer.callbacks.append(Clock())
+        cli.trainer.callbacks.append(Clock())  # type: ignore[attr-defined]  # Trainer does not declare it
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     if whole:
         times.append((time.perf_counter(), time.process_time()))

@@ -44,7 +44,7 @@ def counted(run: Callable[[], object]) -> int:
     """Multiplications and additions of a call."""
     with FlopCounterMode(display=False) as counter:
         run()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def stage(name: str, run: Callable[[], object], flops: float, rates: list[float], repeats: int) -> Row:
@@ -56,9 +56,9 @@ def stage(name: str, run: Callable[[], object], flops: float, rates: list[float]
         run()
         seconds.append(time.process_time() - start)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        start = time.process_time()
+        start = time.perf_counter()  # as the profiler takes it
         run()
-        whole = time.process_time() - start
+        whole = time.perf_counter() - start
     costs = {event.key: event.self_cpu_time_total / 1e6 / whole for event in profiler.key_averages()}
     costs["outside torch's operators"] = max(0.0, 1 - sum(costs.values()))
     largest = sorted(costs, key=lambda key: -costs[key])[:4]

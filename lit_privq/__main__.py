@@ -26,6 +26,7 @@ _VERBS = {
     "export": ("lit_privq.export", "pack a quantized checkpoint", "--ckpt X.ckpt --output X.safetensors"),
 }
 _LIGHTNING = "lit_privq.cli"
+EXAMPLES = {verb: example for verb, (_, _, example) in _VERBS.items()}
 
 
 def usage() -> str:

@@ -19,6 +19,7 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from lit_privq.__main__ import EXAMPLES
 from lit_privq.classifier import plain
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.query import checkpoint_path, read_checkpoint
@@ -141,11 +142,17 @@ def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
         save_config_kwargs={"save_to_log_dir": False},
         seed_everything_default=0,
         trainer_defaults={"enable_progress_bar": sys.stderr.isatty()},
-        parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in verb}},
+        parser_kwargs={"exit_on_error": False, **{name: _parser_options(name) for name in verb}},
         args=with_checkpoints_data(argv),
         run=run,
     )
     return made
+
+
+def _parser_options(verb: str) -> dict[str, Any]:
+    """Errors as exceptions, and below the options an example."""
+    example = f"example: python -m lit_privq {verb} {EXAMPLES[verb]}"
+    return {"exit_on_error": False, "epilog": example}
 
 
 def with_checkpoints_data(argv: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from lit_privq.report.focus import Focus
@@ -41,10 +41,8 @@ def tradeoff(focus: Focus) -> Figure:
         axes.plot(*line, ":" if variant.decoupled else "-", color=look[variant.method].colour, lw=1.1, alpha=0.5)
     if focus.bound is not None:
         axes.set_xlim(0, max(leak.mean + _bar(leak) for leak, _ in places.values()) * 1.12)
-    axes.margins(y=0.14)
-    axes.set_ylim(max(0.0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
-    _percents(axes)
-    axes.set_ylabel("Test accuracy")
+    _accuracies(axes, [accuracy for _, accuracy in places.values()])
+    _percents(axes, axes.xaxis)
     axes.set_xlabel(f"{capitalized(measure(focus.bound))}\n({title(focus.attack)})")
     _coin(axes, focus.coin)
     _key(axes, [_dot(title(method), look[method]) for method in focus.results.methods])
@@ -52,6 +50,24 @@ def tradeoff(focus: Focus) -> Figure:
     lines = np.concatenate([_upright(axes, focus.coin), *(_beads(line) for _, line in links)])
     place_labels(axes, points, np.concatenate([*(_bars(*place) for place in places.values()), lines]))
     return figure
+
+
+def _accuracies(axes: Axes, found: Sequence[Spread]) -> None:
+    """The axis of accuracy: in log-odds where some networks answer almost everything and others fail."""
+    low, high = min(a.mean - _bar(a) for a in found), max(a.mean + _bar(a) for a in found)
+    if not (low < 0.6 and 0.9 < high < 1):
+        axes.margins(y=0.14)
+        axes.set_ylim(max(0.0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
+        _percents(axes, axes.yaxis)
+        axes.set_ylabel("Test accuracy")
+        return
+    axes.set_yscale("logit")
+    axes.set_ylabel("Test accuracy (log-odds scale)")
+    axes.set_ylim(max(low, 0.02) * 0.6, 1 - (1 - high) * 0.6)
+    ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]
+    axes.set_yticks([tick for tick in ticks if axes.get_ylim()[0] < tick < axes.get_ylim()[1]])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def leakage(focus: Focus, attack: str) -> Figure:

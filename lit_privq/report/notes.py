@@ -9,7 +9,7 @@ from lit_privq.report.focus import PAPER_BOUND, Focus
 from lit_privq.report.folder import Scores
 from lit_privq.report.results import Results, mean_interval
 from lit_privq.report.table import attackers
-from lit_privq.report.words import bound_percent, capitalized, counted, joined
+from lit_privq.report.words import bound_percent, capitalized, counted, joined, title
 
 _ATTACKERS = {
     "unaware": "The unaware attacker calibrates on full-precision shadow models.",
@@ -26,8 +26,23 @@ def notes(focus: Focus, scores: Scores | None, n_shadows: int | None) -> list[st
         *_spread_notes(focus, n_shadows),
         *_operating_point(focus, scores),
         *(note for name, note in _ATTACKERS.items() if name in attackers(focus.results)),
+        *_unaware_only(focus.results),
         *_limits(focus.results),
     ]
+
+
+def _unaware_only(results: Results) -> Iterator[str]:
+    """Which methods nobody attacked with shadows of their own kind, in a study where others were."""
+    unaware = [
+        method
+        for method in results.methods
+        if all("adaptive" not in results.attackers(v) for v in results.variants if v.method == method)
+    ]
+    if unaware and "adaptive" in attackers(results):
+        yield (
+            f"{joined([title(method) for method in unaware])}: attacked by the unaware attacker only, to save time; "
+            "an adaptive one may find more."
+        )
 
 
 def _spread_notes(focus: Focus, n_shadows: int | None) -> Iterator[str]:

@@ -252,7 +252,8 @@ class Bench:
         """The rows of a case."""
         other = self.plain(case)
         with processes.Pool(cores(), processes.ONE_THREAD) as workers:
-            arguments = (str(case.config), list(case.overrides), None, 64, None)
+            whole = ["--trainer.max_epochs", str(round(case.scale))] if case.steps else []  # not the few that are timed
+            arguments = (str(case.config), [*case.overrides, *whole], None, 64, None)
             chosen = self._together([("lit_privq.study.worker:choose", arguments)], workers)[0]
             jobs = chosen["jobs"]
             warm = Case(**{**vars(case), "repeats": 1})

@@ -9,9 +9,7 @@ from collections.abc import Mapping
 
 LAST_LAYERS = ("fc", "classifier", "head", "linear")  # what networks call their last layer
 
-_VARIANT = re.compile(
-    r"(?P<method>.+)-(?P<bits>\d+(?:\.\d+)?)(?:-last(?P<last_bits>\d+(?:\.\d+)?)|-map[0-9a-f]{6})?", re.ASCII
-)
+_VARIANT = re.compile(r"(?P<method>.+)-(?P<bits>\d+(?:\.\d+)?)(?:-last(?P<last_bits>\d+(?:\.\d+)?))?", re.ASCII)
 
 
 def variant_name(method: str, bits: float | Mapping[str, float]) -> str:
@@ -34,11 +32,13 @@ def variant_name(method: str, bits: float | Mapping[str, float]) -> str:
     if len(patterns) == 2 and patterns[0] == "*" and patterns[1].removeprefix("*.") in LAST_LAYERS:
         return f"{method}-{default:g}-last{bits[patterns[1]]:g}"
     pairs = json.dumps([[pattern, float(number)] for pattern, number in bits.items()])  # order matters: last match wins
-    return f"{method}-{default:g}-map{hashlib.blake2b(pairs.encode(), digest_size=3).hexdigest()}"
+    return f"{method}-map{hashlib.blake2b(pairs.encode(), digest_size=3).hexdigest()}-{default:g}"
 
 
 def parse_variant(name: str) -> tuple[str, float, float]:
-    """Method, bits and bits of the last layer behind a folder name; a general map counts as its default precision.
+    """Method, bits and bits of the last layer behind a folder name.
+
+    A general map's digest stays with the method: two maps of one method are two rows of a table, at their default bits.
 
     Raises:
         ValueError: if the name was not made by `variant_name`.

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from lit_privq.classifier import plain
-from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.data.datamodule import ShadowModule
 from lit_privq.export import size_on_disk
 from lit_privq.quantization.batchnorm import correct_bias, tune_batch_norm
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport, bits_of
@@ -22,7 +21,7 @@ from lit_privq.study.variant import variant_name
 Bits = float | dict[str, float]
 
 
-class Calibration(L.LightningModule):
+class Calibration(ShadowModule):
     """Quantize one trained model or a fleet of them, to one precision or several, on each model's own members.
 
     Args:
@@ -63,13 +62,6 @@ class Calibration(L.LightningModule):
         self.quantizer: NetworkQuantizer | None = None
         self.history: dict[str, Tensor] = {}
 
-    @property
-    def data(self) -> ShadowDataModule:
-        """The data module that feeds this module."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
-        assert isinstance(data, ShadowDataModule)
-        return data
-
     def setup(self, stage: str) -> None:
         """Read the checkpoints and hold them against the data; nothing is solved yet."""
         for model in self.data.models:
@@ -87,7 +79,7 @@ class Calibration(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         """Solve the next unit for all models and precisions, and advance past it."""
         if self.quantizer is None:
-            seeds = [self.data.seed * 100_003 + model for model in self.data.models]
+            seeds = [self._seed(model) for model in self.data.models]
             nets = [net.to(self.device) for net in self.nets]
             self.quantizer = NetworkQuantizer(nets, batch[0], self.method, self.bits, seeds, batch_size=self.batch_size)
         reports = self.quantizer.step()
@@ -104,6 +96,10 @@ class Calibration(L.LightningModule):
             self._checkpoint(k, precision) for precision in range(len(self.bits)) for k in range(len(self.data.models))
         ]
 
+    def _seed(self, model: int) -> int:
+        """A model's own seed, for methods and batches that draw random numbers."""
+        return self.data.seed * 100_003 + model
+
     def _mended(self, k: int, precision: int) -> nn.Module:
         """The quantized network, its biases and batch norms mended where that was asked for; weights are kept."""
         assert self.quantizer is not None
@@ -116,7 +112,7 @@ class Calibration(L.LightningModule):
             def augmented(indices: Tensor, generator: torch.Generator) -> Tensor:
                 return self.data.sampler("pool", self.device).batch(self.data.augmentation(indices, generator))[0]
 
-            seed = self.data.seed * 100_003 + self.data.models[k]
+            seed = self._seed(self.data.models[k])
             tune_batch_norm(net, calibration.to(self.device), seed, self.batch_norm_batches, augment=augmented)
         return net
 

@@ -16,13 +16,13 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 
 import lit_privq
-from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.data.datamodule import ShadowModule
 from lit_privq.data.pool import Pool
 
 Spec = Mapping[str, Any]
 
 
-class Recipe(L.LightningModule):
+class Recipe(ShadowModule):
     """What one model and a fleet share: loss, optimizer, schedule, and how each epoch is written down.
 
     Args:
@@ -56,13 +56,6 @@ class Recipe(L.LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.compile_network, self.matmul_precision = compile, matmul_precision
         self.history: dict[str, Tensor] = {}  # of the last epoch, name -> (models,)
-
-    @property
-    def data(self) -> ShadowDataModule:
-        """The data module that feeds this module."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
-        assert isinstance(data, ShadowDataModule)
-        return data
 
     def setup(self, stage: str) -> None:
         """Say how exact matrix products are, part of the recipe and not of the machine; refuse an unfit network."""
@@ -109,7 +102,7 @@ class Recipe(L.LightningModule):
         made = {
             "version": lit_privq.__version__,
             "dataset": pool.name,
-            "fingerprint": pool.fingerprint(),
+            "fingerprint": data.fingerprint,
             "net": network_name(self.hparams["net"]),
             "variant": "none-32",
             "method": "none",

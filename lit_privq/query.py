@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
 
 from lit_privq.classifier import build
-from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.data.datamodule import ShadowDataModule, ShadowModule
 from lit_privq.fleet import Stacking, join
 from lit_privq.models.confidence import logit_confidence
 from lit_privq.models.stack import Stack
@@ -82,7 +81,7 @@ def check_same_study(checkpoint: Mapping[str, Any], path: Path, data: ShadowData
     for what, here, there in (
         ("model", model, made["index"]),
         ("data set", data.pool.name, made["dataset"]),
-        ("data (fingerprint)", data.pool.fingerprint(), made["fingerprint"]),
+        ("data (fingerprint)", data.fingerprint, made["fingerprint"]),
     ):
         if here != there:
             raise ValueError(
@@ -95,7 +94,7 @@ def check_same_study(checkpoint: Mapping[str, Any], path: Path, data: ShadowData
         )
 
 
-class Query(L.LightningModule):
+class Query(ShadowModule):
     """One model or a fleet of them, scoring the pool and the test set.
 
     Args:
@@ -110,13 +109,6 @@ class Query(L.LightningModule):
         self.stack: Stack | None = None
         self.read: Sequence[dict[str, Any]] = ()
         self.right: list[Tensor] = []
-
-    @property
-    def data(self) -> ShadowDataModule:
-        """The data module that feeds this module."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
-        assert isinstance(data, ShadowDataModule)
-        return data
 
     def configure_model(self) -> None:
         """Read the checkpoints, hold them against the data, and stack their networks."""

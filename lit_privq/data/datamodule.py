@@ -104,6 +104,11 @@ class ShadowDataModule(L.LightningDataModule):
         return self.dataset.load(self.root, self.download)
 
     @cached_property
+    def fingerprint(self) -> str:
+        """The pool's fingerprint, taken once: every checkpoint of a fleet is written and checked with it."""
+        return self.pool.fingerprint()
+
+    @cached_property
     def members(self) -> Bools:
         """Training membership, (models of the study, examples)."""
         members = study_membership(self.n_shadows, self.n_targets, len(self.pool.labels), self.split_seed)
@@ -182,6 +187,17 @@ class ShadowDataModule(L.LightningDataModule):
             data = (pool.inputs, pool.labels) if part == "pool" else (pool.test_inputs, pool.test_labels)
             self._samplers[part, device] = Sampler(*data, pool.mean, pool.std, self.padding, device)
         return self._samplers[part, device]
+
+
+class ShadowModule(L.LightningModule):
+    """A module that trains, calibrates or queries the models its data module names."""
+
+    @property
+    def data(self) -> ShadowDataModule:
+        """The data module that feeds this module."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
+        assert isinstance(data, ShadowDataModule)
+        return data
 
 
 class MemberBatches:

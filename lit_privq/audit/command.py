@@ -23,8 +23,9 @@ from lit_privq.audit.arrays import array_case, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import FULL, Design, Folder
 from lit_privq.audit.measure import measure, rows
-from lit_privq.audit.results import Row, write_results, write_whole
+from lit_privq.audit.results import Row, write_results
 from lit_privq.audit.summary import Summary, shadow_scores
+from lit_privq.data.whole import write_whole
 from lit_privq.metrics import Vulnerability, vulnerability
 
 _EXAMPLE = """examples:

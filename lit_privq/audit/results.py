@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from lit_privq.audit.case import Variant
+from lit_privq.data.whole import write_whole
 
 
 class Row(NamedTuple):
@@ -64,17 +64,6 @@ def write_results(path: Path, rows: Iterable[Row]) -> None:
             + [_number(value) for value in (row.value, row.low, row.high)]
         )
     write_whole(path, text.getvalue().encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file, then rename: a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _number(value: float) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from lit_privq.data.whole import write_whole
 from lit_privq.report import figures, notes, table
 from lit_privq.report.answer import answer
 from lit_privq.report.exposure import exposure
@@ -50,24 +49,10 @@ def draw(directory: Path) -> Path:
     inline = {name: _inline(name, svg, drawings[name].alt) for name, (svg, _) in pictures.items()}
     html = _render(seen, scores, study, inline)
     for name, (svg, png) in pictures.items():
-        write_atomically(directory / "figures" / f"{name}.svg", svg.encode())
-        write_atomically(directory / "figures" / f"{name}.png", png)
-    write_atomically(directory / "report.html", html.encode())
+        write_whole(directory / "figures" / f"{name}.svg", svg.encode())
+        write_whole(directory / "figures" / f"{name}.png", png)
+    write_whole(directory / "report.html", html.encode())
     return directory / "report.html"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _all_scores(directory: Path, seen: Focus) -> dict[Variant, Scores]:

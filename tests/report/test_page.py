@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lit_privq.data.whole import write_whole
 from lit_privq.report import build, main
-from lit_privq.report.page import write_atomically
 from lit_privq.report.results import COLUMNS
 
 VOID = {"meta", "link", "br", "img"}
@@ -169,8 +169,8 @@ def test_the_page_is_printed_and_help_shows_an_example(
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "figures" / "a.svg"
-    write_atomically(path, b"old")
+    write_whole(path, b"old")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
+        write_whole(path, b"new")
     assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [("a.svg", b"old")]

@@ -3,12 +3,16 @@
 python benchmarks/study.py [--quick] [--json FILE]
 
 Both sides run on all cores, one thread each, from a cold start. Stages are seconds of work summed over the workers.
+The same models come out of both up to the order of floating-point sums, so after a whole training they agree as two
+repeats do: the last rows hold accuracy and leakage beside each other.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -60,16 +64,52 @@ def run(folder: Path, study: Path) -> dict[str, float]:
     }
 
 
+def by_target(output: Path) -> dict[tuple[str, ...], list[float]]:
+    """All numbers of a study that stand in results.csv: a value per target."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    with (output / "results.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["value"]:
+                key = tuple(row[name] for name in ("method", "bits", "attacker", "attack", "metric"))
+                found.setdefault(key, []).append(float(row["value"]))
+    return found
+
+
+def agreement(ours: Path, other: Path) -> list[Row]:
+    """Full precision side by side, and the largest difference of all in units of the two spreads together."""
+    a, b = by_target(ours), by_target(other)
+    rows = []
+    for metric, attack in (("accuracy", ""), ("auc", "lira_online_fixed"), ("tpr_at_0.01", "lira_online_fixed")):
+        key = ("none", "32", "unaware" if attack else "", attack, metric)
+        for side, values in (("fleets", a[key]), ("alone", b[key])):
+            note = f"standard deviation over targets {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            title = f"{metric} of full precision, {side}" + (f", {attack}" if attack else "")
+            rows.append(Row(title, statistics.mean(values), None, "share", note=note))
+    apart = {
+        key: abs(statistics.mean(a[key]) - statistics.mean(b[key])) / spread
+        for key in a.keys() & b.keys()
+        if len(a[key]) > 1 and len(b[key]) > 1 and (spread := statistics.stdev(a[key]) + statistics.stdev(b[key]))
+    }
+    if apart:
+        worst = max(apart, key=lambda key: apart[key])
+        note = f"largest of {len(apart)} differences of means over targets: {' '.join(filter(None, worst))}"
+        rows.append(Row("results.csv, all of it", apart[worst], None, "sum of both standard deviations", note=note))
+    return rows
+
+
 def main() -> None:
     chosen = options(__doc__)
-    sides = []
-    for changes in ({}, {"fleet": 1}):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+    with tempfile.TemporaryDirectory() as name:
+        folders = [Path(name) / side for side in ("fleets", "alone")]
+        sides = []
+        for folder, changes in zip(folders, ({}, {"fleet": 1}), strict=True):
+            folder.mkdir()
             sides.append(run(folder, study_file(folder, chosen.quick, **changes)))
+        same = agreement(*(folder / "output" for folder in folders))
     ours, other = sides
     notes = {"workers waiting for others, and starting": "cores x wall, less the stages"}
-    show([Row(case, ours[case], other[case], "s", note=notes.get(case, "")) for case in ours], chosen.json)
+    seconds = [Row(case, ours[case], other[case], "s", note=notes.get(case, "")) for case in ours]
+    show([*seconds, *same], chosen.json)
 
 
 if __name__ == "__main__":

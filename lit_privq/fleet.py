@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -10,32 +9,42 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lit_privq.classifier import Recipe, build
 from lit_privq.data.datamodule import MemberBatches, Share
-from lit_privq.models.stack import Stack, stack, stack_bytes
+from lit_privq.models.stack import Stack, Way, stack, stack_bytes
 from lit_privq.models.stackable import CannotStack
 
 Stacking = Literal["auto", "grouped", "vmap", "alone"]
 _JOBS = 5.0  # CPU seconds that a fleet's jobs cost a study beside their arithmetic, whatever its size
-_log = logging.getLogger(__name__)
 
 
 def join(nets: Sequence[nn.Module], stacking: Stacking, image_shape: Sequence[int]) -> Stack:
-    """Stack networks as asked for, or, for ``auto``, in the first way that they survive.
+    """Stack networks as asked for, or, for ``auto``, in the first way that they survive, and say why not in the others.
 
     Raises:
         CannotStack: if the way asked for does not fit these networks.
     """
     if stacking != "auto":
         return stack(nets, stacking, image_shape)
-    for way in ("grouped", "vmap") if len(nets) > 1 else ():
+    joined, refused = _first_fit(nets, image_shape)
+    for reason in refused:
+        rank_zero_info(reason)
+    return joined
+
+
+def _first_fit(nets: Sequence[nn.Module], image_shape: Sequence[int]) -> tuple[Stack, list[str]]:
+    """The first way of stacking that networks survive, and a line for each that they do not."""
+    refused: list[str] = []
+    ways: tuple[Way, ...] = ("grouped", "vmap")
+    for way in ways if len(nets) > 1 else ():
         try:
-            return stack(nets, way, image_shape)
+            return stack(nets, way, image_shape), refused
         except CannotStack as reason:
-            _log.info("%s", reason)
-    return stack(nets, "alone", image_shape)
+            refused.append(f"not {way}: {reason}")
+    return stack(nets, "alone", image_shape), refused
 
 
 class Fleet(Recipe):
@@ -142,7 +151,8 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
         jobs: how many processes will share this machine.
 
     Returns:
-        ``size``, and ``why``: the measured milliseconds per model and step, and how many steps there are.
+        ``size``; ``how`` the networks of a fleet are stacked; and ``why``: the measured milliseconds per model and
+        step, how many steps there are, and which ways of stacking do not fit.
     """
     from lit_privq.cli import run_cli
 
@@ -152,6 +162,7 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
     shape = (min(data.batch_size, len(data.pool.labels) // 2), *data.pool.inputs.shape[1:])
     fits = max(1, int(_free_memory() / jobs / 2 / stack_bytes(build(cli.model.hparams["net"]), shape)))
     steps = len(MemberBatches(data)) * (cli.trainer.max_epochs or 1)
+    pair, refused = _first_fit([build(cli.model.hparams["net"]) for _ in range(2)], shape[1:])
     measured: dict[int, float] = {}  # seconds per model and step
     costs: dict[int, float] = {}  # seconds per model
     started = time.perf_counter()
@@ -163,10 +174,9 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
         costs[size] = steps * measured[size] + _JOBS / size
     shown = ", ".join(f"{1000 * seconds:.1f} ms with {size}" for size, seconds in measured.items())
     limit = f"; memory holds {fits}" if fits < most else ""
-    return {
-        "size": min(costs, key=lambda size: costs[size]),
-        "why": f"{shown} (per model and each of {steps} steps{limit})",
-    }
+    size = min(costs, key=lambda size: costs[size])
+    why = f"{shown} (per model and each of {steps} steps{limit})"
+    return {"size": size, "how": pair.way if size > 1 else "alone", "why": "; ".join([why, *refused])}
 
 
 def _step_seconds(recipe: Recipe, size: int, shape: Sequence[int]) -> float:
@@ -174,7 +184,7 @@ def _step_seconds(recipe: Recipe, size: int, shape: Sequence[int]) -> float:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     nets = [recipe.in_format(build(recipe.hparams["net"])) for _ in range(size)]
-    joined = join(nets, "auto", shape[1:]).to(device)
+    joined = _first_fit(nets, shape[1:])[0].to(device)
     optimizer = recipe.optimizer(joined.parameters())
     images = torch.randn(size, *shape, device=device)
     labels = torch.zeros(images.shape[:2], dtype=torch.long, device=device)

@@ -194,18 +194,25 @@ def test_two_runs_with_one_seed_are_bit_identical_and_another_seed_differs(
         assert not identical(first, third)
 
 
-def test_networks_are_stacked_in_the_first_way_they_survive() -> None:
+def test_networks_are_stacked_in_the_first_way_they_survive_and_it_is_said_why_not_in_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("lit_privq.fleet.rank_zero_info", said.append)
     nets = [small_resnet(num_classes=10, width=4) for _ in range(2)]
     assert isinstance(join(nets, "auto", (1, 8, 8)), GroupedStack)
     assert isinstance(join(nets, "alone", (1, 8, 8)), AloneStack)
     assert isinstance(join(nets[:1], "auto", (1, 8, 8)), AloneStack)
     normed = [nn.Sequential(nn.Flatten(), nn.LayerNorm(4), nn.Linear(4, 2)) for _ in range(2)]
     assert isinstance(join(normed, "auto", (4,)), VmapStack)
+    (line,) = said
+    assert line.startswith("not grouped: layer 1 (LayerNorm(")
 
 
 def test_the_size_of_a_fleet_is_measured_and_bounded_by_memory(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = choose(conf / "shadow/digits.yaml", [], jobs=2)
     assert 1 <= chosen["size"] <= 3
+    assert chosen["how"] == ("grouped" if chosen["size"] > 1 else "alone")
     assert "ms" in chosen["why"]
     monkeypatch.setattr("lit_privq.fleet._free_memory", lambda: 1)
     chosen = choose(conf / "shadow/digits.yaml", [], jobs=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ def stack(nets: Sequence[nn.Module], how: Way, image_shape: Sequence[int]) -> St
     if not nets:
         raise ValueError("a stack needs at least one network; got none")
     check_alike(nets)
-    ways: dict[Way, type[Stack]] = {"alone": AloneStack, "grouped": GroupedStack, "vmap": VmapStack}
+    ways: dict[Way, type[Stack]] = {kind.way: kind for kind in (AloneStack, GroupedStack, VmapStack)}
     stacked = ways[how](nets)
     if len(nets) > 1:
         check_repeatable(nets[0], image_shape)
@@ -58,6 +58,8 @@ class Stack(nn.Module, ABC):
     Args:
         nets: F networks of one architecture.
     """
+
+    way: ClassVar[Way]
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -101,6 +103,8 @@ class Stack(nn.Module, ABC):
 
 class AloneStack(Stack):
     """The networks one after the other: for F = 1, and where nothing else pays."""
+
+    way = "alone"
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         super().__init__(nets)
@@ -157,6 +161,8 @@ class VmapStack(JoinedStack):
     where there are rules it was no faster.
     """
 
+    way = "vmap"
+
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         super().__init__([copy.deepcopy(net).to(memory_format=torch.contiguous_format) for net in nets])
 
@@ -177,6 +183,8 @@ class GroupedStack(JoinedStack):
     Raises:
         CannotStack: if a layer with parameters has no grouped twin.
     """
+
+    way = "grouped"
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         for name, module in nets[0].named_modules():

@@ -18,7 +18,7 @@ from lit_privq.study.description import Study, read_study
 from lit_privq.study.engine import Engine, StudyFailed, log_of
 from lit_privq.study.ledger import Ledger, locked
 from lit_privq.study.plan import Fleets, Job, config_tree, plan, shared_options
-from lit_privq.study.pool import ONE_THREAD, Pool, Task
+from lit_privq.study.pool import WORKER, Pool, Task
 from lit_privq.study.progress import Progress, duration
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
 from lit_privq.study.storage import bytes_needed, storage_line
@@ -100,7 +100,7 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
     root: Path = options.output
     earlier, ledger = read_record(root), Ledger(root, options.verify)
     record = study_record(study, command, earlier)
-    with Pool(size=options.jobs or 1, environment=ONE_THREAD) as pool:
+    with Pool(size=options.jobs or 1, environment=WORKER) as pool:
         record |= _chosen(study, options, earlier, pool, hooks.choose)
         choices = record["choices"]
         pool.size = options.jobs or choices["jobs"]
@@ -125,7 +125,7 @@ def _draft_of_fleets(study: Study, options: argparse.Namespace) -> Fleets:
 
 
 def _fleets(choices: Mapping[str, Any]) -> Fleets:
-    return Fleets(choices["size"], choices["jobs"], tuple(choices.get("overrides", ())))
+    return Fleets(choices["size"], choices["jobs"])
 
 
 def _question(study: Study) -> str:
@@ -143,7 +143,7 @@ def _chosen(
         return {"choices": earlier["choices"], "chosen_for": question}
     data = ["--data.root", str(options.data_root)] if options.data_root else []
     fleet = None if study.fleet == "auto" else study.fleet
-    arguments = (study.shadow, [*shared_options(study), *data], fleet, study.n_models, options.jobs)
+    arguments = (study.shadow, [*shared_options(study), *data], fleet, options.jobs)
     if fleet and options.jobs:  # nothing to measure, nothing to import
         choices = worker.choose(*arguments)
     else:
@@ -154,7 +154,8 @@ def _chosen(
                 f"the fleets could not be chosen: {outcome.error}; see {log}, or set fleet: in the study file"
             )
         choices = outcome.value
-    print(f"{choices['size']} models at once, {choices['jobs']} workers: {choices['why']}", file=sys.stderr)
+    how = f", {choices['how']}" if choices.get("how", "alone") != "alone" else ""
+    print(f"{choices['size']} models at once{how}, {choices['jobs']} workers: {choices['why']}", file=sys.stderr)
     return {"choices": choices, "chosen_for": question}
 
 

@@ -54,12 +54,10 @@ class Fleets:
     Args:
         size: most models in one job.
         jobs: workers to keep busy.
-        overrides: options added where models are trained, such as the way of stacking.
     """
 
     size: int
     jobs: int
-    overrides: tuple[str, ...] = ()
 
     def deal(self, models: range) -> list[range]:
         """Contiguous shares of nearly equal size, enough of them to keep every worker busy.
@@ -141,7 +139,7 @@ class _Planner:
     def train(self) -> Iterator[Job]:
         for models in self.fleets.deal(range(self.study.n_models)):
             yield self._lightning(
-                ("fit", "--config", self.study.shadow, *_index(models), *self.fleets.overrides),
+                ("fit", "--config", self.study.shadow, *_index(models)),
                 name=f"train-{_span(models)}",
                 stage="train",
                 inputs=(),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -53,28 +51,22 @@ def perform(run: str, argv: Sequence[str], root: Path, outputs: Sequence[str]) -
     return {path: file_stamp(root / path) for path in outputs}
 
 
-def choose(shadow: str, overrides: list[str], fleet: int | None, n_models: int, jobs: int | None) -> dict[str, Any]:
+def choose(shadow: str, overrides: list[str], fleet: int | None, jobs: int | None) -> dict[str, Any]:
     """Decide how many workers there are and how many models each trains at once.
 
     Args:
         shadow: config that trains a model.
         overrides: options of the study, added to that config.
         fleet: models at once, None to measure.
-        n_models: how many there are in all.
         jobs: workers, None for one per core, or one on a GPU.
 
     Returns:
-        ``jobs``, ``size`` (models at once) and ``why``; ``how`` they are stacked and the ``overrides`` that make it so
-        where that was measured.
+        ``jobs``, ``size`` (models at once) and ``why``; ``how`` they are stacked where that was measured.
     """
     jobs = jobs or (1 if _has_gpu() else cores())
     if fleet:
         return {"jobs": jobs, "size": fleet, "why": "the study file says so"}
-    if importlib.util.find_spec("lit_privq.fleet"):
-        hook = getattr(importlib.import_module("lit_privq.fleet"), "choose", None)
-        if hook:
-            return {"jobs": jobs, **hook(Path(shadow), overrides, jobs)}
-    return {"jobs": jobs, "size": math.ceil(n_models / jobs), "why": "models shared out evenly"}
+    return {"jobs": jobs, **importlib.import_module("lit_privq.fleet").choose(Path(shadow), overrides, jobs)}
 
 
 def cores() -> int:

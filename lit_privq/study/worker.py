@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shlex
@@ -42,7 +43,10 @@ def perform(run: str, argv: Sequence[str], root: Path, outputs: Sequence[str]) -
     """
     print("python -m lit_privq", shlex.join(argv), flush=True)
     module, function = run.split(":")
-    getattr(importlib.import_module(module), function)(list(argv))
+    try:
+        getattr(importlib.import_module(module), function)(list(argv))
+    finally:
+        gc.collect()  # trainer, module and data hold each other, and Python does not see how large their tensors are
     missing = [path for path in outputs if not (root / path).is_file()]
     if missing:
         raise RuntimeError(

@@ -11,6 +11,7 @@ import lightning as L
 import wandb
 
 from lit_privq.calibration import Calibration
+from lit_privq.query import Query
 from lit_privq.study.tracking import PROJECT, open_run
 
 
@@ -52,11 +53,11 @@ class WandbRuns(L.Callback):
         self._close()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """One run per queried model, with its accuracy on the test set."""
-        accuracies = pl_module.accuracies
+        """One run per queried model, with its accuracy, or R squared, on the test set."""
+        assert isinstance(pl_module, Query)
         self._open(trainer, f"query-{pl_module.variant}", "query")
-        for run, accuracy in zip(self.runs, accuracies, strict=True):  # type: ignore[arg-type]
-            run.log({"accuracy": accuracy})
+        for run, utility in zip(self.runs, pl_module.utility, strict=True):
+            run.log({pl_module.task.metric: utility})
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.nn import functional
 from torchmetrics import MeanMetric
 
 import lit_privq
@@ -25,12 +24,15 @@ Spec = Mapping[str, Any]
 class Recipe(ShadowModule):
     """What one model and a fleet share: loss, optimizer, schedule, and how each epoch is written down.
 
+    What models are trained for follows from the labels of their pool: classes are told apart (cross-entropy,
+    accuracy), values are predicted (squared error, R squared). See `lit_privq.models.task`.
+
     Args:
         net: the network, by class path; kept in the checkpoint as text, so that it can be built again.
         optimizer: called with the parameters; elementwise ones (SGD, Adam) train a fleet exactly as alone.
         scheduler: called with the optimizer; None keeps the learning rate.
         scheduler_interval: whether the schedule counts ``epoch`` or ``step``.
-        label_smoothing: of the cross-entropy.
+        label_smoothing: of the cross-entropy; classes only.
         channels_last: memory format of images and convolutions; faster from 28x28 up.
         compile: run the network through torch.compile.
         matmul_precision: of float32 matrix products: ``highest``, ``high`` (TF32) or ``medium`` (bf16).
@@ -74,15 +76,9 @@ class Recipe(ShadowModule):
         """Forget the last epoch: not every epoch is validated, and an old accuracy is none."""
         self.history = {}
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of each model: (models, batch, classes), (models, batch) -> (models,)."""
-        flat = functional.cross_entropy(
-            logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32)),  # not in half precision
-            labels.flatten(),
-            label_smoothing=self.label_smoothing,
-            reduction="none",
-        )
-        return flat.view(labels.shape).mean(dim=1)
+    def losses(self, answers: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of each model: (models, batch, outputs), (models, batch) -> (models,)."""
+        return self.task.losses(answers, labels, self.label_smoothing).mean(dim=1)
 
     def in_format(self, net: nn.Module) -> nn.Module:
         """A network in the recipe's memory format."""
@@ -96,7 +92,7 @@ class Recipe(ShadowModule):
             torch.manual_seed(seed)
             return build(self.hparams["net"])
 
-    def ordinary_checkpoint(self, state: Mapping[str, Tensor], model: int, accuracy: float) -> dict[str, Any]:
+    def ordinary_checkpoint(self, state: Mapping[str, Tensor], model: int, utility: float) -> dict[str, Any]:
         """A `Classifier` checkpoint of one model, with what a later stage must know of its making."""
         data, pool = self.data, self.data.pool
         made = {
@@ -113,7 +109,7 @@ class Recipe(ShadowModule):
             "seed": data.seed,
             "data": {**plain(data.hparams), "model_index": model},
             "members": torch.from_numpy(data.members[model].copy()),
-            "accuracy": accuracy,
+            self.task.metric: utility,
         }
         recipe = {name: value for name, value in plain(self.hparams).items() if name != "stacking"}
         return {
@@ -127,15 +123,16 @@ class Recipe(ShadowModule):
 
 
 class Classifier(Recipe):
-    """A network and the recipe that trains it; see `Recipe` for the arguments.
+    """A network and the recipe that trains it, to classify or, where the labels are values, to predict these.
 
-    A checkpoint of it, trained or quantized, restores with ``Classifier.load_from_checkpoint``.
+    See `Recipe` for the arguments. A checkpoint of it, trained or quantized, restores with
+    ``Classifier.load_from_checkpoint``.
     """
 
     def __init__(self, net: nn.Module, **recipe: Any) -> None:  # noqa: ANN401  # the arguments of `Recipe`
         super().__init__(net, **recipe)
         self.net = self.in_format(net)
-        self.loss, self.accuracy = MeanMetric(), MeanMetric()
+        self.loss, self.utility = MeanMetric(), MeanMetric()
 
     def setup(self, stage: str) -> None:
         """Draw this model's own initial weights; a resumed run loads its weights after this."""
@@ -147,9 +144,9 @@ class Classifier(Recipe):
             self.net.compile()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, channels, height, width) -> logits (batch, classes)."""
-        logits: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
-        return logits
+        """(batch, channels, height, width) -> logits (batch, classes); of a regression, values (batch, 1)."""
+        answers: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
+        return answers
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Loss of one batch."""
@@ -165,27 +162,28 @@ class Classifier(Recipe):
             self.loss.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Accuracy on the test set."""
+        """Accuracy, or R squared, on the test set."""
         images, labels = batch
-        self.accuracy.update((self(images).argmax(-1) == labels).float())
+        self.utility.update(self.task.utility(self(images), labels).float())
 
     def on_validation_epoch_end(self) -> None:
-        """Write the accuracy down."""
-        self.history["accuracy"] = self.accuracy.compute()[None]
-        self.log("accuracy", self.history["accuracy"][0], prog_bar=True)
-        self.accuracy.reset()
+        """Write it down."""
+        metric = self.task.metric
+        self.history[metric] = self.utility.compute()[None]
+        self.log(metric, self.history[metric][0], prog_bar=True)
+        self.utility.reset()
 
     test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> Tensor:
-        """Logits, (batch, classes)."""
-        logits: Tensor = self(batch[0])
-        return logits
+        """What the network answers, (batch, outputs)."""
+        answers: Tensor = self(batch[0])
+        return answers
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """The checkpoints to write when training ends."""
-        accuracy = float(self.history.get("accuracy", torch.tensor([float("nan")]))[0])
-        return [self.ordinary_checkpoint(self.net.state_dict(), self.data.models[0], accuracy)]
+        utility = float(self.history.get(self.task.metric, torch.tensor([float("nan")]))[0])
+        return [self.ordinary_checkpoint(self.net.state_dict(), self.data.models[0], utility)]
 
 
 def build(spec: Spec) -> nn.Module:
@@ -201,7 +199,7 @@ def build(spec: Spec) -> nn.Module:
 
 
 def check_fits(net: nn.Module, pool: Pool) -> None:
-    """Refuse a network that does not take the pool's inputs or does not know its classes.
+    """Refuse a network that does not take the pool's inputs, or does not answer as its labels ask.
 
     Raises:
         ValueError: naming both sides.
@@ -213,10 +211,10 @@ def check_fits(net: nn.Module, pool: Pool) -> None:
     except RuntimeError as error:
         what = f"the network must take the inputs of {pool.name}, in shape {tuple(image.shape[1:])}"
         raise ValueError(f"{what}; got {error}; correct model.net.init_args") from error
-    if shape != (1, pool.n_classes):
+    if shape != (1, pool.task.outputs):
         raise ValueError(
-            f"the network must tell the {pool.n_classes} classes of {pool.name} apart; it answers in shape "
-            f"{shape[1:]}, set model.net.init_args.num_classes to {pool.n_classes}"
+            f"the network must {pool.task.duty(pool.name)}; it answers in shape {shape[1:]}, set "
+            f"model.net.init_args.num_classes to {pool.task.outputs}"
         )
 
 

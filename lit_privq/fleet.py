@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lit_privq.classifier import Recipe, build
 from lit_privq.data.datamodule import MemberBatches, Share
+from lit_privq.data.pool import Pool
 from lit_privq.models.stack import Stack, Way, stack, stack_bytes
 from lit_privq.models.stackable import CannotStack
 
@@ -81,10 +82,10 @@ class Fleet(Recipe):
             self.stack.compile()
 
     def forward(self, images: Tensor, models: tuple[int, ...] | None = None) -> Tensor:
-        """(models, batch, channels, height, width) -> logits (models, batch, classes)."""
+        """(models, batch, channels, height, width) -> logits (models, batch, classes), or values (models, batch, 1)."""
         assert self.stack is not None
-        logits: Tensor = self.stack(images, models)
-        return logits
+        answers: Tensor = self.stack(images, models)
+        return answers
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums."""
@@ -108,19 +109,20 @@ class Fleet(Recipe):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
-        self.correct, self.seen = torch.zeros(len(self.data.models), device=self.device), 0
+        self.utility_sum, self.seen = torch.zeros(len(self.data.models), device=self.device), 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Accuracy on the test set: every model sees the same images."""
+        """Accuracy, or R squared, on the test set: every model sees the same images."""
         images, labels = batch
-        logits = self(images.expand(len(self.data.models), *images.shape))
-        self.correct += (logits.argmax(-1) == labels).sum(dim=1)
+        answers = self(images.expand(len(self.data.models), *images.shape))
+        self.utility_sum += self.task.utility(answers, labels).sum(dim=1)
         self.seen += len(labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Write the accuracy down, per model."""
-        self.history["accuracy"] = self.correct / self.seen
-        self.log("accuracy", self.history["accuracy"].mean(), prog_bar=True)
+        """Write it down, per model."""
+        metric = self.task.metric
+        self.history[metric] = self.utility_sum / self.seen
+        self.log(metric, self.history[metric].mean(), prog_bar=True)
 
     test_step, on_test_epoch_start, on_test_epoch_end = (
         validation_step,
@@ -131,9 +133,9 @@ class Fleet(Recipe):
     def checkpoints(self) -> list[dict[str, Any]]:
         """One ordinary `Classifier` checkpoint per model."""
         assert self.stack is not None
-        accuracy = self.history.get("accuracy", torch.full((len(self.data.models),), float("nan"))).tolist()
+        utility = self.history.get(self.task.metric, torch.full((len(self.data.models),), float("nan"))).tolist()
         return [
-            self.ordinary_checkpoint(self.stack.state_dict_of(k), model, accuracy[k])
+            self.ordinary_checkpoint(self.stack.state_dict_of(k), model, utility[k])
             for k, model in enumerate(self.data.models)
         ]
 
@@ -170,7 +172,7 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
         slower = costs and min(costs.values()) < 0.9 * list(costs.values())[-1]
         if costs and (size > fits or slower or time.perf_counter() - started > 20):
             break
-        measured[size] = _step_seconds(cli.model, size, shape)
+        measured[size] = _step_seconds(cli.model, data.pool, size, shape)
         costs[size] = steps * measured[size] + _JOBS / size
     shown = ", ".join(f"{1000 * seconds:.1f} ms with {size}" for size, seconds in measured.items())
     limit = f"; memory holds {fits}" if fits < most else ""
@@ -179,7 +181,7 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
     return {"size": size, "how": pair.way if size > 1 else "alone", "why": "; ".join([why, *refused])}
 
 
-def _step_seconds(recipe: Recipe, size: int, shape: Sequence[int]) -> float:
+def _step_seconds(recipe: Recipe, pool: Pool, size: int, shape: Sequence[int]) -> float:
     """Seconds per model that a training step of a fleet takes, the least of three."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clock = time.perf_counter if device.type == "cuda" else time.process_time
@@ -187,12 +189,12 @@ def _step_seconds(recipe: Recipe, size: int, shape: Sequence[int]) -> float:
     joined = _first_fit(nets, shape[1:])[0].to(device)
     optimizer = recipe.optimizer(joined.parameters())
     images = torch.randn(size, *shape, device=device)
-    labels = torch.zeros(images.shape[:2], dtype=torch.long, device=device)
+    labels = torch.zeros(images.shape[:2], dtype=pool.labels.dtype, device=device)
     seconds = []
     for _ in range(4):  # the first warms up
         started = clock()
         optimizer.zero_grad()
-        recipe.losses(joined(images), labels).sum().backward()
+        pool.task.losses(joined(images), labels).mean(dim=1).sum().backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -13,7 +13,6 @@ from torch import Tensor
 from lit_privq.classifier import build
 from lit_privq.data.datamodule import ShadowDataModule, ShadowModule
 from lit_privq.fleet import Stacking, join
-from lit_privq.models.confidence import logit_confidence
 from lit_privq.models.stack import Stack
 
 
@@ -100,7 +99,7 @@ class Query(ShadowModule):
     Args:
         checkpoint: path of a checkpoint; for a fleet with ``{index}`` or ``{index:03d}`` in the index's place.
         stacking: as in `Fleet`.
-        logits: keep the logits of the pool beside the confidences.
+        logits: keep what the networks answer, logits or values, beside the confidences.
     """
 
     def __init__(self, checkpoint: str, stacking: Stacking = "auto", logits: bool = False) -> None:
@@ -108,7 +107,7 @@ class Query(ShadowModule):
         self.checkpoint, self.stacking, self.keep_logits = checkpoint, stacking, logits
         self.stack: Stack | None = None
         self.read: Sequence[dict[str, Any]] = ()
-        self.right: list[Tensor] = []
+        self.worth: list[Tensor] = []
 
     def configure_model(self) -> None:
         """Read the checkpoints, hold them against the data, and stack their networks."""
@@ -132,20 +131,20 @@ class Query(ShadowModule):
         return variant
 
     @property
-    def accuracies(self) -> Tensor:
-        """Share of the test set that each model gets right, unshifted; (models,)."""
-        return torch.cat(self.right, dim=1)[:, : len(self.data.pool.test_labels)].float().mean(dim=1)
+    def utility(self) -> Tensor:
+        """Accuracy, or R squared, of each model on the test set, unshifted; (models,)."""
+        return torch.cat(self.worth, dim=1)[:, : len(self.data.pool.test_labels)].float().mean(dim=1)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Confidence (models, batch) in nats, whether each answer is right, and the logits where asked for."""
+        """Confidence (models, batch), whether (or of values, how) each answer is right, and the logits if asked for."""
         assert self.stack is not None
         assert not self.training, "models are queried in evaluation mode"
         images, labels = batch
-        logits = self.stack(images.expand(self.stack.size, *images.shape))  # (models, batch, classes)
-        confidence = logit_confidence(logits, labels.expand(self.stack.size, -1))
-        scored = {"confidence": confidence.float(), "correct": logits.argmax(-1) == labels}
+        answers = self.stack(images.expand(self.stack.size, *images.shape))  # (models, batch, outputs)
+        confidence, correct = self.task.confidence(answers, labels), self.task.utility(answers, labels)
+        scored = {"confidence": confidence.float(), "correct": correct}
         if dataloader_idx == 1:
-            self.right.append(scored["correct"].cpu())
+            self.worth.append(correct.cpu())
         if self.keep_logits:
-            scored["logits"] = logits.float()
+            scored["logits"] = answers.float()
         return scored

@@ -13,6 +13,7 @@ from lit_privq.classifier import Classifier, build, check_fits, network_name, pl
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.digits import Digits
 from lit_privq.data.membership import study_membership
+from lit_privq.models.task import Classification
 
 VARIANTS = ["none-32", "nearest-1.58", "adaround-1.58-last8"]
 
@@ -108,7 +109,8 @@ def test_validate_and_test_tell_the_accuracy_written_in_the_checkpoint(
     assert not list(tmp_path.iterdir())
 
 
-def test_label_smoothing_reaches_the_loss() -> None:
+def test_label_smoothing_reaches_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "task", Classification(2))  # which otherwise the data module tells
     logits, labels = torch.tensor([[[4.0, 0.0]]]), torch.tensor([[0]])
     sharp, smooth = (Classifier(nn.Identity(), label_smoothing=s).losses(logits, labels) for s in (0.0, 0.5))
     assert sharp.shape == (1,)

@@ -16,6 +16,7 @@ class Attack(ABC):
     """
 
     min_shadows: ClassVar[int] = 1  # least number of shadows in each of an example's two groups
+    needs_classes: ClassVar[bool] = False  # whether confidences must be log-odds of a probability
 
     @abstractmethod
     def score(self, evidence: Evidence) -> Array:

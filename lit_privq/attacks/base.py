@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ class Base(Attack):
 
     Source: Lassila et al. 2025, "BASE".
     """
+
+    needs_classes: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""

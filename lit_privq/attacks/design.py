@@ -124,6 +124,11 @@ def _score(
 ) -> None:
     """Fill in the scores of one trial's targets, a block of examples after the other."""
     for name, attack in attacks.items():
+        if attack.needs_classes and trial.shadows.values:
+            raise ValueError(
+                f"{name} compares probabilities of classes, and these labels are values of a regression; leave it out, "
+                "LiRA and the threshold take any confidence"
+            )
         if min(trial.inside, trial.outside) < attack.min_shadows:
             raise ValueError(
                 f"{name} needs at least {attack.min_shadows} shadows that trained on each example and as many that did "

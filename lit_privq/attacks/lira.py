@@ -1,4 +1,8 @@
-"""LiRA: is the target's confidence more like that of shadows that trained on the example, or of the others?"""
+"""LiRA: is the target's confidence more like that of shadows that trained on the example, or of the others?
+
+Any confidence will do that is larger for better answers: log-odds of the true class; of a regression the negative
+squared error -(y - f)^2 as it is, which the Gaussians of the attack fit less well (``lit_privq.models.task``).
+"""
 
 from __future__ import annotations
 

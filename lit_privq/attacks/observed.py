@@ -19,10 +19,11 @@ class Observed:
     """Confidences of M models on N examples, and who trained on what.
 
     Args:
-        confidence: (models, examples, queries), or one (examples, queries) array a model, which may be memory-mapped.
+        confidence: (models, examples, queries), or one (examples, queries) array a model, which may be memory-mapped:
+            log-odds of the true class, or of a regression minus the squared error; larger is better.
         members: (models, examples) bool.
         logits: (models, examples, queries, classes) or one array a model; None where only confidences were kept.
-        labels: (examples,), needed with logits.
+        labels: (examples,), needed with logits; integers, or floats where they are values of a regression.
         finite: whether the confidences are known to be finite, and need not be read to see it.
 
     Raises:
@@ -33,7 +34,7 @@ class Observed:
     confidence: Floats | Sequence[Floats]
     members: NDArray[np.bool_]
     logits: Floats | Sequence[Floats] | None = None
-    labels: NDArray[np.integer[Any]] | None = None
+    labels: NDArray[Any] | None = None
     finite: bool = False
 
     def __post_init__(self) -> None:
@@ -57,6 +58,11 @@ class Observed:
                 _check_finite(model, one)
 
     @property
+    def values(self) -> bool:
+        """Whether labels are known to be values, of a regression."""
+        return self.labels is not None and self.labels.dtype.kind == "f"
+
+    @property
     def queries(self) -> int:
         """Queries per example."""
         return int(self.confidence[0].shape[1])
@@ -65,12 +71,12 @@ class Observed:
         """Confidences of some examples, (models, examples, queries), from logits divided by a temperature.
 
         Raises:
-            ValueError: if the temperature is not 1 and there are no logits.
+            ValueError: if the temperature is not 1 and there are no logits of classes.
         """
         if temperature == 1:
             return np.stack([np.asarray(one[rows]) for one in self.confidence])
-        if self.logits is None or self.labels is None:
-            raise ValueError(f"temperature {temperature} needs logits and labels; use 1, or store the logits")
+        if self.logits is None or self.labels is None or self.values:
+            raise ValueError(f"temperature {temperature} needs logits and classes; use 1, or store the logits")
         return np.stack([logit_confidence(one[rows], self.labels[rows], temperature) for one in self.logits])
 
     def models(self, index: Sequence[int] | NDArray[np.integer[Any]]) -> Observed:

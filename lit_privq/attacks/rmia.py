@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,7 @@ class _Rmia(Attack):
 
     gamma: float = 1.0
     temperature: float | None = None
+    needs_classes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.gamma > 0:

@@ -21,6 +21,7 @@ from lit_privq.data.membership import (
     study_membership,
 )
 from lit_privq.data.pool import Picks, Pool, Sampler, Source
+from lit_privq.models.task import Task
 
 _SHIFT_SIGNS = ((0, 0), (-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
@@ -100,8 +101,18 @@ class ShadowDataModule(L.LightningDataModule):
 
     @cached_property
     def pool(self) -> Pool:
-        """The data set, read once."""
-        return self.dataset.load(self.root, self.download)
+        """The data set, read once.
+
+        Raises:
+            ValueError: if what are no images are to be shifted or mirrored.
+        """
+        pool = self.dataset.load(self.root, self.download)
+        if pool.inputs.dim() < 4 and (self.padding or self.mirror):
+            raise ValueError(
+                f"only images are shifted and mirrored; examples of {pool.name} are {tuple(pool.inputs.shape[1:])}, "
+                f"got padding {self.padding} and mirror {self.mirror}, set data.padding 0 and data.mirror false"
+            )
+        return pool
 
     @cached_property
     def fingerprint(self) -> str:
@@ -198,6 +209,11 @@ class ShadowModule(L.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
         assert isinstance(data, ShadowDataModule)
         return data
+
+    @property
+    def task(self) -> Task:
+        """What the models are for, as the labels of their pool tell."""
+        return self.data.pool.task
 
 
 class MemberBatches:

@@ -91,6 +91,7 @@ class Molecules:
         test_share: share of the molecules that none trains on, a fraction.
         cache: folder for features; None for the folder of the CSV.
         seed: of the order in which the test set is set aside.
+        name: of the data set in results; None for the file's.
 
     Raises:
         ValueError: if ``test_share`` is not between 0 and 1.
@@ -104,6 +105,7 @@ class Molecules:
     test_share: float = 0.2
     cache: str | None = None
     seed: int = 0
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:
@@ -118,7 +120,7 @@ class Molecules:
         targets = torch.from_numpy(labels)
         n_classes = 0 if self.regression else int(labels.max()) + 1
         pool, test = self._pool_rows(len(labels)), self._test_rows(len(labels))
-        name = Path(self.file).stem
+        name = self.name or Path(self.file).stem
         return Pool(name, inputs[pool], targets[pool], inputs[test], targets[test], n_classes)
 
     def _order(self, molecules: int) -> NDArray[np.int64]:

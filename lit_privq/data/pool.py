@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from lit_privq.models.task import Classification, Regression, Task
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,15 @@ class Pool:
     Args:
         name: of the data set, as it appears in results.
         inputs: (examples, channels, height, width) uint8 images, or (examples, features) floats.
-        labels: (examples,) int64 class indices, or float targets of a regression.
+        labels: (examples,) int64 class indices, or float32 values of a regression.
         test_inputs: (test examples, ...) like ``inputs``.
         test_labels: (test examples,) like ``labels``.
         n_classes: number of classes; 0 for a regression.
         mean: per channel, in units of pixel / 255; empty leaves inputs as they are.
         std: per channel, likewise.
+
+    Raises:
+        ValueError: if labels and ``n_classes`` disagree on what the labels are, or values are NaN or infinite.
     """
 
     name: str
@@ -35,6 +41,39 @@ class Pool:
     n_classes: int
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for what, labels in (("labels", self.labels), ("test_labels", self.test_labels)):
+            if self.n_classes and labels.is_floating_point():
+                raise ValueError(
+                    f"{what} of {self.n_classes} classes must be integers; those of {self.name} are {labels.dtype}: "
+                    "set n_classes to 0 where they are values"
+                )
+            if not self.n_classes and labels.dtype != torch.float32:
+                raise ValueError(
+                    f"{what} of a regression must be float32; those of {self.name} are {labels.dtype}: convert them, "
+                    "or set n_classes where they are classes"
+                )
+            bad = (~labels.isfinite()).nonzero()
+            if len(bad):
+                raise ValueError(
+                    f"{what} must be finite; {len(bad)} of {len(labels)} of {self.name} are NaN or infinite, the first "
+                    f"is example {int(bad[0])}; leave these examples out"
+                )
+
+    @cached_property
+    def task(self) -> Task:
+        """What models of these labels are for.
+
+        Raises:
+            ValueError: if the values of the test set are all the same.
+        """
+        if self.n_classes:
+            return Classification(self.n_classes)
+        variance = float(self.test_labels.double().var(correction=0))
+        if variance == 0:
+            raise ValueError(f"R squared needs different values in the test set; all of {self.name} are the same")
+        return Regression(variance)
 
     def fingerprint(self) -> str:
         """A short hash of every input and label, so that dumps of different data are told apart."""

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.data.mapped import map_bytes
+
 _NUMBERS = ("index", "bits", "last_bits", "n_shadows", "n_targets", "split_seed", "n_queries")
 _META = ("dataset", "net", "fingerprint", "method", "size_bytes", *_NUMBERS)
 
@@ -22,12 +24,14 @@ class Dump:
     """What one model said about the pool and the test set.
 
     Args:
-        confidence: (examples, queries) float32, nats, row n is example n of the pool.
-        labels: (examples,) int64.
+        confidence: (examples, queries) float32, row n is example n of the pool: log-odds of its class in nats, or
+            minus the squared error of its value.
+        labels: (examples,) int64 classes, or float32 values of a regression.
         members: (examples,) bool, this model's training members.
         calibration: (k,) int64 rows of the pool; empty for a full-precision model.
         test_confidence: (test examples, queries) float32.
-        test_correct: (test examples,) bool, of the first query.
+        test_correct: (test examples,), of the first query: bool, whether the class is right; or float32, 1 - squared
+            error / variance of the test set's values. Its mean is the accuracy, or R squared.
         meta: provenance: dataset, net, fingerprint (of the pool), index, method, bits, last_bits, size_bytes,
             n_shadows, n_targets, split_seed, n_queries.
         logits: (examples, queries, classes) float32, or None.
@@ -37,11 +41,11 @@ class Dump:
     """
 
     confidence: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float32]
     members: NDArray[np.bool_]
     calibration: NDArray[np.int64]
     test_confidence: NDArray[np.float32]
-    test_correct: NDArray[np.bool_]
+    test_correct: NDArray[np.bool_] | NDArray[np.float32]
     meta: Mapping[str, Any]
     logits: NDArray[np.float32] | None = None
 
@@ -52,11 +56,11 @@ class Dump:
         examples, queries = len(self.labels), int(self.meta["n_queries"])
         tests = len(self.test_correct)
         _check("confidence", self.confidence, np.float32, (examples, queries))
-        _check("labels", self.labels, np.int64, (examples,))
+        _check("labels", self.labels, np.float32 if self.values else np.int64, (examples,))
         _check("members", self.members, np.bool_, (examples,))
         _check("calibration", self.calibration, np.int64, (len(self.calibration),))
         _check("test_confidence", self.test_confidence, np.float32, (tests, queries))
-        _check("test_correct", self.test_correct, np.bool_, (tests,))
+        _check("test_correct", self.test_correct, np.float32 if self.values else np.bool_, (tests,))
         if self.logits is not None:
             _check("logits", self.logits, np.float32, (examples, queries, self.logits.shape[-1]))
         outside = self.calibration[(self.calibration < 0) | (self.calibration >= examples)]
@@ -67,6 +71,21 @@ class Dump:
                 f"calibration must lie within the model's own members; {len(outside)} of {len(self.calibration)} "
                 f"examples do not, the first is {outside[0]}; quantize the model again with its own members"
             )
+
+    @property
+    def values(self) -> bool:
+        """Whether labels are values, of a regression, instead of classes."""
+        return self.labels.dtype == np.float32
+
+    @property
+    def utility(self) -> dict[str, float]:
+        """How good the model is on the test set, by metric of results.csv; nothing where there is none."""
+        if not len(self.test_correct):
+            return {}
+        mean = float(self.test_correct.mean(dtype=np.float64))
+        if not self.values:
+            return {"accuracy": mean}
+        return {"r2": mean, "mae": float(np.sqrt(-self.test_confidence[:, 0]).mean(dtype=np.float64))}
 
 
 def write_dump(path: Path, dump: Dump) -> None:
@@ -113,7 +132,7 @@ def map_npz(path: Path) -> dict[str, NDArray[Any]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            whole = np.memmap(path, np.uint8, "r")  # one file handle, however many arrays
+            whole = map_bytes(path)
             infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             return {info.filename[:-4]: _member(whole, archive, info) for info in infos}
     except (zipfile.BadZipFile, EOFError, OSError, KeyError) as error:

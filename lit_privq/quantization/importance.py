@@ -17,7 +17,8 @@ def output_importance(
     """Mean squared gradient of the log-likelihood at every unit's output, over its own mean.
 
     Labels are drawn from the network's own prediction, so that the expectation is the Fisher information and none of
-    the data's labels is looked at. One forward and one backward pass serve all units.
+    the data's labels is looked at. A network with one output predicts a value: the mean of a Gaussian, whose
+    information is the squared gradient of the value itself. One forward and one backward pass serve all units.
 
     Args:
         graph: of the network.
@@ -59,5 +60,7 @@ def _gradients(
             outputs.append(value)
         values[piece.output] = value
     logits = values[graph.output]  # (examples, classes)
+    if logits.shape[1] == 1:
+        return torch.autograd.grad(logits.sum(), outputs)
     labels = torch.multinomial(logits.detach().softmax(dim=1), 1, generator=generator).squeeze(1)
     return torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), outputs)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.data.pool import Picks, Pool, Sampler
+from lit_privq.models.task import Classification, Regression
 
 MEAN, STD = (0.2, 0.5, 0.7), (0.3, 0.2, 0.1)
 
@@ -74,3 +75,36 @@ def test_the_fingerprint_sees_every_part_of_the_data() -> None:
               pool(test_labels=torch.tensor([0, 2, 1])), pool(inputs=pool().inputs.float())]  # fmt: skip
     assert pool().fingerprint() == pool().fingerprint()
     assert len({pool().fingerprint(), *(other.fingerprint() for other in others)}) == 6
+
+
+def values(labels: list[float], tests: list[float]) -> Pool:
+    return Pool("values", torch.zeros(3, 2), torch.tensor(labels), torch.zeros(2, 2), torch.tensor(tests), n_classes=0)
+
+
+def test_labels_tell_what_models_are_for() -> None:
+    assert pool().task == Classification(4)
+    assert values([1.0, 2.0, 3.0], [0.0, 4.0]).task == Regression(variance=4.0)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_counted_and_the_first_is_named(bad: float) -> None:
+    with pytest.raises(
+        ValueError, match=r"^labels must be finite; 2 of 3 of values are NaN or infinite, the first is example 1;"
+    ):
+        values([1.0, bad, bad], [0.0, 4.0])
+    with pytest.raises(ValueError, match=r"^test_labels must be finite; 1 of 2"):
+        values([1.0, 2.0, 3.0], [bad, 4.0])
+
+
+def test_values_are_not_taken_for_classes_nor_classes_for_values() -> None:
+    with pytest.raises(ValueError, match=r"labels of 4 classes must be integers; those of colours are torch.float32"):
+        pool(labels=torch.zeros(4))
+    with pytest.raises(ValueError, match=r"labels of a regression must be float32; those of colours are torch.int64"):
+        replace(pool(), n_classes=0)
+
+
+def test_r_squared_needs_different_values() -> None:
+    with pytest.raises(
+        ValueError, match="R squared needs different values in the test set; all of values are the same"
+    ):
+        _ = values([1.0, 2.0, 3.0], [5.0, 5.0]).task

@@ -71,7 +71,7 @@ def test_confidences_are_mapped_not_loaded(tmp_path: Path, dump: Dump) -> None:
     base = read_dump(tmp_path / "003.npz").confidence
     while isinstance(base.base, np.ndarray):
         base = base.base
-    assert isinstance(base, np.memmap)
+    assert not base.flags.owndata
     assert not base.flags.writeable
 
 
@@ -129,6 +129,8 @@ def test_a_missing_file_or_array_is_named(tmp_path: Path) -> None:
         ),
         ({"labels": np.zeros(5, np.int64)}, r"confidence must be float32 \(5, 2\)"),
         ({"labels": np.zeros(6)}, "labels must be int64"),
+        ({"labels": np.zeros(6, np.float32)}, r"test_correct must be float32 \(4,\); got bool"),
+        ({"labels": np.full(6, np.nan, np.float32)}, "labels must be finite; 6 of 6"),
         ({"members": np.zeros(6, int)}, "members must be bool"),
         ({"calibration": np.array([0, 5])}, "members; 1 of 2 examples do not, the first is 5"),
         ({"calibration": np.array([0, 6])}, "the first is 6"),
@@ -140,3 +142,24 @@ def test_a_missing_file_or_array_is_named(tmp_path: Path) -> None:
 def test_a_dump_that_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Dump(**{**fields(), **changes})
+
+
+def test_utility_is_the_share_of_right_answers(dump: Dump) -> None:
+    assert (dump.values, dump.utility) == (False, {"accuracy": 0.75})
+    assert (
+        dataclasses.replace(dump, test_correct=np.zeros(0, bool), test_confidence=np.zeros((0, 2), np.float32)).utility
+        == {}
+    )
+
+
+def test_a_dump_of_values_tells_r_squared_and_the_mean_absolute_error(tmp_path: Path) -> None:
+    error = np.array([[0.0, 9.0], [1.0, 9.0], [3.0, 9.0], [0.0, 9.0]], np.float32)  # of two queries
+    changes = {
+        "labels": np.linspace(-1, 1, 6, dtype=np.float32),
+        "test_confidence": -(error**2),
+        "test_correct": 1 - error[:, 0] ** 2 / 5,
+    }
+    write_dump(tmp_path / "003.npz", Dump(**{**fields(), **changes}))
+    again = read_dump(tmp_path / "003.npz")
+    assert again.values
+    assert again.utility == pytest.approx({"r2": 0.5, "mae": 1.0})

@@ -23,7 +23,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from lit_privq.attacks import Observed, leave_one_out, logit_confidence, population_share, reference
-from lit_privq.metrics import auc, bootstrap, resample, roc, tpr_at_fpr
+from lit_privq.metrics import auc, bootstrap, log_auroc, redrawn, resample, roc, semilog_auroc, tpr_at_fpr
 
 Row = dict[str, Any]
 
@@ -64,6 +64,11 @@ def cases(shrink: int, public: Path | None) -> Iterator[Row]:
         timed(lambda: bootstrap(scores, resample(members), {"auc": auc, "tpr": lambda c: tpr_at_fpr(c, 0.001)})),
         [seconds * 1000 / few for seconds in slow],
     )
+    yield row(
+        f"1000 redrawn ROCs of {examples}: both log-AUROCs",
+        timed(lambda: both_log_aurocs(scores, members)),
+        None,
+    )
     logits = random.normal(size=(examples, 18, 100)).astype(np.float32)
     labels = random.integers(100, size=examples)
     yield row(
@@ -71,6 +76,13 @@ def cases(shrink: int, public: Path | None) -> Iterator[Row]:
         timed(lambda: logit_confidence(logits, labels)),
         timed(lambda: plain_confidence(logits, labels), 1),
     )
+
+
+def both_log_aurocs(scores: NDArray[np.float64], members: NDArray[np.bool_]) -> None:
+    """Both definitions on the same curves."""
+    curves = redrawn(roc(scores, members))
+    log_auroc(curves)
+    semilog_auroc(curves)
 
 
 def lira(examples: int, queries: int, public: Path | None) -> Iterator[Row]:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lit_privq.metrics.roc import auc, roc, tpr_at_fpr
+from lit_privq.audit.measure import statistics
+from lit_privq.metrics.roc import roc
 
 
 class MembershipScores(Metric):
-    """Area under the ROC and true-positive rate at a false-positive rate, of scores that arrive in batches.
+    """The audit's metrics, areas under the ROC and a true-positive rate, of scores that arrive in batches.
 
     Scores stay as they are: torchmetrics' own binary metrics pass values outside [0, 1] through a sigmoid, which
     rounds together the very log-ratios that decide the rate at 0.1 % false positives.
@@ -35,7 +36,7 @@ class MembershipScores(Metric):
         self.members.append(members.detach().bool())
 
     def compute(self) -> dict[str, Tensor]:
-        """``auc`` and ``tpr_at_<max_fpr>``; NaN where the bound means fewer than one false positive."""
+        """``auc``, ``log_auroc``, ``semilog_auroc`` and ``tpr_at_<max_fpr>``, NaN where that allows no false alarm."""
         curve = roc(torch.cat(self.scores).cpu().numpy(), torch.cat(self.members).cpu().numpy())
-        rates = {"auc": auc(curve), f"tpr_at_{self.max_fpr:g}": tpr_at_fpr(curve, self.max_fpr)}
-        return {name: torch.tensor(float(rate), dtype=torch.float64) for name, rate in rates.items()}
+        found = {name: float(function(curve)) for name, function in statistics([self.max_fpr]).items()}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}

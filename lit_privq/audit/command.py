@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq import __version__
-from lit_privq.attacks import Attack, paired, standard
+from lit_privq.attacks import Attack, Observed, paired, standard
 from lit_privq.audit.arrays import array_case, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import FULL, Design, Folder
@@ -47,7 +47,8 @@ class Audit:
         design: whether targets are held out from the shadows, or every shadow is a target in turn.
         targets: rows or ranges of rows of an .npz that are targets, such as 64:74; a study knows its own.
         max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
-        paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name.
+        paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these
+            too only those that ``attacks`` names.
         resamples: of the examples, for the intervals; 0 draws none.
         seed: of the resampling.
     """
@@ -63,10 +64,6 @@ class Audit:
     paired: dict[str, Attack] = field(default_factory=paired)
     resamples: int = 1000
     seed: int = 0
-
-    def leading(self) -> dict[str, Attack]:
-        """The first two attacks, whose thresholds are also set honestly, from shadows."""
-        return dict(islice(self.chosen().items(), 2))
 
     def described(self) -> dict[str, Any]:
         """What was done, for the record."""
@@ -85,6 +82,17 @@ class Audit:
         if unknown:
             raise ValueError(f"no attack is named {', '.join(unknown)}; there are {', '.join(self.define)}")
         return {name: self.define[name] for name in self.attacks or self.define}
+
+    def chosen_paired(self) -> dict[str, Attack]:
+        """The attacks of the paired attacker to run, perhaps none."""
+        return {name: attack for name, attack in self.paired.items() if name in (self.attacks or self.paired)}
+
+    def suited(self, models: Observed) -> dict[str, Attack]:
+        """The attacks to run on these models; those that need classes are left out of values, unless asked for."""
+        chosen = self.chosen()
+        if self.attacks or not models.values:
+            return chosen
+        return {name: attack for name, attack in chosen.items() if not attack.needs_classes} or chosen
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -108,7 +116,7 @@ def run(audit: Audit) -> Path:
     audit.output.mkdir(parents=True, exist_ok=True)
     folder = _study_folder(audit.input)
     audit.chosen()
-    summary = Summary(audit.max_fpr, audit.seed)
+    summary = Summary(audit.max_fpr)
     table = list(_study(audit, folder, summary, progress) if folder else _arrays(audit, summary, progress))
     write_results(audit.output / "results.csv", table)
     content = {"audit": audit.described(), **summary.content()}
@@ -149,22 +157,26 @@ def _study_folder(path: Path) -> Path | None:
 
 
 def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> Iterator[Row]:
-    attacks = audit.chosen()
     folder = Folder(path)
+    full = folder.full.observed(folder.shadows)
+    attacks = audit.suited(full)
+    summary.add_left_out([name for name in audit.chosen() if name not in attacks])
     examples = {}
     # Shadows that are the targets themselves could not fix a threshold beforehand.
-    leading = audit.leading() if audit.design == "held_out" else {}
-    thresholds = shadow_scores(leading, folder.full.observed(folder.shadows))
+    leading = _leading(attacks) if audit.design == "held_out" else {}
+    thresholds = shadow_scores(leading, full)
     for done, name in enumerate(folder.variants):
         models = folder.full if name == FULL else folder.read(name)
         for target in folder.targets:
-            if target in models.accuracy:
-                yield Row(models.variant, target, "", "", "accuracy", models.accuracy[target])
+            for metric, value in models.dumps[target].utility.items():
+                yield Row(models.variant, target, "", "", metric, value)
             if (size := models.dumps[target].meta["size_bytes"]) is not None:
                 yield Row(models.variant, target, "", "", "size_bytes", size)
         for case in folder.cases(name, audit.design, models):
             progress.say(f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker")
-            chosen = audit.paired if case.attacker == "paired" else attacks
+            chosen = audit.chosen_paired() if case.attacker == "paired" else attacks
+            if not chosen:
+                continue
             scores = case.scores(chosen)
             _write_scores(audit.output / "audit" / name / f"{case.attacker}.npz", case, scores)
             measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed)
@@ -187,14 +199,25 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
 def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]:
     case = array_case(audit.input, read_arrays(audit.input), audit.design, audit.targets)
     progress.say(f"attacking {len(case.index)} targets")
-    scores = case.scores(audit.chosen())
+    attacks = audit.suited(case.shadows)
+    summary.add_left_out([name for name in audit.chosen() if name not in attacks])
+    scores = case.scores(attacks)
     _write_scores(audit.output / "scores.npz", case, scores)
     progress.say("drawing intervals")
     measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed)
     summary.add(case, measures)
-    known = shadow_scores(audit.leading(), case.shadows) if case.own is None else {}
+    known = shadow_scores(_leading(attacks), case.shadows) if case.own is None else {}
     summary.add_scores(case, scores, case.calibrated_on, known)
+    if min(case.shadows.members.sum(0).min(), (~case.shadows.members).sum(0).min()) > 1:
+        found = vulnerability(case.shadows.confidence, case.shadows.members)
+        summary.add_vulnerability(case.variant, found, found)
+        _write_examples(audit.output / "vulnerability.npz", {case.variant.name: found})
     yield from rows(case, measures)
+
+
+def _leading(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
+    """The first two attacks, whose thresholds are also set honestly, from shadows."""
+    return dict(islice(attacks.items(), 2))
 
 
 def _write_examples(path: Path, examples: Mapping[str, Vulnerability]) -> None:

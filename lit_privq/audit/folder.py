@@ -25,11 +25,6 @@ class Models:
     variant: Variant
     dumps: Mapping[int, Dump]
 
-    @property
-    def accuracy(self) -> dict[int, float]:
-        """Share of the test set that each model gets right."""
-        return {index: float(dump.test_correct.mean()) for index, dump in self.dumps.items() if len(dump.test_correct)}
-
     def observed(self, index: range) -> Observed:
         """Some of the models, as attacks see them."""
         dumps = [self.dumps[i] for i in index]

@@ -34,11 +34,9 @@ class Summary:
 
     Args:
         max_fpr: bounds on the false-positive rate.
-        seed: of the drawing of intervals.
     """
 
     max_fpr: Sequence[float]
-    seed: int = 0
     means: list[dict[str, Any]] = field(default_factory=list)
     differences: list[dict[str, Any]] = field(default_factory=list)
     without_calibration: list[dict[str, Any]] = field(default_factory=list)
@@ -54,26 +52,32 @@ class Summary:
         for attack, metrics in measures.items():
             for metric, measured in metrics.items():
                 labels = {**_labels(case.variant, case.attacker), "attack": attack, "metric": metric}
-                estimate = over_targets(measured.estimates, measured.replicates, seed=self.seed)
+                estimate = over_targets(measured.estimates, measured.replicates)
                 low, high = np.clip((estimate.low, estimate.high), 0, 1).tolist()  # all of the metrics are shares
                 self.means.append({**labels, "mean": estimate.value, "low": low, "high": high})
                 if case.variant.method == "none":
                     self._full[attack, metric] = measured
                 elif (attack, metric) in self._full:
                     change = measured - self._full[attack, metric]
-                    self.differences.append(
-                        {**labels, **asdict(over_targets(change.estimates, change.replicates, seed=self.seed))}
-                    )
+                    self.differences.append({**labels, **asdict(over_targets(change.estimates, change.replicates))})
+
+    def add_left_out(self, attacks: Sequence[str]) -> None:
+        """Say which attacks were not run, because they need classes."""
+        if attacks:
+            self.notes.append(
+                f"the labels are values, and attacks see the negative squared error; {', '.join(attacks)} left out, "
+                "which compare probabilities of classes"
+            )
 
     def _note(self, case: Case) -> None:
         """Say once what a reader would stumble over."""
         others = int((~case.members).sum(axis=1).min())
         notes = [
-            f"tpr_at_{bound:g} is empty: {others} non-members leave no room for one false positive"
+            f"tpr_at_{bound:g} is empty: {others} non-members leave no room for one false positive at {100 * bound:g} %"
             for bound in self.max_fpr
             if allowed_false_positives(others, bound) < 1
         ]
-        if case.shadows.logits is None:
+        if case.shadows.logits is None and not case.shadows.values:
             notes.append("RMIA and BASE from confidences alone: softmax at temperature 1")
         self.notes += [note for note in notes if note not in self.notes]
 
@@ -95,14 +99,23 @@ class Summary:
         for attack, values in scores.items():
             labels = {**_labels(case.variant, case.attacker), "attack": attack}
             if calibrated.any():
-                for metric, function in statistics(self.max_fpr).items():
-                    value = without(case, values, calibrated, function)
-                    self.without_calibration.append({**labels, "metric": metric, "mean": value})
+                self._add_without_calibration(labels, case, values, calibrated)
             if attack in shadow_scores:
                 self._add_operating_points(labels, case, values, shadow_scores[attack])
             pairs = zip(values, case.members, strict=True)
             bounds = [epsilon_lower_bound(row, members, Bonferroni()) for row, members in pairs]
             self.epsilon.append({**labels, "targets": case.index.tolist(), "lower_bounds": bounds})
+
+    def _add_without_calibration(
+        self, labels: dict[str, Any], case: Case, scores: NDArray[np.float64], calibrated: NDArray[np.bool_]
+    ) -> None:
+        left = int((case.members & ~calibrated).sum(axis=1).min())
+        for metric, function in statistics(self.max_fpr).items():
+            values = without(case, scores, calibrated, function)
+            whole = without(case, scores, np.zeros_like(calibrated), function)
+            change = asdict(over_targets(values - whole))
+            mean = {"metric": metric, "mean": float(values.mean()), "members_left": left, "change": change}
+            self.without_calibration.append({**labels, **mean})
 
     def _add_operating_points(
         self, labels: dict[str, Any], case: Case, values: NDArray[np.float64], shadows: NDArray[np.float64]
@@ -122,6 +135,7 @@ class Summary:
                     "tpr": point.tpr,
                     "tpr_interval": point.tpr_interval(),
                     "precision": {f"{prior:g}": point.precision(prior) for prior in _PRIORS},
+                    "precision_interval": {f"{prior:g}": point.precision_interval(prior) for prior in _PRIORS},
                 }
             )
 
@@ -138,6 +152,7 @@ class Summary:
                 "made_safe": len(safe),
                 "made_safe_first": safe[:20].tolist(),
                 "degenerate": int(own.degenerate.sum()),
+                "examples": own.degenerate.size,
             }
         )
 

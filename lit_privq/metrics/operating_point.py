@@ -51,6 +51,18 @@ class OperatingPoint:
         """
         return predictive_value(self.tpr, self.fpr, prior)
 
+    def precision_interval(self, prior: float, level: float = 0.95) -> tuple[float, float]:
+        """Interval of the precision from those of both rates, each at a level that lets both hold at once.
+
+        Without a single false positive the precision itself is 1, which says little.
+
+        >>> [round(end, 2) for end in OperatingPoint(0.0, 0.01, Point(10, 1000, 0, 1000)).precision_interval(0.5)]
+        [0.5, 1.0]
+        """
+        both = (1 + level) / 2
+        (least, most), (few, many) = self.tpr_interval(both), self.fpr_interval(both)
+        return predictive_value(least, many, prior), predictive_value(most, few, prior)
+
 
 def predictive_value(tpr: float, fpr: float, prior: float) -> float:
     """Share of those called members that are, if members are this share of all; NaN if nobody is called.

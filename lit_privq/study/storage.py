@@ -13,6 +13,7 @@ from lit_privq.study.record import find
 # Examples in pool and test set, by class; parameters by network. Rough on purpose: subsets are counted whole, networks
 # that are not here are small.
 _EXAMPLES = {"Digits": 1797, "FashionMNIST": 70_000, "CIFAR10": 60_000, "CIFAR100": 60_000, "TinyImageNet": 110_000}
+_BESIDE = 9  # bytes of an example beside its confidences: a label and whether it is a member
 _PARAMETERS = {"resnet18": 11_200_000, "resnet50": 23_700_000, "densenet121": 7_000_000}
 
 
@@ -31,7 +32,7 @@ def bytes_needed(study: Study, jobs: Sequence[Job]) -> int:
     files = [path for job in jobs for path in job.outputs]
     dumps = sum(path.startswith("confidence/") for path in files)
     trained = sum(path.startswith("checkpoints/") for path in files)
-    return dumps * examples * queries * 4 + trained * parameters * 4
+    return dumps * examples * (4 * queries + _BESIDE) + trained * parameters * 4
 
 
 def storage_line(needed: int, root: Path) -> str:

@@ -54,6 +54,15 @@ def test_every_attacker_sees_every_variant_it_can(study: Study, tmp_path: Path, 
     assert page == [tmp_path]
 
 
+def test_the_paired_attacker_runs_what_was_asked_for(study: Study, tmp_path: Path) -> None:
+    rows = audit(study(), tmp_path, "--attacks", "threshold", "--resamples", "20")
+    assert {(row["attacker"], row["attack"]) for row in rows if row["attacker"]} == {
+        ("unaware", "threshold"),
+        ("adaptive", "threshold"),
+    }
+    assert (tmp_path / "report.html").is_file()
+
+
 def test_an_operating_point_below_one_false_positive_is_empty(study: Study, tmp_path: Path, page: list[Path]) -> None:
     rows = audit(study(), tmp_path, *QUICK, "--max_fpr", "[0.001, 0.1]")
     values = {row["metric"]: row for row in rows if row["attack"] == "threshold"}

@@ -1,8 +1,9 @@
-"""What a run leaves behind: checkpoints, confidences, audits, W&B runs. Named by configs, imported by nothing else."""
+"""What runs leave: checkpoints, confidences, audits, indicators, W&B runs. Named by configs, imported nowhere else."""
 
 from callbacks.checkpoints import WriteCheckpoints
 from callbacks.dump_logits import DumpLogits
 from callbacks.membership_audit import MembershipAudit
+from callbacks.snapshots import MisIndicator
 from callbacks.wandb_runs import WandbRuns
 
-__all__ = ["DumpLogits", "MembershipAudit", "WandbRuns", "WriteCheckpoints"]
+__all__ = ["DumpLogits", "MembershipAudit", "MisIndicator", "WandbRuns", "WriteCheckpoints"]

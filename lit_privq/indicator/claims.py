@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -52,7 +53,7 @@ def read_study(folders: Sequence[Path]) -> tuple[list[StoredRuns], FiniteTruth |
         paths, finite = sorted(folder.glob("runs/*.npz")), sorted(folder.glob("finite-*.npz"))
         if not paths and not finite:
             raise FileNotFoundError(f"{folder} holds no stored runs; run the study first")
-        runs += [read_runs(path) for path in paths if not path.name.endswith(".part.npz")]
+        runs += [read_runs(path, StoredRuns) for path in paths]
         truth = FiniteTruth.read(finite[0]) if finite else truth
     return runs, truth
 
@@ -82,8 +83,16 @@ def write_claims(runs: Sequence[StoredRuns], truth: FiniteTruth | None, output: 
     (output / "claims.json").write_text(json.dumps([asdict(claim) for claim in found], indent=1) + "\n")
     lines = ["| claim | prototype | here |", "|---|---|---|"]
     lines += [f"| {claim.claim} | {claim.prototype or '-'} | {claim.ours} |" for claim in found]
-    sections = ["\n".join(lines), *(_experiment(one) for one in runs)]
+    sections = [_made_at(runs), "\n".join(lines), *(_experiment(one) for one in runs)]
     (output / "mis.md").write_text("# The indicator: measured\n\n" + "\n\n".join(sections) + "\n")
+
+
+def _made_at(runs: Sequence[StoredRuns]) -> str:
+    """Commits of the runs, as they recorded them."""
+    counts = Counter(str(one.meta.get("commit") or "not recorded") for one in runs)
+    return (
+        "Commit of the runs: " + ", ".join(f"{name} ({count} of {len(runs)})" for name, count in counts.items()) + "."
+    )
 
 
 def _gaussian() -> Iterator[Claim]:
@@ -210,8 +219,7 @@ def _experiment(one: StoredRuns) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row, name in enumerate(one.quantizers):
-        # the nearest run, not a mean of two: a run without competitors is +inf
-        low, middle, high = np.quantile(one.r[row], [0.25, 0.5, 0.75], method="nearest")
+        low, middle, high = one.r_quartiles[:, row]
         lines.append(
             f"| {name} | {middle:.2g} [{low:.2g}, {high:.2g}] | {middle * one.n:.2g} | {np.median(one.r_lse[row]):.2g} "
             f"| {one.agreement[row]:.2f} | {np.median(one.distinct[row]):.0f} | {one.censored[row]:.0%} "

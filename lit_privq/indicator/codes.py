@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Array = NDArray[np.float64]
 
@@ -81,4 +80,4 @@ def flip_margin(positions: Array, levels: int, n: int, chances: Array | None = N
     cut = np.clip(np.floor(mean), 0, levels - 2) + 0.5
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(mean == cut, 0.0, (mean - cut) ** 2 / (2 * variance))
-    return float(-logsumexp(-rate) / n)
+    return float(-np.logaddexp.reduce(-rate) / n)

@@ -52,19 +52,15 @@ def draw_exhibits(runs: Sequence[StoredRuns], truth: FiniteTruth | None, folder:
 
 def _against_lira(one: StoredRuns) -> Cloud:
     rho = one.agreement_with_lira()["r"]
-    middle, spread = _median(one)
-    return Cloud(f"{one.name}   ρ = {rho:.2f}", one.quantizers, middle, 1 - one.advantage, spread)
+    low, middle, high = one.r_quartiles
+    return Cloud(f"{one.name}   ρ = {rho:.2f}", one.quantizers, middle, 1 - one.advantage, np.stack([low, high]))
 
 
 def _against_performance(one: StoredRuns) -> Cloud:
-    middle, spread = _median(one)
-    return Cloud(f"{one.name}   {one.meta['metric']}", one.quantizers, middle, one.kept_performance, spread)
-
-
-def _median(one: StoredRuns) -> tuple[Array, Array]:
-    """Median and quartiles of r over runs, (Q,) and (2, Q)."""
-    low, middle, high = np.quantile(one.r, [0.25, 0.5, 0.75], axis=1, method="nearest")
-    return middle, np.stack([low, high])
+    low, middle, high = one.r_quartiles
+    return Cloud(
+        f"{one.name}   {one.meta['metric']}", one.quantizers, middle, one.kept_performance, np.stack([low, high])
+    )
 
 
 def _known(truth: FiniteTruth) -> dict[str, Array]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Array = NDArray[np.float64]
 
@@ -104,7 +103,7 @@ def indicator_lse(gaps: Gaps, n: int) -> Array:
         gaps: of the codebook.
         n: size of a training set.
     """
-    return np.asarray(-logsumexp(-n * gaps.rates, axis=-1) / n)
+    return np.asarray(-np.logaddexp.reduce(-n * gaps.rates, axis=-1) / n)
 
 
 def bernstein_bound(gaps: Gaps, n: int) -> Array:

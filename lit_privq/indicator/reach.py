@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-SMALL = "n r is below 1: the bound 1 - exp(-n r) says little at this training-set size"
+SMALL = "the bound 1 - exp(-n r) says little at this training-set size: n r is below 1"
 SATURATED = "nearly every snapshot has a codeword of its own: more of them would show nearer rivals, and r would fall"
 CENSORED = "most runs show a single codeword: their r is only known to be large"
 INTERPOLATING = "the members are fitted (almost) perfectly: such models leak through what r does not see"

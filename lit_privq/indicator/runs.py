@@ -1,17 +1,20 @@
-"""What an experiment leaves behind: everything that tables and figures are made of, in one file."""
+"""What is kept of estimates: everything that tables and figures are made of, in one file; NumPy only."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.data.whole import write_whole
 from lit_privq.indicator.gaps import Gaps, bernstein_bound, indicator, indicator_lse
 from lit_privq.indicator.reach import DRIFTING, cautions, drifting
 from lit_privq.indicator.stability import spearman
@@ -21,40 +24,29 @@ Array = NDArray[np.float64]
 FULL_PRECISION = "full"
 
 
-@dataclass(frozen=True, eq=False)
-class StoredRuns:
-    """One experiment: Q quantizers estimated on R runs of T snapshots each.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimates:
+    """Q quantizers estimated on R runs of T snapshots each.
 
     Args:
-        name: of the experiment.
         quantizers: (Q,) names; the last is full precision.
         best: (Q, R) the snapshot of least expected loss.
         gap_mean: (Q, R, T) float64, NaN where a snapshot is no competitor.
         gap_variance: (Q, R, T).
         gap_reach: (Q, R, T).
         distinct: (Q, R) distinct codewords, C.
-        agreement: (Q,) code agreement over the final weights of all runs, each with a scale of its own.
-        flip_margin: (Q,) of the final weights; -inf for full precision, whose codes always differ.
-        advantage: (Q,) largest TPR - FPR of LiRA on the final models, each quantized with a scale of its own.
-        advantage_public: (Q,) the same where all models share one scale.
         performance: (Q, R) of the final models on examples that none trained on.
         train_score: (R,) accuracy, or R squared, of full precision on the members.
         meta: at least ``n`` (members of a run), ``kind`` ("classification" or "regression"), ``metric`` (of
-            performance), ``head`` ("linear" or "deep"), ``weights``, ``data`` (name of the data set),
-            ``cpu_seconds``, ``made_by``.
+            performance), ``weights``, ``data`` (name of the data set).
     """
 
-    name: str
     quantizers: tuple[str, ...]
     best: NDArray[np.int64]
     gap_mean: Array
     gap_variance: Array
     gap_reach: Array
     distinct: NDArray[np.int64]
-    agreement: Array
-    flip_margin: Array
-    advantage: Array
-    advantage_public: Array
     performance: Array
     train_score: Array
     meta: Mapping[str, Any]
@@ -63,11 +55,6 @@ class StoredRuns:
     def n(self) -> int:
         """Size of a training set."""
         return int(self.meta["n"])
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the data were drawn from a known distribution."""
-        return str(self.meta["data"]).startswith("gaussian")
 
     @cached_property
     def gaps(self) -> Gaps:
@@ -78,6 +65,11 @@ class StoredRuns:
     def r(self) -> Array:
         """The indicator, (Q, R); +inf in a run without competitors."""
         return indicator(self.gaps)
+
+    @cached_property
+    def r_quartiles(self) -> Array:
+        """Quartiles of r over runs, (3, Q), each the value of a run: one without rivals is +inf, which has no mean."""
+        return np.asarray(np.quantile(self.r, [0.25, 0.5, 0.75], axis=1, method="nearest"))
 
     @cached_property
     def r_lse(self) -> Array:
@@ -107,7 +99,7 @@ class StoredRuns:
 
     def cautions(self) -> dict[str, tuple[str, ...]]:
         """What speaks against reading r as privacy, and for which quantizers."""
-        medians, train_score = np.median(self.r, axis=1), float(self.train_score.mean())
+        medians, train_score = self.r_quartiles[1], float(self.train_score.mean())
         values = zip(self.quantizers, medians * self.n, self.saturation, self.censored, strict=True)
         told: dict[str, tuple[str, ...]] = {}
         for name, n_times_r, saturation, censored in values:
@@ -116,6 +108,34 @@ class StoredRuns:
         if drifting(dict(zip(self.quantizers, medians, strict=True)), FULL_PRECISION):
             told[DRIFTING] = self.quantizers
         return told
+
+
+Runs = TypeVar("Runs", bound=Estimates)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredRuns(Estimates):
+    """One experiment, with what else was measured on its heads.
+
+    Args:
+        name: of the experiment.
+        agreement: (Q,) code agreement over the final weights of all runs, each with a scale of its own.
+        flip_margin: (Q,) of the final weights; -inf for full precision, whose codes always differ.
+        advantage: (Q,) largest TPR - FPR of LiRA on the final models, each quantized with a scale of its own.
+        advantage_public: (Q,) the same where all models share one scale.
+        meta: also ``head`` ("linear" or "deep"), ``cpu_seconds``, ``made_by`` and, since it is recorded, ``commit``.
+    """
+
+    name: str
+    agreement: Array
+    flip_margin: Array
+    advantage: Array
+    advantage_public: Array
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data were drawn from a known distribution."""
+        return str(self.meta["data"]).startswith("gaussian")
 
     def agreement_with_lira(self) -> dict[str, float]:
         """Spearman correlation of each privacy measure with 1 - LiRA advantage, over quantizers."""
@@ -130,29 +150,30 @@ class StoredRuns:
         }
 
 
-def write_runs(path: Path, runs: StoredRuns) -> None:
-    """Store an experiment, whole or not at all."""
+def write_runs(path: Path, runs: Estimates) -> None:
+    """Store estimates, whole or not at all."""
     arrays = {field.name: getattr(runs, field.name) for field in fields(runs)}
-    arrays |= {"name": runs.name, "quantizers": np.array(runs.quantizers), "meta": json.dumps(dict(runs.meta))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part.npz")
-    np.savez_compressed(unfinished, **arrays)
-    unfinished.replace(path)
+    content = BytesIO()
+    np.savez_compressed(content, **{**arrays, "meta": np.array(json.dumps(dict(runs.meta)))})
+    write_whole(path, content.getvalue())
 
 
-def read_runs(path: Path) -> StoredRuns:
-    """Read an experiment back.
+def read_runs(path: Path, kind: type[Runs]) -> Runs:
+    """Read estimates back.
+
+    Args:
+        path: a file of `write_runs`.
+        kind: what was written: `StoredRuns`, or `lit_privq.indicator.shadows.ShadowRuns`.
 
     Raises:
-        ValueError: if the file is not one.
+        ValueError: if the file is damaged, or holds something else.
     """
-    with np.load(path) as file:
-        missing = {field.name for field in fields(StoredRuns)} - set(file.files)
-        if missing:
-            raise ValueError(
-                f"{path} is no stored indicator experiment, it lacks {sorted(missing)}; run the study again"
-            )
-        arrays = {name: file[name] for name in file.files}
-    arrays["meta"] = json.loads(str(arrays["meta"]))
-    arrays |= {"name": str(arrays["name"]), "quantizers": tuple(map(str, arrays["quantizers"]))}
-    return StoredRuns(**arrays)
+    try:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
+            stored = {field.name: file[field.name] for field in fields(kind)}
+    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is no stored indicator, or is damaged ({error}); delete it, and run what wrote it again"
+        ) from error
+    values: dict[str, Any] = {name: value if value.ndim else value.item() for name, value in stored.items()}
+    return kind(**values | {"meta": json.loads(values["meta"]), "quantizers": tuple(values["quantizers"].tolist())})

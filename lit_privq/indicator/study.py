@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_privq.commit import commit
 from lit_privq.data.membership import half_membership
 from lit_privq.data.pool import Pool, Source
 from lit_privq.indicator.claims import read_study, write_claims
@@ -26,7 +27,7 @@ from lit_privq.indicator.exhibits import draw_exhibits
 from lit_privq.indicator.heads import Recipe, Task
 from lit_privq.indicator.problems import FiniteProblems, solve_problems
 from lit_privq.indicator.quantizers import compared_quantizers
-from lit_privq.indicator.runs import read_runs, write_runs
+from lit_privq.indicator.runs import StoredRuns, read_runs, write_runs
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def run_study(study: IndicatorStudy, output: Path) -> None:
     for name, experiment in study.repetitions():
         path = output / "runs" / f"{name}.npz"
         made_by = _hash(experiment, quantizers)
-        if path.exists() and read_runs(path).meta["made_by"] == made_by:
+        if path.exists() and read_runs(path, StoredRuns).meta["made_by"] == made_by:
             continue
         print(f"{name}: ", end="", flush=True)
         pool = experiment.dataset.load(study.folder, download=False)
@@ -117,7 +118,7 @@ def run_study(study: IndicatorStudy, output: Path) -> None:
         members = half_membership(experiment.runs, len(task.targets), experiment.recipe.seed)
         runs = run_experiment(name, task, members, experiment.recipe, quantizers)
         seconds = time.process_time() - loaded
-        origin = {"made_by": made_by, "experiment": repr(experiment), "data": pool.name}
+        origin = {"made_by": made_by, "commit": commit(), "experiment": repr(experiment), "data": pool.name}
         write_runs(path, replace(runs, meta={**runs.meta, "cpu_seconds": seconds, **origin}))
         print(f"{experiment.runs} runs in {seconds:.0f} CPU-seconds")
 

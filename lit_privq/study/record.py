@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lit_privq
+from lit_privq.commit import commit
 from lit_privq.study.description import Study, read_tree
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import STAGES, Job, config_tree
@@ -78,29 +77,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def commit() -> str | None:
-    """Commit of the source that runs, ``-dirty`` where it was changed since; None outside a repository of it."""
-    package = Path(lit_privq.__file__).parent
-    tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")  # not some other repository around it
-    return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") if tracked else None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            env=environment,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def find(tree: Any, key: str) -> Any:  # noqa: ANN401 - a YAML tree

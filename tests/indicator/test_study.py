@@ -10,7 +10,7 @@ from lit_privq.data.gaussian import GaussianModes
 from lit_privq.indicator.claims import claims, read_study
 from lit_privq.indicator.heads import Recipe
 from lit_privq.indicator.problems import FiniteProblems, least_squares, solve_problems, ternary_rates
-from lit_privq.indicator.runs import read_runs
+from lit_privq.indicator.runs import StoredRuns, read_runs
 from lit_privq.indicator.study import Experiment, IndicatorStudy, main, run, run_study, task_of
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "study"
@@ -65,7 +65,7 @@ def test_what_is_stored_is_not_run_again_unless_it_changed(tmp_path: Path) -> No
         run_study(IndicatorStudy({"tiny": same}), tmp_path)
         times.append(stored.stat().st_mtime_ns)
     assert times[0] == times[1] < times[2]
-    assert read_runs(stored).r.shape[1] == 8
+    assert read_runs(stored, StoredRuns).r.shape[1] == 8
 
 
 def test_the_same_seeds_give_the_same_runs(tmp_path: Path) -> None:
@@ -73,13 +73,13 @@ def test_the_same_seeds_give_the_same_runs(tmp_path: Path) -> None:
     study = IndicatorStudy({"tiny": Experiment(data, Recipe(epochs=2, snapshots=2), runs=6)})
     for where in ("one", "other"):
         run_study(study, tmp_path / where)
-    one, other = (read_runs(tmp_path / where / "runs" / "tiny-0.npz") for where in ("one", "other"))
+    one, other = (read_runs(tmp_path / where / "runs" / "tiny-0.npz", StoredRuns) for where in ("one", "other"))
     np.testing.assert_array_equal(one.gap_mean, other.gap_mean)
     np.testing.assert_array_equal(one.advantage, other.advantage)
 
 
 def test_other_seeds_give_other_runs(folder: Path) -> None:
-    one, other = (read_runs(folder / "out" / "runs" / f"modes3-{seed}.npz") for seed in (0, 1))
+    one, other = (read_runs(folder / "out" / "runs" / f"modes3-{seed}.npz", StoredRuns) for seed in (0, 1))
     assert not np.array_equal(one.gap_mean, other.gap_mean)
 
 
@@ -112,8 +112,8 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", r=np.ones(3))
-    with pytest.raises(ValueError, match="is no stored indicator experiment"):
-        read_runs(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match="is no stored indicator"):
+        read_runs(tmp_path / "other.npz", StoredRuns)
 
 
 def test_least_squares_is_the_weighted_solution() -> None:

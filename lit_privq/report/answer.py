@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lit_privq.report.focus import Focus
 from lit_privq.report.results import Variant
 from lit_privq.report.spread import Spread, spread
+from lit_privq.report.utility import Utility
 from lit_privq.report.words import bound_percent, capitalized, counted, decimals, joined, label, measure, percent, title
 
 
@@ -30,15 +31,27 @@ def answer(focus: Focus) -> Answer:
     if reference is None or not focus.worst(reference) or not compared:
         return Answer(" ".join(leak(focus, variant) for variant in focus.results.variants[:3]), ())
     savings = {variant: saving for variant in compared if (saving := focus.saving(variant)) and saving.count}
-    clear = [variant for variant, saving in savings.items() if saving.clear and saving.mean < 0]
+    clear = _clear(focus)
     return Answer(_headline(focus, clear), (leak(focus, reference), *_rest(focus, savings, clear)))
+
+
+def least_costly(focus: Focus) -> Variant | None:
+    """The variant of the headline: of the clear savings the one that costs least; None where there is none."""
+    costs = {variant: cost.mean for variant in _clear(focus) if (cost := focus.cost(variant)) and cost.count}
+    return max(costs, key=lambda variant: costs[variant], default=None)
+
+
+def _clear(focus: Focus) -> list[Variant]:
+    """The variants that clearly leak less than full precision."""
+    savings = {variant: focus.saving(variant) for variant in focus.results.variants if variant.quantized}
+    return [variant for variant, saving in savings.items() if saving and saving.clear and saving.mean < 0]
 
 
 def leak(focus: Focus, variant: Variant) -> str:
     """How much one variant leaks, against a coin."""
     found = spread(focus.worst(variant))
-    accuracy = spread(focus.results.values(variant, "accuracy"))
-    subject = f"{label(variant)} is right on {percent(accuracy.mean)} of the test set. " if accuracy.count else ""
+    useful = spread(focus.useful(variant))
+    subject = f"{label(variant)} {focus.utility.sentence(useful)}. " if useful.count else ""
     value = percent(found.mean, decimals(focus.bound))
     return (
         f"{subject}{capitalized(measure(focus.bound))}: {value} ({title(focus.attack)}), {_against_coin(focus, found)}."
@@ -66,10 +79,10 @@ def _headline(focus: Focus, clear: list[Variant]) -> str:
             f"No precision lowers leakage by more than its spread over {count}: "
             "these data do not show that quantization protects."
         )
-    costs = {variant: cost.mean for variant in clear if (cost := focus.cost(variant)) and cost.count}
-    if not costs:
+    cheapest = least_costly(focus)
+    if cheapest is None:
         return _sentence(focus, "largest clear saving", _leakiest(focus, clear)[-1])
-    return _sentence(focus, "least costly clear saving", max(costs, key=lambda variant: costs[variant]))
+    return _sentence(focus, "least costly clear saving", cheapest)
 
 
 def _sentence(focus: Focus, role: str, variant: Variant) -> str:
@@ -79,18 +92,19 @@ def _sentence(focus: Focus, role: str, variant: Variant) -> str:
     digits = decimals(focus.bound)
     before, after = (percent(spread(focus.worst(each)).mean, digits) for each in (reference, variant))
     saving = f"it brings the {measure(focus.bound)} from {before} to {after}"
-    return f"The {role} is {label(variant)}: {saving}{_price(focus.cost(variant))}."
+    return f"The {role} is {label(variant)}: {saving}{_price(focus.utility, focus.cost(variant))}."
 
 
-def _price(cost: Spread | None) -> str:
-    """What a saving costs in accuracy, as the end of a sentence."""
+def _price(utility: Utility, cost: Spread | None) -> str:
+    """What a saving costs in accuracy, or R², as the end of a sentence."""
     if cost is None or not cost.count:
         return ""
     if not cost.clear:
-        return (
-            f", and the change of accuracy, {f'{100 * cost.mean:+.1f}'.replace('-', '−')} points, is within its spread"
-        )
-    return f" and {'costs' if cost.mean < 0 else 'gains'} {abs(100 * cost.mean):.1f} points of accuracy"
+        sign = "−" if cost.mean < 0 else "+"
+        amount = f"{sign}{utility.amount(abs(cost.mean))}{utility.step}"
+        return f", and the change of {utility.name}, {amount}, is within its spread"
+    amount = f"{utility.amount(abs(cost.mean))}{utility.step}"
+    return f" and {'costs' if cost.mean < 0 else 'gains'} {amount} of {utility.name}"
 
 
 def _rest(focus: Focus, savings: dict[Variant, Spread], clear: list[Variant]) -> list[str]:

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
+from lit_privq.report.attackers import best
+from lit_privq.report.differences import differences
 from lit_privq.report.focus import Focus
 from lit_privq.report.labels import Boxes, place_labels
+from lit_privq.report.measured import Measured
 from lit_privq.report.results import Cell, Results, Variant, mean_interval
 from lit_privq.report.roc import Curve
 from lit_privq.report.spread import Spread, spread
 from lit_privq.report.style import CARD, INK, MUTED, Look, looks
-from lit_privq.report.words import bits, capitalized, measure, title
+from lit_privq.report.utility import R_SQUARED
+from lit_privq.report.words import bits, capitalized, measure, title, width
 
 _POINTS = 72.0  # to the inch
 _WIDTH = 360.0  # points; about a phone's width, so that the lettering need not shrink there
 
 
+class Mark(NamedTuple):
+    """A dot, a thick line through it, and perhaps a thin one that reaches further."""
+
+    value: float
+    thick: tuple[float, float]
+    thin: tuple[float, float] | None = None
+
+
 def tradeoff(focus: Focus) -> Figure:
-    """Accuracy against leakage to the strongest attacker (the paper's Fig. 1)."""
+    """Accuracy, or R², against leakage to the strongest attacker (the paper's Fig. 1)."""
     figure, axes = _canvas("What each precision costs and saves", height=340.0, bottom=52.0, top=70.0)
     look = looks(focus.results)
     places = _places(focus)
-    for variant, (leak, accuracy) in places.items():
+    for variant, (leak, useful) in places.items():
         style = look[variant.method]
         axes.errorbar(
-            leak.mean, accuracy.mean, xerr=_bar(leak), yerr=_bar(accuracy), color=style.colour, fmt=style.marker,
+            leak.mean, useful.mean, xerr=_bar(leak), yerr=_bar(useful), color=style.colour, fmt=style.marker,
             markersize=7, markeredgecolor=CARD, markeredgewidth=0.8, elinewidth=1.1, zorder=3,
         )  # fmt: skip
     links = [(variant, _line(places, start, variant)) for start, variant in _links(list(places))]
@@ -41,7 +55,13 @@ def tradeoff(focus: Focus) -> Figure:
         axes.plot(*line, ":" if variant.decoupled else "-", color=look[variant.method].colour, lw=1.1, alpha=0.5)
     if focus.bound is not None:
         axes.set_xlim(0, max(leak.mean + _bar(leak) for leak, _ in places.values()) * 1.12)
-    _accuracies(axes, [accuracy for _, accuracy in places.values()])
+    found = [useful for _, useful in places.values()]
+    if focus.utility is R_SQUARED:
+        axes.margins(y=0.14)
+        _r_squared(axes.yaxis, axes.set_yscale, found)
+        axes.set_ylabel(focus.utility.heading)
+    else:
+        _accuracies(axes, found)
     _percents(axes, axes.xaxis)
     axes.set_xlabel(f"{capitalized(measure(focus.bound))}\n({title(focus.attack)})")
     _coin(axes, focus.coin)
@@ -70,40 +90,100 @@ def _accuracies(axes: Axes, found: Sequence[Spread]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
+def _r_squared(axis: XAxis | YAxis, scale: Callable[..., None], found: Sequence[Spread]) -> None:
+    """An axis of R², which has no lower end: logarithmic below -1, where any constant would serve better."""
+    if min(each.mean - _bar(each) for each in found) < -1:
+        scale("symlog", linthresh=1)
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
+
+
 def leakage(focus: Focus, attack: str) -> Figure:
     """True-positive rate of one attack by method and bits, every attacker (the paper's Fig. 3)."""
     attackers = tuple(dict.fromkeys(key.attacker for key in focus.results.series if key.attack == attack))
     shades = {
         name: {
-            v: cells for v in focus.results.variants if (cells := focus.results.cells(v, focus.metric, name, attack))
+            v: _spread_mark(cells)
+            for v in focus.results.variants
+            if (cells := focus.results.cells(v, focus.metric, name, attack))
         }
         for name in attackers
     }
-    figure, axes = _dots(focus.results, title(attack), shades)
+    return _rates(focus, title(attack), shades)
+
+
+def strongest(focus: Focus, measured: Measured) -> Figure:
+    """Leakage to each attacker's best attack, with the interval of the mean over targets."""
+    shades = {
+        attacker: {variant: _interval_mark(found.rate) for variant, found in variants.items()}
+        for attacker, variants in best(focus, measured).items()
+    }
+    return _rates(focus, "The strongest of all attacks", shades)
+
+
+def _rates(focus: Focus, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> Figure:
+    """Leakage by variant, a shade for each attacker, and where a coin lies."""
+    figure, axes = _dots(focus.results, heading, shades)
     if focus.bound is not None:
         axes.set_xlim(left=0)
     axes.set_xlabel(capitalized(measure(focus.bound)))
     _coin(axes, focus.coin)
-    if len(attackers) > 1:
-        _key(axes, [_dot(f"{name} attacker", Look(MUTED, "o"), shade) for shade, name in enumerate(attackers)])
+    _attackers(axes, list(shades))
     return figure
 
 
-def accuracy(results: Results) -> Figure:
-    """Test accuracy by method and bits (the paper's Fig. 2)."""
-    shades = {"": {v: cells for v in results.variants if (cells := results.cells(v, "accuracy"))}}
-    figure, axes = _dots(results, "Test accuracy", shades)
+def changes(focus: Focus, measured: Measured) -> Figure:
+    """Change of leakage from full precision, paired over targets, with its interval."""
+    found = differences(focus, measured)
+    shades = {
+        attacker: {v: _interval_mark(Cell(d.value, d.low, d.high)) for v, d in variants.items()}
+        for attacker, variants in found.items()
+    }
+    figure, axes = _dots(focus.results, capitalized(measure(focus.bound)), shades)
+    axes.axvline(0, color=INK, linewidth=0.9, alpha=0.5)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda points, _: f"{100 * points:.4g}".replace("-", "−")))
+    axes.set_xlabel("Change in percentage points; left leaks less")
+    _attackers(axes, list(shades))
+    return figure
+
+
+def _attackers(axes: Axes, names: Sequence[str]) -> None:
+    """Which marker is which attacker, where there are several."""
+    if len(names) > 1:
+        _key(axes, [_dot(f"{name} attacker", Look(MUTED, "o"), shade) for shade, name in enumerate(names)])
+
+
+def _spread_mark(cells: Mapping[int, Cell]) -> Mark:
+    """The mean over targets, one standard deviation to each side, and the targets' own intervals, averaged."""
+    found = spread({target: cell.value for target, cell in cells.items()})
+    return Mark(found.mean, (found.mean - _bar(found), found.mean + _bar(found)), mean_interval(cells))
+
+
+def _interval_mark(cell: Cell) -> Mark:
+    """A value and its interval, where it has one."""
+    return Mark(cell.value, (cell.low, cell.high) if isfinite(cell.low) else (cell.value, cell.value))
+
+
+def useful(focus: Focus) -> Figure:
+    """Test accuracy, or R², by method and bits (the paper's Fig. 2)."""
+    results, metric = focus.results, focus.utility.metric
+    shades = {"": {v: _spread_mark(cells) for v in results.variants if (cells := results.cells(v, metric))}}
+    figure, axes = _dots(results, focus.utility.heading, shades)
+    if focus.utility is R_SQUARED:
+        _r_squared(axes.xaxis, axes.set_xscale, [spread(focus.useful(variant)) for variant in shades[""]])
     reference = results.full_precision
     if reference is not None:
-        axes.axvline(spread(results.values(reference, "accuracy")).mean, color=INK, linewidth=0.9, alpha=0.5)
+        axes.axvline(spread(focus.useful(reference)).mean, color=INK, linewidth=0.9, alpha=0.5)
         _key(axes, [Line2D([], [], color=INK, linewidth=0.9, alpha=0.5, label="full precision")])
-    axes.set_xlabel("Right on the test set")
+    axes.set_xlabel("R² (1 is perfect, 0 the mean label)" if focus.utility is R_SQUARED else "Right on the test set")
     return figure
 
 
 def roc(focus: Focus, precision: float, curves: Mapping[Variant, Curve]) -> Figure:
     """ROC curves at one precision beside full precision, both axes in log scale."""
-    figure, axes = _canvas("Full precision" if precision == 32 else f"{precision:g} bits", height=350.0, bottom=44.0)
+    figure, axes = _canvas("Full precision" if precision == 32 else width(precision), height=350.0, bottom=44.0)
     look = looks(focus.results)
     least = min(float(curve.fpr[0]) for curve in curves.values())
     for variant, curve in curves.items():
@@ -145,10 +225,9 @@ def _upright(axes: Axes, x: float) -> Boxes:
 
 
 def _places(focus: Focus) -> dict[Variant, tuple[Spread, Spread]]:
-    """Leakage and accuracy of every variant that has both."""
+    """Leakage and utility of every variant that has both."""
     both = {
-        variant: (spread(focus.worst(variant)), spread(focus.results.values(variant, "accuracy")))
-        for variant in focus.results.variants
+        variant: (spread(focus.worst(variant)), spread(focus.useful(variant))) for variant in focus.results.variants
     }
     return {variant: place for variant, place in both.items() if all(value.count for value in place)}
 
@@ -165,9 +244,7 @@ def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
     return pairs + [(twins[variant.method, variant.bits], variant) for variant in decoupled]
 
 
-def _dots(
-    results: Results, heading: str, shades: Mapping[str, Mapping[Variant, Mapping[int, Cell]]]
-) -> tuple[Figure, Axes]:
+def _dots(results: Results, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> tuple[Figure, Axes]:
     """A row for each variant and in it a dot for each shade: the first of several hollow, the third half filled."""
     variants = [variant for variant in results.variants if any(variant in shade for shade in shades.values())]
     heights = _heights(variants)
@@ -175,17 +252,14 @@ def _dots(
     look = looks(results)
     offsets = [6.5 / 21 * (place - (len(shades) - 1) / 2) for place in range(len(shades))]
     for place, (name, shade) in enumerate(shades.items()):
-        for variant, cells in shade.items():
+        for variant, mark in shade.items():
             colour = look[variant.method].colour
-            found = spread({target: cell.value for target, cell in cells.items()})
             y = heights[variant] + (offsets[place] if variant.quantized else 0.0)
-            if interval := mean_interval(cells):
-                axes.plot(interval, [y, y], color=colour, linewidth=0.9, alpha=0.55)
-            axes.plot(
-                [found.mean - _bar(found), found.mean + _bar(found)], [y, y], color=colour, linewidth=2.2, alpha=0.75
-            )
+            if mark.thin:
+                axes.plot(mark.thin, [y, y], color=colour, linewidth=0.9, alpha=0.55)
+            axes.plot(mark.thick, [y, y], color=colour, linewidth=2.2, alpha=0.75)
             dot = _dot(name, look[variant.method], place if len(shades) > 1 else 1)
-            dot.set_data([found.mean], [y])
+            dot.set_data([mark.value], [y])
             axes.add_line(dot)
     axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
     axes.set_yticks([heights[variant] for variant in variants], [_row_name(variant) for variant in variants])
@@ -277,7 +351,7 @@ def _bar(value: Spread) -> float:
     return value.deviation if isfinite(value.deviation) else 0.0
 
 
-def _bars(leak: Spread, accuracy: Spread) -> Boxes:
+def _bars(leak: Spread, useful: Spread) -> Boxes:
     """The two error bars of a point, as boxes without width."""
-    x, y, across, up = leak.mean, accuracy.mean, _bar(leak), _bar(accuracy)
+    x, y, across, up = leak.mean, useful.mean, _bar(leak), _bar(useful)
     return np.array([[x - across, y, x + across, y], [x, y - up, x, y + up]])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lit_privq.report.results import Results, Variant
 from lit_privq.report.spread import Spread, paired, spread
+from lit_privq.report.utility import Utility, utility
 
 PAPER_BOUND = 0.001
 PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
@@ -42,6 +43,15 @@ class Focus:
         """What guessing scores."""
         return 0.5 if self.bound is None else self.bound
 
+    @property
+    def utility(self) -> Utility:
+        """What models are good for."""
+        return utility(self.results)
+
+    def useful(self, variant: Variant) -> dict[int, float]:
+        """How good a variant is, by target."""
+        return self.results.values(variant, self.utility.metric)
+
     def leakage(self, variant: Variant, attacker: str, attack: str | None = None) -> dict[int, float]:
         """True-positive rate at the operating point, by target."""
         return self.results.values(variant, self.metric, attacker, attack or self.attack)
@@ -65,15 +75,15 @@ class Focus:
         return paired(self.worst(variant), self.worst(reference)) if reference else None
 
     def cost(self, variant: Variant) -> Spread | None:
-        """Change of accuracy against full precision, target by target; negative is a cost."""
+        """Change of utility against full precision, target by target; negative is a cost."""
         reference = self.results.full_precision
         if reference is None:
             return None
-        return paired(self.results.values(variant, "accuracy"), self.results.values(reference, "accuracy"))
+        return paired(self.useful(variant), self.useful(reference))
 
 
 def focus(results: Results) -> Focus:
-    """The paper's pair of attacks where it was run, else the first two; the paper's bound where it can be measured.
+    """The paper's pair of attacks where full precision met it, else the first two; the paper's bound where it can be.
 
     Otherwise the next larger bound, then the next smaller, and in a study too small for any of them the AUC.
 
@@ -82,7 +92,12 @@ def focus(results: Results) -> Focus:
     """
     if not results.attacks:
         raise ValueError("results.csv must hold at least one attack; got none; run `audit` on the study first")
-    attacks = tuple(attack for attack in PAPER_ATTACKS if attack in results.attacks) or results.attacks[:2]
+    plain = results.full_precision
+    run = [
+        name for name in results.attacks if any(key.attack == name and key.variant == plain for key in results.series)
+    ]
+    run = run or list(results.attacks)
+    attacks = tuple(attack for attack in PAPER_ATTACKS if attack in run) or tuple(run[:2])
     bounds = sorted(bound for metric in results.metrics if (bound := _bound(metric)) is not None)
     ordered = [bound for bound in bounds if bound >= PAPER_BOUND] + [b for b in reversed(bounds) if b < PAPER_BOUND]
     measured = [bound for bound in ordered if _measured(results, f"tpr_at_{bound:g}")]

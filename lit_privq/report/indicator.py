@@ -12,9 +12,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from lit_privq.report.style import COLOURS, INK, MARKERS, MUTED, RC
+from lit_privq.report.labels import place_labels
+from lit_privq.report.style import CARD, COLOURS, INK, MARKERS, MUTED, RC, Look
 
 Array = NDArray[np.float64]
 
@@ -38,6 +41,25 @@ class Cloud:
     across: Array
     up: Array
     spread: Array | None = None
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A variant of a study.
+
+    Args:
+        across: what is known of its quantizer.
+        up: what was found by attacks.
+        method: as people write it.
+        label: its precision.
+        look: of the method.
+    """
+
+    across: float
+    up: float
+    method: str
+    label: str
+    look: Look
 
 
 def draw_stability(title: str, names: Sequence[str], sizes: Sequence[int], spearman: Array, shares: Array) -> Figure:
@@ -82,6 +104,44 @@ def draw_clouds(clouds: Sequence[Cloud], across: str, up: str) -> Figure:
             axes.set_title(cloud.title, loc="left", fontsize=10)
         for axes in panels[len(clouds) :]:
             axes.remove()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # labels are placed where the panels are now
+        for axes, cloud in zip(panels, clouds, strict=False):
+            axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # nor may lines to labels move them
+            _name_points(axes, cloud)
+    return figure
+
+
+def draw_beside(heading: str, across: str, up: str, dots: Sequence[Dot], scale: str = "linear") -> Figure:
+    """Leakage of a study's variants against what should foretell it, the precision named above each column of dots.
+
+    Args:
+        heading: of the figure.
+        across: what is known of the quantizer.
+        up: what was found by attacks, a rate.
+        dots: one for each variant.
+        scale: of the horizontal axis.
+    """
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(5.0, 4.3))
+        axes = figure.add_axes((0.17, 0.13, 0.77, 0.66))
+        for dot in dots:
+            axes.plot(dot.across, dot.up, color=dot.look.colour, marker=dot.look.marker, linestyle="none", markersize=7)
+        figure.text(0.03, 0.97, heading, va="top", fontsize=12.5, fontweight="bold", color=INK)
+        first = {dot.method: line for dot, line in reversed(list(zip(dots, axes.lines, strict=True)))}
+        names = list(dict.fromkeys(dot.method for dot in dots))
+        figure.legend(
+            [first[name] for name in names], names, loc="upper left", bbox_to_anchor=(0.01, 0.915), fontsize=10,
+            ncols=min(4, len(names)), handlelength=1.2, handletextpad=0.3, columnspacing=1.0, borderaxespad=0,
+        )  # fmt: skip
+        axes.set(xscale=scale, xlabel=across, ylabel=up)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))
+        axes.margins(x=0.12, y=0.16)
+        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # final: a line to a label must not move them
+        highest = {dot.across: dot for dot in sorted(dots, key=lambda dot: dot.up)}
+        labels = [(dot.across, dot.up, dot.label, MUTED) for dot in highest.values()]
+        others = [(dot.across, dot.up, dot.across, dot.up) for dot in dots]
+        place_labels(axes, labels, np.array(others))
     return figure
 
 
@@ -154,6 +214,7 @@ def draw_lambdas(title: str, lambdas: Mapping[str, Array]) -> Figure:
                 textcoords="offset points",
                 fontsize=7,
                 color=colour,
+                path_effects=[withStroke(linewidth=2.5, foreground=CARD)],  # legible where lines pass below
             )
         axes.set(yscale="log", xlabel="k, competitors by their gap", ylabel="λₖ = (δ₂/δₖ)² σₖ²")
         axes.set_title(title, loc="left")
@@ -170,15 +231,24 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _scatter(axes: Axes, cloud: Cloud) -> None:
-    for point, name in enumerate(cloud.names):
-        across, up = cloud.across[point], cloud.up[point]
-        if not (np.isfinite(across) and across > 0):
-            continue
-        colour, marker = _look(name)
+    for point in _drawn(cloud):
+        up, (colour, marker) = cloud.up[point], _look(cloud.names[point])
         if cloud.spread is not None and np.isfinite(cloud.spread[:, point]).all():
             axes.plot(cloud.spread[:, point], [up, up], color=colour, linewidth=1, alpha=0.5)
-        axes.plot(across, up, color=colour, marker=marker, linestyle="none")
-        axes.annotate(name, (across, up), (4, 3), textcoords="offset points", fontsize=7, color=MUTED)
+        axes.plot(cloud.across[point], up, color=colour, marker=marker, linestyle="none")
+
+
+def _name_points(axes: Axes, cloud: Cloud) -> None:
+    points = [(float(cloud.across[k]), float(cloud.up[k]), cloud.names[k], MUTED) for k in _drawn(cloud)]
+    spreads = np.empty((0, 2)) if cloud.spread is None else cloud.spread.T[_drawn(cloud)]  # (points, 2)
+    bars = [(low, up, high, up) for (low, high), (_, up, _, _) in zip(spreads, points, strict=False)]
+    bars = [bar for bar in bars if np.isfinite(bar).all()]
+    place_labels(axes, points, np.array(bars).reshape(-1, 4), fontsize=7)
+
+
+def _drawn(cloud: Cloud) -> list[int]:
+    """Points that have a place on a logarithmic axis."""
+    return [k for k, across in enumerate(cloud.across) if np.isfinite(across) and across > 0]
 
 
 def _look(name: str) -> tuple[str, str]:

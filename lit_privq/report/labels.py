@@ -17,7 +17,9 @@ _ANGLES = np.pi / 8 * np.array([1, 0, 15, 2, 14, 4, 12, 6, 10, 7, 9, 8, 3, 13, 5
 _MARKER = 5.0
 
 
-def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str]], obstacles: Boxes) -> None:
+def place_labels(
+    axes: Axes, points: Sequence[tuple[float, float, str, str]], obstacles: Boxes, fontsize: float = 9.5
+) -> None:
     """Write a text beside each point, with a thin line to it where it had to move away.
 
     Greedy: point by point, the nearest place that overlaps least. Limits and layout of the axes must be final.
@@ -26,6 +28,7 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str]], ob
         axes: where to write.
         points: x, y, text and colour of each label, in data coordinates.
         obstacles: (boxes, 4) what else not to cover, in data coordinates.
+        fontsize: of the labels, in typographic points.
     """
     figure = axes.figure
     assert isinstance(figure, Figure)
@@ -40,7 +43,7 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str]], ob
         ]
     )
     for (x, y, words, colour), centre in zip(points, centres, strict=True):
-        text = axes.annotate(words, (x, y), (0, 0), textcoords="offset points", color=colour, fontsize=9.5)
+        text = axes.annotate(words, (x, y), (0, 0), textcoords="offset points", color=colour, fontsize=fontsize)
         size = text.get_window_extent(renderer)
         places = _places(centre, size.width, size.height, _DISTANCES * pixel)
         gaps = _gaps(places, centre)

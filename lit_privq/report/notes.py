@@ -9,6 +9,7 @@ from lit_privq.report.focus import PAPER_BOUND, Focus
 from lit_privq.report.folder import Scores
 from lit_privq.report.results import Results, mean_interval
 from lit_privq.report.table import attackers
+from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.words import bound_percent, capitalized, counted, joined, title
 
 _ATTACKERS = {
@@ -27,6 +28,7 @@ def notes(focus: Focus, scores: Scores | None, n_shadows: int | None) -> list[st
         *_operating_point(focus, scores),
         *(note for name, note in _ATTACKERS.items() if name in attackers(focus.results)),
         *_unaware_only(focus.results),
+        *_values(focus),
         *_limits(focus.results),
     ]
 
@@ -42,6 +44,17 @@ def _unaware_only(results: Results) -> Iterator[str]:
         yield (
             f"{joined([title(method) for method in unaware])}: attacked by the unaware attacker only, to save time; "
             "an adaptive one may find more."
+        )
+
+
+def _values(focus: Focus) -> Iterator[str]:
+    """What is different where models predict values."""
+    if focus.utility is R_SQUARED:
+        yield (
+            "These models predict values. R² is the share of the test labels’ variance that a model explains: 1 is "
+            "perfect, 0 is no better than always saying their mean, and it has no lower end. An attacker sees "
+            "the negative squared error in the place of a confidence: LiRA fits its Gaussians to it as it is; RMIA and "
+            "BASE, which compare probabilities of classes, do not apply."
         )
 
 

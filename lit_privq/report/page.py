@@ -16,16 +16,25 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from lit_privq.data.whole import write_whole
+from lit_privq.indicator.shadows import read_shadows
 from lit_privq.report import figures, notes, table
 from lit_privq.report.answer import answer
+from lit_privq.report.attackers import attackers, best
+from lit_privq.report.calibrated import calibrated
+from lit_privq.report.differences import compared, differences
+from lit_privq.report.epsilon import epsilon
 from lit_privq.report.exposure import exposure
 from lit_privq.report.focus import Focus, focus
 from lit_privq.report.folder import Scores, read_json, read_scores
+from lit_privq.report.measured import Measured, read_measured
+from lit_privq.report.mis import Beside
+from lit_privq.report.operating import operating
 from lit_privq.report.provenance import provenance
 from lit_privq.report.results import Variant, read_results
 from lit_privq.report.roc import mean_curve
+from lit_privq.report.standing import examples
 from lit_privq.report.style import RC, VARIABLES
-from lit_privq.report.words import bound_percent, label, percent, title
+from lit_privq.report.words import bound_percent, capitalized, label, percent, title
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,15 @@ def draw(directory: Path) -> Path:
         raise FileNotFoundError(f"a report needs the folder of a study or an audit; {directory} is not there")
     seen = focus(read_results(directory / "results.csv"))
     scores, study = _all_scores(directory, seen), read_json(directory / "study.json")
+    measured = read_measured(directory / "metrics.json", seen.results)
+    runs = read_shadows(directory / "indicator")
+    mis = Beside(runs, seen) if runs else None
     with matplotlib.rc_context(RC):
-        drawings = {drawing.name: drawing for drawing in _drawings(seen, scores)}
+        drawings = {drawing.name: drawing for drawing in _drawings(seen, measured, scores)}
+        drawings |= {drawing[0]: Drawing(*drawing) for drawing in mis.figures()} if mis else {}
         pictures = {name: _files(drawing) for name, drawing in drawings.items()}
     inline = {name: _inline(name, svg, drawings[name].alt) for name, (svg, _) in pictures.items()}
-    html = _render(seen, scores, study, inline)
+    html = _render(seen, measured, scores, study, inline, mis)
     for name, (svg, png) in pictures.items():
         write_whole(directory / "figures" / f"{name}.svg", svg.encode())
         write_whole(directory / "figures" / f"{name}.png", png)
@@ -64,20 +77,24 @@ def _all_scores(directory: Path, seen: Focus) -> dict[Variant, Scores]:
     return {variant: scores for variant, scores in found.items() if scores is not None}
 
 
-def _drawings(seen: Focus, scores: Mapping[Variant, Scores]) -> Iterator[Drawing]:
+def _drawings(seen: Focus, measured: Measured, scores: Mapping[Variant, Scores]) -> Iterator[Drawing]:
     """Every figure the data allow."""
-    measured = any(key.metric == "accuracy" for key in seen.results.series)
-    if measured:
-        yield Drawing(
-            "tradeoff", figures.tradeoff(seen), "Accuracy against leakage, a point for each precision and method."
-        )
+    useful, name = seen.utility.metric in seen.results.metrics, capitalized(seen.utility.name)
+    if useful:
+        alt = f"{name} against leakage, a point for each precision and method."
+        yield Drawing("tradeoff", figures.tradeoff(seen), alt)
     for attack in seen.attacks:
         alt = f"Leakage by method, bits and attacker under {title(attack)}; the numbers are in the table."
         yield Drawing(f"leakage_{re.sub(r'[^A-Za-z0-9_.-]+', '-', attack)}", figures.leakage(seen, attack), alt)
-    if measured:
-        yield Drawing(
-            "accuracy", figures.accuracy(seen.results), "Accuracy by method and bits; the numbers are in the table."
-        )
+    if useful:
+        alt = f"{name} by method and bits; the numbers are in the table."
+        yield Drawing(seen.utility.metric, figures.useful(seen), alt)
+    if best(seen, measured):
+        alt = "Leakage to the best of each attacker’s attacks, with intervals; the numbers are in the table."
+        yield Drawing("strongest", figures.strongest(seen, measured), alt)
+    if differences(seen, measured):
+        alt = "Change of leakage from full precision, with intervals; the numbers are in the table."
+        yield Drawing("changes", figures.changes(seen, measured), alt)
     curves = {variant: mean_curve(each) for variant, each in scores.items()}
     plain = {variant: curve for variant, curve in curves.items() if not variant.quantized}
     for bits in dict.fromkeys(variant.bits for variant in curves if variant.quantized or len(curves) == 1):
@@ -106,7 +123,12 @@ def _inline(name: str, svg: str, alt: str) -> Markup:
 
 
 def _render(
-    seen: Focus, scores: Mapping[Variant, Scores], study: Mapping[str, Any], drawings: Mapping[str, Markup]
+    seen: Focus,
+    measured: Measured,
+    scores: Mapping[Variant, Scores],
+    study: Mapping[str, Any],
+    drawings: Mapping[str, Markup],
+    mis: Beside | None,
 ) -> str:
     """Fill the template."""
     plain = seen.results.full_precision
@@ -120,6 +142,14 @@ def _render(
         seen=seen,
         answer=answer(seen),
         drawings=drawings,
+        mis=mis,
+        strongest=attackers(seen, measured),
+        differences=compared(seen, measured),
+        operating=operating(seen, measured),
+        epsilon=epsilon(seen, measured),
+        examples=examples(seen, measured),
+        calibrated=calibrated(seen, measured),
+        remarks=measured.notes,
         summary=table.summary(seen),
         attacks=table.all_attacks(seen),
         exposure=shown,

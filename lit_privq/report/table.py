@@ -66,15 +66,16 @@ def attackers(results: Results) -> tuple[str, ...]:
 
 
 def summary(focus: Focus) -> Table:
-    """Accuracy, leakage to every attacker and differences to full precision, variant by variant."""
+    """Utility, leakage to every attacker and differences to full precision, variant by variant."""
     names = attackers(focus.results)
     who = (capitalized(f"{name} attacker".strip()) for name in names)
     heads = (
         "Model",
         "Last layer",
         "Size on disk",
-        "Accuracy",
-        "Change of accuracy",
+        capitalized(focus.utility.name),
+        f"Change of {focus.utility.name}",
+        "Mean absolute error",
         *who,
         "Change of leakage",
         "AUC",
@@ -89,8 +90,9 @@ def _summary_row(focus: Focus, variant: Variant, names: tuple[str, ...]) -> Row:
     cells = (
         Cell(width(variant.last_bits)),
         Cell(size(focus.results.values(variant, "size_bytes"))),
-        Cell(percent_spread(spread(focus.results.values(variant, "accuracy")))),
-        Cell(change(focus.cost(variant)) if variant.quantized else "–"),
+        Cell(focus.utility.text(spread(focus.useful(variant)))),
+        Cell(focus.utility.change(focus.cost(variant)) if variant.quantized else "–"),
+        Cell(*number_spread(spread(focus.results.values(variant, "mae")))),
         *(_rate(focus, variant, name, focus.attack, name == strongest) for name in names),
         Cell(change(focus.saving(variant), decimals(focus.bound)) if variant.quantized else "–"),
         *(

@@ -38,6 +38,8 @@ _NAMES = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "tinyimagenet": "TinyImageNet",
+    "molecules_bbbp": "BBBP molecules",
+    "molecules_esol": "ESOL molecules",
 }
 
 
@@ -136,19 +138,19 @@ def number_spread(value: Spread, digits: int = 3) -> tuple[str, str]:
     return mean, f"± {value.deviation:.{digits}f}" if isfinite(value.deviation) else ""
 
 
-def change(value: Spread | None, digits: int = 1) -> str:
-    r"""A paired difference in percentage points, and whether it is one.
+def change(value: Spread | None, digits: int = 1, scale: float = 100.0, unit: str = " points") -> str:
+    r"""A paired difference, in percentage points unless another scale is given, and whether it is one.
 
     >>> change(Spread(-0.021, 0.004, 4)), change(Spread(0.002, 0.004, 4))
     ('−2.1\xa0±\xa00.4 points', 'within its spread (+0.2\xa0±\xa00.4)')
     """
     if value is None or not isfinite(value.mean):
         return "–"
-    signed = f"{100 * value.mean:+.{digits}f}".replace("-", "−")
+    signed = f"{scale * value.mean:+.{digits}f}".replace("-", "−")
     if value.count < 2:
-        return f"{signed} points (no spread)"
-    signed = f"{signed}{_NBSP}±{_NBSP}{100 * value.deviation:.{digits}f}"
-    return f"{signed} points" if value.clear else f"within its spread ({signed})"
+        return f"{signed}{unit} (no spread)"
+    signed = f"{signed}{_NBSP}±{_NBSP}{scale * value.deviation:.{digits}f}"
+    return f"{signed}{unit}" if value.clear else f"within its spread ({signed})"
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -189,3 +191,32 @@ def size(values: Mapping[int, float]) -> str:
     mean = sum(values.values()) / len(values)
     unit, name = (1e6, "MB") if mean >= 1e6 else (1e3, "kB")
     return f"{mean / unit:.1f}{_NBSP}{name}"
+
+
+def ranged(low: float, high: float, digits: int = 1) -> str:
+    r"""The ends of an interval of rates, in percent; empty where there is none.
+
+    >>> ranged(0.02, 0.061), ranged(float("nan"), 1.0)
+    ('2.0 to 6.1\xa0%', '')
+    """
+    if not (isfinite(low) and isfinite(high)):
+        return ""
+    return f"{100 * low:.{digits}f} to {percent(high, digits)}"
+
+
+def signed(rate: float, digits: int = 1) -> str:
+    """A difference of rates in percentage points.
+
+    >>> signed(-0.021), signed(0.002)
+    ('−2.1', '+0.2')
+    """
+    return f"{100 * rate:+.{digits}f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    r"""A p-value, no finer than anybody should read it.
+
+    >>> p_value(0.0312), p_value(0.00002), p_value(1.0)
+    ('p\xa0=\xa00.031', 'p\xa0<\xa00.001', 'p\xa0=\xa01')
+    """
+    return f"p{_NBSP}<{_NBSP}0.001" if p < 0.001 else f"p{_NBSP}={_NBSP}{p:.2g}"

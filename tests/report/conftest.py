@@ -3,13 +3,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lit_privq.report import build
+from lit_privq.report.focus import Focus, focus
+from lit_privq.report.measured import Measured, read_measured
+from lit_privq.report.results import read_results
 
 N_EXAMPLES, N_SHADOWS, N_TARGETS = 1200, 16, 4
 COLUMNS = ["dataset", "net", "target", "method", "bits", "last_bits", "attacker", "attack", "metric", "value"]
@@ -139,3 +142,64 @@ def built(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(study, directory)
     build(directory)
     return directory
+
+
+def write_metrics(directory: Path) -> None:
+    """A metrics.json that fits results.csv, as far as the page reads it."""
+    results = read_results(directory / "results.csv")
+    plain = results.full_precision
+    assert plain is not None
+    content: dict[str, list[Any]] = {
+        name: [] for name in ("means", "differences", "without_calibration", "operating_points", "epsilon")
+    }
+    for key in results.series:
+        values = list(results.values(*key).values())
+        if not key.attack or not values:
+            continue
+        who = {"variant": key.variant.name, "attacker": key.attacker, "attack": key.attack}
+        labels = {**who, "metric": key.metric}
+        mean = float(np.mean(values))
+        content["means"].append({**labels, "mean": mean, "low": mean - 0.01, "high": mean + 0.01})
+        if key.variant.quantized:
+            change = mean - float(np.mean(list(results.values(plain, key.metric, "unaware", key.attack).values())))
+            p = 0.001 if abs(change) > 0.01 else 0.7
+            ends = {"low": change - 0.009, "high": change + 0.009}
+            content["differences"].append({**labels, "value": change, **ends, "p": p})
+            less = {"value": -0.002, "low": -0.006, "high": 0.002, "p": 0.2}
+            content["without_calibration"].append({**labels, "mean": mean - 0.002, "members_left": 88, "change": less})
+        if key.metric == "tpr_at_0.01":
+            rate = {"fpr": 0.011, "fpr_interval": [0.008, 0.015], "tpr": mean, "tpr_interval": [mean / 2, 2 * mean]}
+            share = {"0.5": 0.9, "0.1": 0.5, "0.01": None}
+            ends_of = {"0.5": [0.8, 0.95], "0.1": [0.4, 0.6], "0.01": [None, None]}
+            content["operating_points"].append(
+                {**who, "max_fpr": 0.01, **rate, "precision": share, "precision_interval": ends_of}
+            )
+            content["epsilon"].append({**who, "lower_bounds": [0.0, 0.5, 1.0, 10 * mean]})
+    standing = {
+        "overlap_top_5_percent": 0.6, "rank_correlation": 0.66, "standing_out": 300, "examples": 1200,
+        "standing_out_at_full_precision": 435, "made_safe": 200, "made_safe_first": [7, 9, 11, 13], "degenerate": 2,
+    }  # fmt: skip
+    vulnerability = [{"variant": variant.name, **standing} for variant in results.variants]
+    whole = {**content, "vulnerability": vulnerability, "notes": ["RMIA at temperature 1"]}
+    (directory / "metrics.json").write_text(json.dumps(whole))
+
+
+@pytest.fixture(scope="session")
+def measured_study(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The believable study with its metrics.json: do not write into it, copy it."""
+    directory = tmp_path_factory.mktemp("measured") / "study"
+    shutil.copytree(study, directory)
+    write_metrics(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def seen(measured_study: Path) -> Focus:
+    """What the page looks at in it."""
+    return focus(read_results(measured_study / "results.csv"))
+
+
+@pytest.fixture(scope="session")
+def measured(measured_study: Path, seen: Focus) -> Measured:
+    """Its metrics.json, read."""
+    return read_measured(measured_study / "metrics.json", seen.results)

@@ -49,3 +49,10 @@ def test_the_strongest_attacker_is_the_one_that_finds_most(write_results: Write)
 def test_accuracy_alone_is_no_audit(write_results: Write) -> None:
     with pytest.raises(ValueError, match="at least one attack"):
         focus(read_results(write_results({"metric": "accuracy", "value": 0.9})))
+
+
+def test_an_attack_that_full_precision_never_met_is_no_headline(write_results: Write) -> None:
+    quantized = {"method": "nearest", "bits": "2", "last_bits": "2"}
+    paired = rate("0.01", 0.3, "paired", "lira_online_fixed") | quantized
+    seen = focus(read_results(write_results(rate("0.01", 0.1), rate("0.01", 0.05) | quantized, paired)))
+    assert seen.attack == "threshold"

@@ -174,3 +174,30 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OSError, match="disk full"):
         write_whole(path, b"new")
     assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [("a.svg", b"old")]
+
+
+def test_metrics_add_their_sections(measured_study: Path, tmp_path: Path) -> None:
+    shutil.copytree(measured_study, tmp_path / "study")
+    page = build(tmp_path / "study").read_text(encoding="utf-8")
+    found = outline(page)
+    assert found.open == []
+    assert len(found.ids) == len(set(found.ids))
+    for words in (
+        "The strongest of all attacks",
+        "Is the change more than luck?",
+        "Which examples become safe?",
+        "What a real attacker would achieve",
+        "What it means for differential privacy",
+        "Without the calibration examples",
+        "RMIA at temperature 1",
+    ):
+        assert words in page
+    names = {path.name for path in (tmp_path / "study" / "figures").iterdir()}
+    assert {"strongest.svg", "changes.svg"} <= names
+
+
+def test_damaged_metrics_are_named(study: Path, tmp_path: Path) -> None:
+    shutil.copy(study / "results.csv", tmp_path)
+    (tmp_path / "metrics.json").write_text('{"means": [{}]}')
+    with pytest.raises(ValueError, match=r"metrics\.json must be the metrics of an audit"):
+        build(tmp_path)

@@ -1,0 +1,66 @@
+"""Leakage with and without the examples that calibrated a quantized model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+
+from lit_privq.report.focus import Focus
+from lit_privq.report.measured import Measured, Without
+from lit_privq.report.results import Key, Variant
+from lit_privq.report.table import Cell, Row, Table
+from lit_privq.report.words import counted, decimals, joined, label, p_value, percent, signed
+
+_LEVEL = 0.05
+_FEW = 3
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The section: what it says first, and the table."""
+
+    sentence: str
+    table: Table
+
+
+def calibrated(focus: Focus, measured: Measured) -> Calibrated | None:
+    """None where no model was calibrated; the strongest attacker of each variant."""
+    found = {
+        variant: (measured.means[key].value, without)
+        for variant in focus.results.variants
+        if (key := Key(variant, focus.metric, focus.strongest(variant), focus.attack)) in measured.means
+        and (without := measured.without_calibration.get(key))
+        and isfinite(without.mean)
+    }
+    if not found:
+        return None
+    digits = decimals(focus.bound)
+    rows = (Row(label(variant), variant.method, _cells(whole, one, digits)) for variant, (whole, one) in found.items())
+    heads = ("Model", "All members", "Without calibration examples", "Change", "Members left")
+    return Calibrated(_sentence({variant: one for variant, (_, one) in found.items()}), Table(heads, tuple(rows)))
+
+
+def _cells(whole: float, without: Without, digits: int) -> tuple[Cell, ...]:
+    """Both rates, and their difference with its interval."""
+    value, low, high, p = without.change
+    note = f"{signed(low, digits)} to {signed(high, digits)}, {p_value(p)}" if isfinite(p) else ""
+    change = Cell(f"{signed(value, digits)} points", note, p < _LEVEL)
+    return Cell(percent(whole, digits)), Cell(percent(without.mean, digits)), change, Cell(str(without.members))
+
+
+def _sentence(found: Mapping[Variant, Without]) -> str:
+    """Whether anything depends on them, and how few members decide."""
+    least = counted(min(without.members for without in found.values()), "member")
+    few = f"Without them {least} or more are left to judge a target on"
+    differs = [variant for variant, without in found.items() if without.change.p < _LEVEL]
+    if not any(isfinite(without.change.p) for without in found.values()):
+        return f"{few}; one target does not say whether the change is more than luck."
+    if not differs:
+        return f"{few}, and leakage changes by no more than luck explains."
+    names = f" ({joined([label(variant) for variant in differs])})" if len(differs) <= _FEW else ""
+    luck = max(1, round(_LEVEL * len(found)))
+    return (
+        f"{few}, and leakage changes with p below 0.05 for {len(differs)} of {counted(len(found), 'variant')}{names}; "
+        f"luck alone makes about {luck} of them."
+    )

@@ -1,0 +1,78 @@
+"""What the attacks refute: lower bounds on the epsilon of differential privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp
+
+from lit_privq.report.focus import Focus
+from lit_privq.report.measured import Measured
+from lit_privq.report.results import Key, Variant
+from lit_privq.report.table import Cell, Row, Table, attackers
+from lit_privq.report.words import capitalized, counted, label
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """The section: what it says first, and the table."""
+
+    sentence: str
+    table: Table
+
+
+def epsilon(focus: Focus, measured: Measured) -> Epsilon | None:
+    """None where no bound was computed."""
+    found = {
+        name: {
+            v: bounds for v in focus.results.variants if (bounds := measured.epsilon.get(_key(v, name, focus.attack)))
+        }
+        for name in attackers(focus.results)
+    }
+    found = {name: bounds for name, bounds in found.items() if bounds}
+    variants = [variant for variant in focus.results.variants if any(variant in each for each in found.values())]
+    if not variants:
+        return None
+    heads = ("Model", *(capitalized(f"{name} attacker".strip()) for name in found))
+    rows = [Row(label(v), v.method, tuple(_cell(each.get(v)) for each in found.values())) for v in variants]
+    return Epsilon(_sentence(found, variants[0]), Table(heads, tuple(rows)))
+
+
+def _key(variant: Variant, attacker: str, attack: str) -> Key:
+    """Where a bound stands."""
+    return Key(variant, "epsilon", attacker, attack)
+
+
+def _cell(bounds: tuple[float, ...] | None) -> Cell:
+    """The targets' bounds, and what they mean for the odds."""
+    if bounds is None:
+        return Cell("–")
+    if max(bounds) == 0:
+        return Cell("0", "refutes nothing")
+    return Cell(f"at least {_range(bounds)}", f"odds times {_range([exp(bound) for bound in bounds], 1)}")
+
+
+def _range(values: tuple[float, ...] | list[float], digits: int = 2) -> str:
+    """The smallest and the largest, once where they look alike.
+
+    >>> _range([0.5, 1.25]), _range([0.5, 0.501])
+    ('0.50 to 1.25', '0.50')
+    """
+    return " to ".join(dict.fromkeys(f"{value:.{digits}f}" for value in (min(values), max(values))))
+
+
+def _sentence(found: Mapping[str, Mapping[Variant, tuple[float, ...]]], variant: Variant) -> str:
+    """What the first variant's bounds say."""
+    bounds = next(each[variant] for each in found.values() if variant in each)
+    if max(bounds) == 0:
+        return f"{label(variant)}: the attack refutes no ε. That shows a weak attack or few examples, not a guarantee."
+    count = f" for each of {counted(len(bounds), 'target')}" if len(bounds) > 1 else ""
+    if min(bounds) == 0:
+        return (
+            f"{label(variant)}: on the most exposed target the attack refutes every ε below {max(bounds):.2f}; on "
+            "others it refutes none."
+        )
+    return (
+        f"{label(variant)}: the attack refutes every ε below {min(bounds):.2f}{count}. Training on an example can "
+        f"multiply an attacker’s odds by {exp(min(bounds)):.1f} or more."
+    )

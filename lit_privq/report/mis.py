@@ -1,0 +1,226 @@
+"""The MIS indicator beside LiRA, where trainings left it: a table, two figures, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import floor, isfinite, isnan, log10
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lit_privq.indicator.runs import FULL_PRECISION
+from lit_privq.indicator.shadows import ShadowRuns
+from lit_privq.indicator.stability import spearman
+from lit_privq.report.focus import Focus
+from lit_privq.report.indicator import Dot, draw_beside
+from lit_privq.report.results import Variant
+from lit_privq.report.spread import spread
+from lit_privq.report.style import looks
+from lit_privq.report.table import Cell, Row, Table
+from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, title, width
+
+Array = NDArray[np.float64]
+
+LEAST = 4
+"""Quantizers below which no rank correlation is given: of three, one order in six is the right one by luck."""
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Estimates of a study's models, beside what LiRA finds.
+
+    Args:
+        runs: of all models.
+        focus: the results, seen through the page's measure of leakage.
+    """
+
+    runs: ShadowRuns
+    focus: Focus
+
+    @cached_property
+    def rows(self) -> dict[Variant, int]:
+        """The quantizer that stands for each variant whose leakage is known; none has a last layer of its own."""
+        found = {
+            variant: self.runs.counterpart(variant.method, variant.bits)
+            for variant in self.focus.results.variants
+            if not variant.decoupled and self.focus.worst(variant)
+        }
+        return {variant: row for variant, row in found.items() if row is not None}
+
+    @property
+    def r(self) -> Array:
+        """Median over models, (Q,)."""
+        return np.asarray(self.runs.r_quartiles[1])
+
+    def leakage(self, variant: Variant) -> float:
+        """To the strongest attacker, mean over targets."""
+        return spread(self.focus.worst(variant)).mean
+
+    @property
+    def lead(self) -> str:
+        """What the section shows."""
+        runs, focus = self.runs, self.focus
+        return (
+            "The indicator r ranks quantizers from ordinary trainings, without an attack: the higher, the more "
+            f"private. Beside it stand LiRA’s {measure(focus.bound)} ({title(focus.attack)}, strongest attacker). "
+            f"{counted(len(runs.models), 'model')} of n = {runs.n} members; the last {runs.snapshots} weights of each, "
+            f"{counted(runs.meta['every'], 'step')} apart, on {runs.meta['examples']} examples of the test set. "
+            "Medians over models, quartiles below r."
+        )
+
+    @property
+    def table(self) -> Table:
+        """A row for each quantizer, with the methods that it stands for."""
+        methods = self.focus.results.methods
+        heads = (
+            "Quantizer",
+            "Bits",
+            "Indicator r",
+            "n r",
+            "r_lse",
+            "MIS at least",
+            f"Codewords in {self.runs.snapshots} snapshots",
+            "Models with one codeword only",
+            "Code agreement",
+            "R²" if self.runs.meta["metric"] == "r2" else capitalized(str(self.runs.meta["metric"])),
+            *(f"LiRA on {title(method)}" for method in methods),
+        )
+        return Table(heads, tuple(self._row(row, methods) for row in range(len(self.runs.quantizers))))
+
+    def figures(self) -> Iterator[tuple[str, Figure, str]]:
+        """Leakage against r and against code agreement: name, figure, and what is heard in its place."""
+        up = capitalized(measure(self.focus.bound))
+        for name, what, values, scale in (
+            ("mis_r", "indicator r", np.where(self.r > 0, self.r, np.nan), "log"),
+            ("mis_agreement", "code agreement", self.runs.agreement, "linear"),
+        ):
+            dots = self._dots(values)
+            if dots:
+                heading, across = f"LiRA against the {what}", f"{capitalized(what)}: to the right, more private"
+                figure = draw_beside(heading, across, up, dots, scale)
+                yield name, figure, f"Leakage of every variant against the {what} of its quantizer."
+
+    @property
+    def verdict(self) -> str:
+        """Spearman's correlation with 1 - LiRA, or that there are too few points for one."""
+        rows = list(self.rows.values())
+        over = f"{counted(len(rows), 'variant')} that stand beside {counted(len(set(rows)), 'quantizer')}"
+        if len(set(rows)) < LEAST:
+            found = over if rows else "no variant of the study has the bits of a quantizer"
+            return f"No correlation with LiRA is given: {found}, and an order of fewer than {LEAST} says nothing."
+        kept = -np.array([self.leakage(variant) for variant in self.rows])
+        measured = {"r": self.r, "code agreement": self.runs.agreement}
+        known = {name: values[rows] for name, values in measured.items() if not np.isnan(values).any()}
+        shown = joined([f"{_signed(spearman(values, kept))} for {name}" for name, values in known.items()])
+        shared = " Methods at the same bits share a quantizer: the points are fewer than they seem."
+        return (
+            f"Spearman’s rank correlation with 1 − LiRA over {over}: {shown}. +1 would be LiRA’s own order, 0 none."
+            + (shared if len(set(rows)) < len(rows) else "")
+        )
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the numbers are worth, besides the verdict."""
+        return [*self._warnings(), *self._reading()]
+
+    def _row(self, row: int, methods: Sequence[str]) -> Row:
+        runs, name = self.runs, self.runs.quantizers[row]
+        low, middle, high = runs.r_quartiles[:, row]
+        agreement = runs.agreement[row]
+        utility = runs.performance[row].mean()
+        cells = (
+            Cell(f"{runs.bits[row]:g}"),
+            Cell(number(middle), f"{number(low)} to {number(high)}" if low < high else ""),
+            Cell(number(runs.n * middle)),
+            Cell(number(float(np.quantile(runs.r_lse[row], 0.5, method="nearest")))),
+            Cell(f"{np.median(runs.bernstein[row]):.2f}"),
+            Cell(f"{np.median(runs.distinct[row]):g}"),
+            Cell(percent(runs.censored[row], 0)),
+            Cell(f"{agreement:.3f}" if isfinite(agreement) else "–"),
+            Cell(f"{utility:.2f}" if runs.meta["metric"] == "r2" else percent(utility)),
+            *(self._found(row, method) for method in methods),
+        )
+        return Row(quantizer_title(name), f"{runs.bits[row]:g}", cells)
+
+    def _found(self, row: int, method: str) -> Cell:
+        """Leakage of the variant of a method that a quantizer stands for; full precision stands for all methods'."""
+        own = [v for v, stands in self.rows.items() if stands == row and v.method in (method, "none", "")]
+        return Cell(percent(self.leakage(own[0]), decimals(self.focus.bound)) if own else "–")
+
+    def _dots(self, values: Array) -> list[Dot]:
+        """Every variant whose quantizer has a finite value, (Q,)."""
+        look = looks(self.focus.results)
+        return [
+            Dot(
+                float(values[row]),
+                self.leakage(variant),
+                title(variant.method),
+                width(variant.bits) if variant.quantized else "32 bits",
+                look[variant.method],
+            )
+            for variant, row in self.rows.items()
+            if isfinite(values[row])
+        ]
+
+    def _warnings(self) -> Iterator[str]:
+        """Where the theory does not reach, and for which quantizers."""
+        for reason, names in self.runs.cautions().items():
+            everyone = len(names) == len(self.runs.quantizers)
+            told = capitalized(reason).replace(" - ", " − ").replace("(-", "(−")
+            yield f"{told} ({'all' if everyone else joined([quantizer_title(name) for name in names])})."
+
+    def _reading(self) -> Iterator[str]:
+        """How the rows came about, and whose they are."""
+        if np.isinf(self.r).any():
+            yield "∞: at least half of the models show one codeword only, which has no rival to be compared with."
+        yield (
+            "A method stands in the row of the quantizer that has its name, or else of the most accurate one at its "
+            "bits; variants whose last layer has bits of its own are left out."
+        )
+        yield (
+            "MIS at least: Bernstein’s bound at this n, 1 is safe and 0 says nothing; proven for a training that picks "
+            "the best codeword, not for rounding after training."
+        )
+        yield (
+            "r and the quantizers are those of arXiv:2502.06567. That rivals are the codewords of the last snapshots, "
+            "under a scale frozen at the last, reconstructs an algorithm whose text was not at hand; r_lse, code "
+            "agreement and the warnings are ours (docs/indicator.md)."
+        )
+
+
+def quantizer_title(name: str) -> str:
+    """A quantizer's name as people write it.
+
+    >>> [quantizer_title(name) for name in ("full", "ternary-90", "uniform-2-max", "sign")]
+    ['Full precision', 'Ternary, 90 % zeros', 'Uniform 2, full range', 'Sign']
+    """
+    if name == FULL_PRECISION:
+        return "Full precision"
+    kind, _, rest = name.partition("-")
+    if kind == "ternary" and rest:
+        return f"Ternary, {rest} % zeros"
+    return capitalized(name.replace("-max", ", full range").replace("-", " "))
+
+
+def _signed(correlation: float) -> str:
+    """A correlation; there is none where all leak alike."""
+    return "undefined" if isnan(correlation) else f"{correlation:+.2f}".replace("-", "−")
+
+
+def number(value: float) -> str:
+    """Two digits, with a power of ten where it is far from one.
+
+    >>> number(0.0123), number(123.4), number(1.26e-5), number(float("inf"))
+    ('0.012', '123', '1.3 · 10⁻⁵', '∞')
+    """
+    if not isfinite(value):
+        return "∞" if value > 0 else "–"
+    if value == 0 or 0.001 <= abs(value) < 10_000:
+        return (f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}").replace("-", "−")
+    power = floor(log10(abs(value)))
+    return f"{value / 10**power:.1f}".replace("-", "−") + f" · 10{str(power).translate(_SUPERSCRIPTS)}"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lit_privq.report import build
+from lit_privq.report.answer import answer
+from lit_privq.report.figures import tradeoff, useful
+from lit_privq.report.focus import Focus, focus
+from lit_privq.report.results import read_results
+from lit_privq.report.utility import ACCURACY, R_SQUARED
+
+Rows = list[dict[str, object]]
+Write = Callable[..., Path]
+
+
+def model(method: str, bits: float, metric: str, value: float, leak: float) -> Rows:
+    head = {"method": method, "bits": bits, "last_bits": bits}
+    attack = {"attacker": "unaware", "attack": "lira_online_fixed", "metric": "tpr_at_0.01"}
+    rows: Rows = []
+    for target in range(4):
+        rows.append(head | {"target": target, "metric": metric, "value": value + 1e-3 * target})
+        rows.append(head | attack | {"target": target, "value": leak + 1e-3 * target})
+    return rows
+
+
+def seen(write: Write, metric: str, value: float) -> Focus:
+    rows = [*model("none", 32, metric, 0.9, 0.1), *model("obc", 2, metric, value, 0.05)]
+    return focus(read_results(write(*rows)))
+
+
+def test_what_was_measured_is_what_is_spoken_of(write_results: Write) -> None:
+    assert seen(write_results, "accuracy", 0.8).utility is ACCURACY
+    assert seen(write_results, "r2", 0.8).utility is R_SQUARED
+
+
+def test_the_answer_prices_a_saving_in_r_squared(write_results: Write) -> None:
+    found = answer(seen(write_results, "r2", 0.813))
+    assert found.headline.endswith("and costs 0.087 of R².")
+    assert found.details[0].startswith("Full precision has an R² of 0.901 on the test set.")
+
+
+def test_a_change_of_r_squared_within_its_spread_says_so(write_results: Write) -> None:
+    rows = [*model("none", 32, "r2", 0.9, 0.1), *model("obc", 2, "r2", 0.9, 0.05)]
+    for row, wobble in zip(
+        [row for row in rows if row["metric"] == "r2"][4:], (0.01, -0.01, 0.022, -0.03), strict=True
+    ):
+        row["value"] = float(str(row["value"])) + wobble
+    headline = answer(focus(read_results(write_results(*rows)))).headline
+    assert headline.endswith("and the change of R², −0.002, is within its spread.")
+
+
+@pytest.mark.parametrize(("value", "scale"), [(0.5, "linear"), (-40.0, "symlog")])
+def test_an_axis_of_r_squared_holds_models_that_are_worse_than_a_constant(
+    write_results: Write, value: float, scale: str
+) -> None:
+    found = seen(write_results, "r2", value)
+    vertical, horizontal = tradeoff(found).axes[0], useful(found).axes[0]
+    assert (vertical.get_yscale(), horizontal.get_xscale()) == (scale, scale)
+    for low, high in (vertical.get_ylim(), horizontal.get_xlim()):
+        assert low < value < 0.9 < high
+    assert not np.isnan(vertical.get_ylim()).any()
+
+
+def test_a_regression_makes_a_page(write_results: Write) -> None:
+    seen(write_results, "r2", -40.0)
+    page = build(write_results(*model("none", 32, "r2", 0.9, 0.1), *model("obc", 2, "r2", -40.0, 0.05)).parent)
+    text = page.read_text(encoding="utf-8")
+    assert "R² on the test set" in text
+    assert "ccuracy" not in text

@@ -1,6 +1,6 @@
 """The fast recipe beside the paper's: accuracy and leakage of the same study trained by either.
 
-python benchmarks/recipes.py --root DATA --output FOLDER [--quick]
+python benchmarks/recipes.py --root DATA [--output FOLDER] [--quick]
 
 CIFAR-10, the residual net of width 16, 16 shadows and 2 targets, on so many of the first training images and so many
 epochs as a machine without a GPU can bear; the schedules are scaled to them. An epoch costs the same by either. Started
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -103,10 +104,13 @@ def _share(values: list[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder with CIFAR-10")
-    parser.add_argument("--output", type=Path, required=True, help="folder for both studies")
+    parser.add_argument("--root", type=Path, default=os.environ.get("LIT_PRIVQ_DATA", "datasets"), help="has CIFAR-10")
+    parser.add_argument("--output", type=Path, default="runs/recipes", help="folder for both studies")
     parser.add_argument("--quick", action="store_true", help="two epochs on 1000 images, to see that it runs")
     chosen = parser.parse_args()
+    if not (chosen.root / "cifar-10-batches-py").is_dir():
+        print(f"not measured: no cifar-10-batches-py in {chosen.root}; set --root")
+        return
     pool_size = 1000 if chosen.quick else 5000
     lines = []
     for recipe, epochs in (("cifar10", 2 if chosen.quick else 30), ("cifar10_fast", 2 if chosen.quick else 16)):

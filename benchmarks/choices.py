@@ -26,7 +26,16 @@ CHOICES = {
     "fused optimizer": ("--model.optimizer.init_args.fused", "true"),
     "TF32 matrix products": ("--model.matmul_precision", "high"),
 }
-PLAIN = ("--model.channels_last", "false", "--trainer.precision", "32-true", "--model.matmul_precision", "highest")
+PLAIN = (
+    "--data.calibration_size",
+    "64",
+    "--model.channels_last",
+    "false",
+    "--trainer.precision",
+    "32-true",
+    "--model.matmul_precision",
+    "highest",
+)
 STEPS = 4  # of an epoch
 
 

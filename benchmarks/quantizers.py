@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,24 +25,19 @@ from lit_privq.quantization.descent import Descent, descend
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Paper, quantize_to
 from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC, greedy_rounding
 from lit_privq.quantization.ordered import Ordered, ordered_rounding
-from lit_privq.quantization.problem import LayerProblem, Method, UnitProblem, levels_from_bits
-
-BITS = (4, 2, 1.58, 1)
+from lit_privq.quantization.problem import Improver, LayerProblem, Method, UnitProblem, levels_from_bits
 
 
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     choice = options(__doc__)
-    root = os.environ.get("LIT_PRIVQ_DATA")
-    use_cifar100 = root is not None and (Path(root) / "cifar-100-python").is_dir()
-    layers = layers_of(*(cifar100(root) if root and use_cifar100 else digits()), steps=30 if choice.quick else 600)
+    layers = trained_layers(choice.quick)
     rows = [*greedy_speed(choice.quick), *fleet_speed(choice.quick), *errors(choice.quick, layers)]
-    data = "CIFAR-100 at 16x16" if use_cifar100 else "digits x shifts"
-    accuracy = Row("accuracy of the network the layers are of", layers.accuracy, None, "fraction", note=data)
-    show([*rows, accuracy], choice.json)
+    show([*rows, layers.source], choice.json)
 
 
 # Cost
@@ -141,7 +136,6 @@ def fleet_speed(quick: bool) -> list[Row]:
             "ordered rounding": ordered,
             "5 sweeps of descent": descent,
             "Ordered, all of it": whole(Ordered()),
-            "Descent from ordered, all of it": whole(Descent(greedy_columns=0)),
             "Descent, all of it": whole(Descent()),
         }.items():
             together, alone = prepared(fleet), prepared(one)
@@ -239,40 +233,27 @@ def unit_of(layer: LayerProblem) -> UnitProblem:
     return UnitProblem(layer.name, {layer.name: layer}, (), torch.empty(0), lambda _, inputs: inputs[0], seeds)
 
 
-def solved(method: Method, weight: Tensor, seen: Tensor, bits: float, wanted: Tensor | None = None) -> Tensor:
-    """Quantized (rows, columns) weights, from the inputs (columns, positions) that the layer sees."""
-    cross = None if wanted is None else (2 / seen.shape[1] * wanted @ seen.T)[None]
-    gram = (2 / seen.shape[1] * seen @ seen.T)[None]
-    layer = LayerProblem("layer", weight[None], torch.tensor([levels_from_bits(bits)]), gram, cross)
-    return method.solve(unit_of(layer))["layer"].weight()[0]
-
-
 def relative(wanted: Tensor, found: Tensor) -> float:
-    return float((wanted - found).square().sum() / wanted.square().sum())
+    return float((wanted - found).double().square().sum() / wanted.double().square().sum())
 
 
 def layer_error(method: Method, weight: Tensor, seen: Tensor, bits: float) -> float:
-    return relative(weight.double() @ seen, solved(method, weight, seen, bits).double() @ seen)
+    """Error of (rows, columns) weights on the inputs (columns, positions) that the layer sees."""
+    gram = (2 / seen.shape[1] * seen @ seen.T).to(weight)[None]
+    unit = unit_of(LayerProblem("layer", weight[None], torch.tensor([levels_from_bits(bits)]), gram))
+    if isinstance(method, Improver) and method.start:
+        unit = replace(unit, start=method.start.solve(unit))
+    found = method.solve(unit)["layer"].weight()[0]
+    return relative(weight.double() @ seen, found.double() @ seen)
 
 
 def block_error(method: Method, block: Block, inputs: Tensor, bits: float) -> float:
-    """Error after the block's last activation; the second layer sees what the method says its inputs are."""
+    """Error after the block's last activation."""
+    quantizer = NetworkQuantizer([block], inputs[None], method, [bits], [0])
+    for _ in quantizer.units:
+        quantizer.step()
     with torch.no_grad():
-        wanted = block(inputs)
-        quantized = Block(inputs.shape[1]).eval()
-        quantized.load_state_dict(block.state_dict())
-
-        def middle(part: Block) -> Tensor:
-            return F.relu(part.bn1(part.conv1(inputs)))
-
-        shape = block.conv1.weight.shape
-        first = solved(method, block.conv1.weight.flatten(1), unfolded(inputs), bits)
-        quantized.conv1.weight.copy_(first.view(shape))
-        in_float = unfolded(middle(block))
-        seen, target = (unfolded(middle(quantized)), in_float) if method.inputs == "quantized" else (in_float, None)
-        second = solved(method, block.conv2.weight.flatten(1), seen, bits, target)
-        quantized.conv2.weight.copy_(second.view(shape))
-        return relative(wanted, quantized(inputs))
+        return relative(block(inputs), quantizer.network(0, 0)(inputs))
 
 
 @dataclass(frozen=True)
@@ -285,7 +266,17 @@ class Layers:
     conv_inputs: Tensor
     head: Tensor
     head_inputs: Tensor
-    accuracy: float
+    source: Row
+
+
+def trained_layers(quick: bool) -> Layers:
+    """Those of the network that the benchmark says."""
+    root = os.environ.get("LIT_PRIVQ_DATA")
+    use_cifar100 = root is not None and (Path(root) / "cifar-100-python").is_dir()
+    layers = layers_of(*(cifar100(root) if root and use_cifar100 else digits()), steps=30 if quick else 600)
+    return replace(
+        layers, source=replace(layers.source, note="CIFAR-100 at 16x16" if use_cifar100 else "digits x shifts")
+    )
 
 
 def layers_of(images: Tensor, labels: Tensor, steps: int) -> Layers:
@@ -296,7 +287,8 @@ def layers_of(images: Tensor, labels: Tensor, steps: int) -> Layers:
         first, second, features = net.features(images[pick])
         accuracy = float((net(images[pick]).argmax(1) == labels[pick]).float().mean())
     conv = net.block2.conv1.weight.detach().flatten(1)
-    return Layers(net.block1, first, conv, unfolded(second), net.head.weight.detach(), features.T.double(), accuracy)
+    source = Row("accuracy of the network the layers are of", accuracy, None, "fraction")
+    return Layers(net.block1, first, conv, unfolded(second), net.head.weight.detach(), features.T.double(), source)
 
 
 def errors(quick: bool, layers: Layers) -> list[Row]:
@@ -310,7 +302,6 @@ def errors(quick: bool, layers: Layers) -> list[Row]:
     }
     methods: dict[str, Method] = {
         "Descent": Descent(),
-        "Descent from ordered": Descent(greedy_columns=0),
         "Ordered": Ordered(),
         "Nearest": Nearest(),
     }
@@ -324,10 +315,8 @@ def errors(quick: bool, layers: Layers) -> list[Row]:
                 note = f"{time.process_time() - start:.1f} CPU-s; other: OBQ"
                 rows.append(Row(f"{name}, {case}, {bits} bits", ours, other, "rel. error", note=note))
             if bits == 1.58:
-                one_bit = error(Descent(), 1)
-                rows.append(
-                    Row(f"Descent at 1 bit, {case}", one_bit, other, "rel. error", note="other: OBQ at 1.58 bits")
-                )
+                one_bit, note = error(Descent(), 1), "other: OBQ at 1.58 bits"
+                rows.append(Row(f"Descent at 1 bit, {case}", one_bit, other, "rel. error", note=note))
     return rows
 
 

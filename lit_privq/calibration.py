@@ -84,9 +84,11 @@ class Calibration(ShadowModule):
             self.quantizer = NetworkQuantizer(nets, batch[0], self.method, self.bits, seeds, batch_size=self.batch_size)
         reports = self.quantizer.step()
         self.reports += reports
+        done, units = self.current_epoch + 1, len(self.quantizer.units)
+        self.log_dict({"unit": float(done), "units": float(units)}, prog_bar=True)
         if reports:
             self.log("relative_error", sum(report.error for report in reports) / len(reports), prog_bar=True)
-        if self.current_epoch + 1 >= len(self.quantizer.units):
+        if done >= units:
             self.trainer.should_stop = True
 
     def checkpoints(self) -> list[dict[str, Any]]:

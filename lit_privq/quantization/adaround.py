@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
@@ -138,6 +139,8 @@ class AdaRound:
         inputs: whose activations enter the unit; the target is always the float network's output.
         start: a method to start from: its codes then move by at most one, and the best hard-rounded solution seen on
             the way (the start itself included) is kept.
+        patience: with a start, after how many iterations without a better hard-rounded solution a model is done; None
+            goes through all iterations.
 
     Source: Nagel et al. 2020, arXiv:2004.10568, with the settings of the public code of BRECQ, arXiv:2102.05426.
     """
@@ -153,6 +156,7 @@ class AdaRound:
     linear_target: bool = False
     inputs: Literal["float", "quantized"] = "quantized"
     start: Method | None = None
+    patience: int | None = None
 
     @property
     def unit(self) -> str:
@@ -185,7 +189,7 @@ class AdaRound:
         """Descend; without a start, the last solution is returned, as published; with one, the best."""
         schedule = Schedule(self.iterations, self.warmup, self.first_exponent, self.last_exponent)
         optimizer = torch.optim.Adam(list(alphas.values()), lr=self.lr)
-        best = Best(roundings, alphas, exact) if self.start is not None else None
+        best = Best(roundings, alphas, exact, self.patience) if self.start is not None else None
         for iteration in range(1, self.iterations + 1):
             optimizer.zero_grad()
             total = loss({name: rounding.weight(alphas[name]) for name, rounding in roundings.items()}).sum()
@@ -195,29 +199,45 @@ class AdaRound:
                 total = total + self.rounding_weight * torch.stack(undecided).sum()
             total.backward()
             optimizer.step()
-            if best is not None and iteration % max(self.iterations // _CHECKS, 1) == 0:
-                best.look(alphas)
+            if (
+                best is not None
+                and iteration % max(self.iterations // _CHECKS, 1) == 0
+                and best.look(alphas, iteration)
+            ):
+                break
         return best.codes if best is not None else {name: one.hard(alphas[name]) for name, one in roundings.items()}
 
 
 class Best:
-    """The hard-rounded solution of least loss seen so far, for each model on its own."""
+    """The hard-rounded solution of least loss seen so far, for each model on its own.
 
-    def __init__(self, roundings: Mapping[str, Rounding], alphas: Mapping[str, Tensor], loss: Loss) -> None:
-        self._roundings, self._loss = roundings, loss
+    Args:
+        roundings: of each layer.
+        alphas: where they start.
+        loss: of given weights on all calibration data, (models,).
+        patience: after how many iterations without a better solution a model is done; None for never.
+    """
+
+    def __init__(
+        self, roundings: Mapping[str, Rounding], alphas: Mapping[str, Tensor], loss: Loss, patience: int | None
+    ) -> None:
+        self._roundings, self._loss, self._patience = roundings, loss, math.inf if patience is None else patience
         self.codes = {name: rounding.hard(alphas[name]) for name, rounding in roundings.items()}
         self.losses = self._score(self.codes)
+        self._found = torch.zeros_like(self.losses)  # iteration of the best
 
     @torch.no_grad()
-    def look(self, alphas: Mapping[str, Tensor]) -> None:
-        """Keep what is better now."""
+    def look(self, alphas: Mapping[str, Tensor], iteration: int) -> bool:
+        """Keep what is better now, and say whether all models are done."""
         codes = {name: rounding.hard(alphas[name]) for name, rounding in self._roundings.items()}
         losses = self._score(codes)
-        better = losses < self.losses
+        better = (losses < self.losses) & (iteration - self._found <= self._patience)
         self.losses = torch.where(better, losses, self.losses)
+        self._found = self._found.masked_fill(better, iteration)
         for name, one in codes.items():
             entries = better.repeat_interleave(len(one.codes) // len(better)).view(-1, 1, 1)  # groups share a model
             self.codes[name] = replace(one, codes=torch.where(entries, one.codes, self.codes[name].codes))
+        return bool((iteration - self._found > self._patience).all())
 
     def _score(self, codes: Mapping[str, Quantized]) -> Tensor:
         with torch.no_grad():

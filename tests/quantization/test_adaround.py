@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -134,6 +138,66 @@ def test_clipped_weights_get_no_gradient() -> None:
     assert (alpha.grad.flatten() != 0).tolist() == [False, True, True, False]
 
 
+# ------------------------------------------------------------------------------------- as the original code computes
+
+
+ORIGINAL = json.loads((Path(__file__).parent / "fixtures/brecq.json").read_text(encoding="utf-8"))
+original_case = pytest.mark.parametrize("case", ORIGINAL["cases"], ids=lambda case: f"{case['bits']} bits")
+AS_ORIGINAL = AdaRound(iterations=400, lr=0.02, batch_size=20)
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-6}
+
+
+def original_unit(bits: int) -> UnitProblem:
+    """The layer that the fixture says, in float64."""
+
+    def wave(count: int, slow: float, fast: float) -> Tensor:
+        k = torch.arange(count, dtype=torch.float64)
+        return torch.sin(slow * k + 0.3) + 0.5 * torch.sin(fast * k * k)
+
+    weight, inputs = wave(36, 1.7, 0.37).view(1, 3, 12) / 2, wave(240, 0.61, 0.011).view(1, 20, 12)
+    inputs = inputs + 0.7 * inputs.roll(1, 2)
+    layer = LayerProblem("fc", weight, torch.tensor([2**bits]))
+
+    def forward(weights: Mapping[str, Tensor], batch: tuple[Tensor, ...]) -> Tensor:
+        return (batch[0] @ weights["fc"].mT).relu()
+
+    return UnitProblem("fc", {"fc": layer}, (inputs,), forward({"fc": weight}, (inputs,)), forward, (0,))
+
+
+def test_the_exponent_is_the_originals() -> None:
+    schedule = Schedule(20_000, 0.2, 20.0, 2.0)
+    for iteration, exponent in ORIGINAL["exponent"].items():
+        assert schedule.exponent(int(iteration)) == pytest.approx(exponent, abs=1e-6)
+
+
+@original_case
+def test_scale_zero_and_initial_values_are_the_originals(case: dict[str, Any]) -> None:
+    rounding, alpha = from_weight(original_unit(case["bits"]).layers["fc"], Paper(contain_zero=False))
+    for found, wanted in ((rounding.base.scale, "scale"), (rounding.base.zero, "zero"), (alpha, "first_alpha")):
+        torch.testing.assert_close(found, torch.tensor(case[wanted], dtype=torch.float64).view_as(found), **EXACT)
+
+
+@original_case
+@pytest.mark.parametrize("when", ["first", "last"])
+def test_the_loss_is_the_originals_at_every_stage(when: str, case: dict[str, Any]) -> None:
+    problem, schedule = original_unit(case["bits"]), Schedule(400, 0.2, 20.0, 2.0)
+    rounding, _ = from_weight(problem.layers["fc"], Paper(contain_zero=False))
+    alpha = torch.tensor([case[f"{when}_alpha"]], dtype=torch.float64)
+    error = float(BatchLoss(problem, 20)({"fc": rounding.weight(alpha)}))
+    for iteration, wanted in case[f"loss_at_{when}"].items():
+        exponent = schedule.exponent(int(iteration))
+        indecision = 0.0 if exponent is None else float(rounding.indecision(alpha, exponent))
+        assert error + 0.01 * indecision == pytest.approx(wanted, abs=1e-6)
+
+
+@original_case
+def test_learned_codes_are_the_originals_after_as_many_steps(case: dict[str, Any]) -> None:
+    problem = original_unit(case["bits"])
+    assert case["codes"] != case["nearest"]
+    assert Nearest(grid=Paper(contain_zero=False)).solve(problem)["fc"].codes[0].int().tolist() == case["nearest"]
+    assert AS_ORIGINAL.solve(problem)["fc"].codes[0].int().tolist() == case["codes"]
+
+
 # ------------------------------------------------------------------------------------- as claimed
 
 
@@ -196,6 +260,21 @@ def test_from_another_solution_codes_move_by_at_most_one_and_never_to_the_worse(
     assert (error(problem, solution) < 0.9 * error(problem, start)).any()
     unmoved = replace(method, iterations=0).solve(replace(problem, start=start))
     assert torch.equal(unmoved["fc"].codes, start["fc"].codes)
+
+
+def test_without_a_better_solution_for_long_a_model_is_done() -> None:
+    problem = linear_unit(levels=4)
+    start = Nearest().solve(problem)
+    started = replace(problem, start=start)
+    method = replace(SHORT, linear_target=True, start=Nearest())
+    whole, hasty = method.solve(started), replace(method, patience=30).solve(started)
+    assert (error(problem, whole) <= error(problem, hasty)).all()
+    assert (error(problem, hasty) <= error(problem, start)).all()
+    assert torch.equal(replace(method, patience=300).solve(started)["fc"].codes, whole["fc"].codes)
+    for model in range(3):  # the others' going on does not matter to a model that is done
+        alone = replace(one_model(problem, model), start=Nearest().solve(one_model(problem, model)))
+        codes = replace(method, patience=30).solve(alone)["fc"].codes[0]
+        assert (codes == hasty["fc"].codes[model]).double().mean() > 0.98  # float32 sums may decide a tie differently
 
 
 def test_from_a_solution_the_first_relaxed_weight_is_that_solution() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lit_privq.quantization.descent import Descent, better, descend, sweep
+from lit_privq.quantization.descent import Descent, best_grid, better, descend, pair_sweep, sweep
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Paper, Search2d, output_error, quantize_to
 from lit_privq.quantization.nearest import Nearest
@@ -76,12 +76,15 @@ def test_it_is_never_worse_than(
     assert (ours <= theirs * (1 + 1e-4)).all()  # the errors are float32 sums
 
 
-@pytest.mark.parametrize("greedy_columns", [0, 1152])
-@pytest.mark.parametrize("seed", range(4))
-def test_more_levels_are_never_worse(
-    seed: int, greedy_columns: int, make_layer: MakeLayer, make_unit: MakeUnit
-) -> None:
-    method = Descent(greedy_columns=greedy_columns)
+def test_it_is_better_than_obc_on_a_layer_of_144_columns(make_layer: MakeLayer, make_unit: MakeUnit) -> None:
+    layer = make_layer(models=4, rows=16, columns=144, levels=[2, 3, 4, 16], shifted=True)
+    ours = error_of(layer, Descent().solve(make_unit(layer))[layer.name])
+    theirs = error_of(layer, OBC(inputs="quantized").solve(make_unit(layer))[layer.name])
+    assert (ours < theirs).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_more_levels_are_never_worse(seed: int, make_layer: MakeLayer, make_unit: MakeUnit) -> None:
     layer = make_layer(models=6, seed=seed, rows=4)
     same = LayerProblem(
         layer.name,
@@ -89,7 +92,7 @@ def test_more_levels_are_never_worse(
         torch.tensor([2, 3, 4, 8, 16, 256]),
         layer.gram[:1].expand(6, -1, -1),  # type: ignore[index]
     )
-    assert (error_of(same, method.solve(make_unit(same))[layer.name]).diff() < 0).all()
+    assert (error_of(same, Descent().solve(make_unit(same))[layer.name]).diff() < 0).all()
 
 
 def test_weights_on_a_coarse_grid_stay_exact_on_finer_ones(make_layer: MakeLayer, make_unit: MakeUnit) -> None:
@@ -98,6 +101,43 @@ def test_weights_on_a_coarse_grid_stay_exact_on_finer_ones(make_layer: MakeLayer
     one = torch.ones(5, 6, 1)
     before = error_of(ternary, Quantized(torch.zeros_like(ternary.weight), one, 0 * one, layer.levels))
     assert (error_of(ternary, Descent().solve(make_unit(ternary))[layer.name]) < 1e-4 * before).all()
+
+
+def test_no_pair_sweep_raises_the_error(make_layer: MakeLayer) -> None:
+    layer = make_layer(rows=16, columns=70, levels=[2, 16], dtype=torch.float64)
+    ready = condition(layer, 1e-3)
+    start = quantize_to(ready.target, Paper().fit(ready.target, layer.levels), layer.levels)
+    single = descend(start, ready.target, ready.gram, 30)
+    paired = pair_sweep(single, ready.target, ready.gram)
+    before, after = (output_error(ready.target - one.weight(), ready.gram) for one in (single, paired))
+    assert (after <= before * (1 + 1e-9)).all()
+    assert after.sum() < 0.98 * before.sum()  # where no single code could move any more
+    assert (paired.codes >= 0).all()
+    assert paired.codes[0].max() == 1
+    assert paired.codes[1].max() <= 15
+
+
+def test_a_pair_moves_where_neither_of_its_codes_would() -> None:
+    # Inputs correlate by 0.95, so that errors (1.4, -1.4) of the two weights cost 0.196; one step alone makes it 1.056,
+    # steps of both (0.4, -0.4) and 0.016.
+    gram, one = torch.tensor([[[1.0, 0.95], [0.95, 1.0]]]), torch.ones(1, 1, 1)
+    stuck = Quantized(torch.tensor([[[0.0, 2.0]]]), one, 0 * one, torch.tensor([3]))
+    target = torch.tensor([[[1.4, 0.6]]])
+    assert torch.equal(sweep(stuck, target, gram).codes, stuck.codes)
+    assert pair_sweep(stuck, target, gram).codes.tolist() == [[[1.0, 1.0]]]
+
+
+def test_a_single_column_has_no_pairs() -> None:
+    one = torch.ones(1, 1, 1)
+    lone = Quantized(one, one, 0 * one, torch.tensor([3]))
+    assert torch.equal(pair_sweep(lone, 1.2 * one, one).codes, one)
+
+
+def test_every_channel_takes_its_best_grid() -> None:
+    target, gram, one = torch.tensor([[[1.0], [2.0]]]), torch.ones(1, 1, 1), torch.ones(1, 4, 1)
+    both = Quantized(torch.tensor([[[1.0], [1.0], [0.0], [2.0]]]), one, 0 * one, torch.tensor([3]))
+    found = best_grid(both, target.repeat(1, 2, 1), gram, 2)
+    assert torch.equal(found.weight(), target)
 
 
 def test_a_start_that_is_better_is_kept_per_channel() -> None:

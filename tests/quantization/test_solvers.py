@@ -31,12 +31,9 @@ LEVELS: dict[str, tuple[Method, list[int]]] = {
     "obc": (OBC(), [2, 3, 4, 256]),
     "ordered": (Ordered(), [2, 3, 4, 256]),
     "descent": (Descent(), [2, 3, 4, 256]),
-    "descent from ordered": (Descent(greedy_columns=0), [2, 3, 4, 256]),
 }
 every_method = pytest.mark.parametrize(("method", "levels"), LEVELS.values(), ids=LEVELS.keys())
-every_second_order_method = pytest.mark.parametrize(
-    "method", [OBC(), Ordered(), Descent(), Descent(greedy_columns=0)], ids=repr
-)
+every_second_order_method = pytest.mark.parametrize("method", [OBC(), Ordered(), Descent()], ids=repr)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ class Beside:
             "Indicator r",
             "n r",
             "r_lse",
-            "MIS at least",
+            "Bernstein bound",
             f"Codewords in {self.runs.snapshots} snapshots",
             "Models with one codeword only",
             "Code agreement",
@@ -183,7 +183,7 @@ class Beside:
             "bits; variants whose last layer has bits of its own are left out."
         )
         yield (
-            "MIS at least: Bernstein’s bound at this n, 1 is safe and 0 says nothing; proven for a training that picks "
+            "Bernstein bound: on MIS at this n, 1 is safe and 0 says nothing; proven for a training that picks "
             "the best codeword, not for rounding after training."
         )
         yield (

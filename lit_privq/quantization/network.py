@@ -62,6 +62,8 @@ class UnitReport:
         distinct: most distinct weights in an output channel.
         clipped: share of the weights that lie more than half a step outside their grid.
         flipped: share of the codes that are not the nearest ones on their grid.
+        dead: inputs of its layers that are always 0, where the method looks at gram matrices; their weights become 0.
+        deficient: whether a gram matrix is rank-deficient, so that damping alone decides a part of the weights.
         seconds: that the unit took, over the number of models and precisions.
     """
 
@@ -72,6 +74,8 @@ class UnitReport:
     distinct: int
     clipped: float
     flipped: float
+    dead: int
+    deficient: bool
     seconds: float
 
 
@@ -312,7 +316,8 @@ class NetworkQuantizer:
         seconds: float,
     ) -> UnitReport:
         model, precision = divmod(entry, len(self._bits))
-        clipped = flipped = weights = distinct = 0
+        clipped = flipped = weights = distinct = dead = 0
+        deficient = False
         for name, one in solution.items():
             own = slice(entry * n_groups(self._layer(name)), (entry + 1) * n_groups(self._layer(name)))
             weight, codes, last = problem.layers[name].weight[own], one.codes[own], (one.levels[own] - 1).view(-1, 1, 1)
@@ -322,7 +327,13 @@ class NetworkQuantizer:
             flipped += int((codes != nearest).sum())
             distinct = max(distinct, int(codes.sort(dim=2).values.diff(dim=2).ne(0).sum(dim=2).max()) + 1)
             weights += codes.numel()
-        return UnitReport(piece.name, model, precision, error, distinct, clipped / weights, flipped / weights, seconds)
+            gram = problem.layers[name].gram
+            if gram is not None:
+                alive = gram[own].diagonal(dim1=1, dim2=2) > 0  # (groups, columns)
+                dead += int((~alive).sum())
+                deficient |= _deficient(gram[own] + torch.diag_embed((~alive).to(gram)))
+        shares = clipped / weights, flipped / weights
+        return UnitReport(piece.name, model, precision, error, distinct, *shares, dead, deficient, seconds)
 
     def _check_done(self) -> None:
         left = [piece.name for piece in self._pieces if piece.layers]
@@ -330,6 +341,13 @@ class NetworkQuantizer:
             raise ValueError(
                 f"units {left} are not quantized yet; call step() once for each of the {len(self.units)} units"
             )
+
+
+def _deficient(gram: Tensor) -> bool:
+    """Whether any of (groups, columns, columns) is singular, but for rounding."""
+    floor = torch.finfo(gram.dtype).eps * gram.diagonal(dim1=1, dim2=2).amax(dim=1)  # (groups,)
+    lowered = gram.double() - torch.diag_embed(floor.double().unsqueeze(1).expand(gram.shape[:2]))
+    return bool((torch.linalg.cholesky_ex(lowered).info != 0).any())
 
 
 def _vectorises(device: torch.device) -> bool:

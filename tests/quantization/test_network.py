@@ -313,6 +313,15 @@ def test_each_image_runs_through_each_layer_once_per_network(monkeypatch: pytest
     assert sum(counted) == 6 * 12 * (1 + 3)  # convolutions, images, the float network and its three copies
 
 
+@pytest.mark.parametrize(("examples", "deficient"), [(10, True), (200, False)])
+def test_dead_inputs_and_rank_deficient_statistics_are_reported(examples: int, deficient: bool) -> None:
+    data = torch.randn(1, examples, 24, generator=torch.Generator().manual_seed(1))
+    data[:, :, 3:5] = 0
+    net = nn.Sequential(nn.Linear(24, 4)).eval()
+    _, (report,) = quantize([net], data, Spy(Nearest()), [2])
+    assert (report.dead, report.deficient) == (2, deficient)
+
+
 def test_values_are_dropped_after_their_last_use() -> None:
     quantizer, _ = quantize([small(0)], images(1), Nearest(), [2])
     assert not quantizer._prefix.float

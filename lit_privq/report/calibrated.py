@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+from lit_privq.report.differences import FEW, LEVEL, change
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured, Without
 from lit_privq.report.results import Key, Variant
 from lit_privq.report.table import Cell, Row, Table
-from lit_privq.report.words import counted, decimals, joined, label, p_value, percent, signed
-
-_LEVEL = 0.05
-_FEW = 3
+from lit_privq.report.words import counted, decimals, joined, label, percent
 
 
 @dataclass(frozen=True)
@@ -43,23 +41,21 @@ def calibrated(focus: Focus, measured: Measured) -> Calibrated | None:
 
 def _cells(whole: float, without: Without, digits: int) -> tuple[Cell, ...]:
     """Both rates, and their difference with its interval."""
-    value, low, high, p = without.change
-    note = f"{signed(low, digits)} to {signed(high, digits)}, {p_value(p)}" if isfinite(p) else ""
-    change = Cell(f"{signed(value, digits)} points", note, p < _LEVEL)
-    return Cell(percent(whole, digits)), Cell(percent(without.mean, digits)), change, Cell(str(without.members))
+    changed = change(without.change, digits, without.change.p < LEVEL)
+    return Cell(percent(whole, digits)), Cell(percent(without.mean, digits)), changed, Cell(str(without.members))
 
 
 def _sentence(found: Mapping[Variant, Without]) -> str:
     """Whether anything depends on them, and how few members decide."""
     least = counted(min(without.members for without in found.values()), "member")
     few = f"Without them {least} or more are left to judge a target on"
-    differs = [variant for variant, without in found.items() if without.change.p < _LEVEL]
+    differs = [variant for variant, without in found.items() if without.change.p < LEVEL]
     if not any(isfinite(without.change.p) for without in found.values()):
         return f"{few}; one target does not say whether the change is more than luck."
     if not differs:
         return f"{few}, and leakage changes by no more than luck explains."
-    names = f" ({joined([label(variant) for variant in differs])})" if len(differs) <= _FEW else ""
-    luck = max(1, round(_LEVEL * len(found)))
+    names = f" ({joined([label(variant) for variant in differs])})" if len(differs) <= FEW else ""
+    luck = max(1, round(LEVEL * len(found)))
     return (
         f"{few}, and leakage changes with p below 0.05 for {len(differs)} of {counted(len(found), 'variant')}{names}; "
         f"luck alone makes about {luck} of them."

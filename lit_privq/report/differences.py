@@ -13,8 +13,8 @@ from lit_privq.report.results import Key, Variant
 from lit_privq.report.table import Cell, Row, Table
 from lit_privq.report.words import counted, decimals, joined, label, measure, p_value, signed
 
-_LEVEL = 0.05
-_FEW = 3  # as many variants get a sentence each
+LEVEL = 0.05
+FEW = 3  # as many variants get a sentence each
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def phrase(difference: Difference, digits: int) -> str:
     'changes leakage by +0.1 points (−1.0 to +1.0), p\xa0=\xa00.8: no difference shown'
     """
     value, low, high, p = difference
-    if p >= _LEVEL:
+    if p >= LEVEL:
         ends = f"{signed(low, digits)} to {signed(high, digits)}"
         return f"changes leakage by {signed(value, digits)} points ({ends}), {p_value(p)}: no difference shown"
     near, far = sorted((abs(low), abs(high)))
@@ -90,15 +90,15 @@ def _sentences(
     if not strongest:
         yield "One target: its examples say how sure each number is, but not whether another target would agree."
         return
-    if len(strongest) <= _FEW:
+    if len(strongest) <= FEW:
         for variant, difference in strongest.items():
             yield f"{label(variant)} {phrase(difference, decimals(focus.bound))}."
         return
     if (shown := least_costly(focus)) and shown in strongest:
         yield f"{label(shown)} {phrase(strongest[shown], decimals(focus.bound))}."
-    lower = [variant for variant, found in strongest.items() if found.p < _LEVEL and found.value < 0]
-    higher = [variant for variant, found in strongest.items() if found.p < _LEVEL and found.value > 0]
-    certain = [variant for variant in (*lower, *higher) if corrected[variant] < _LEVEL]
+    lower = [variant for variant, found in strongest.items() if found.p < LEVEL and found.value < 0]
+    higher = [variant for variant, found in strongest.items() if found.p < LEVEL and found.value > 0]
+    certain = [variant for variant in (*lower, *higher) if corrected[variant] < LEVEL]
     total = counted(len(strongest), "variant")
     yield (
         f"Target by target, {len(lower)} of {total} lower leakage to the strongest attacker with p below 0.05"
@@ -111,7 +111,7 @@ def _still(certain: Sequence[Variant], tests: int) -> str:
     """What is left after the correction."""
     if not certain:
         return f"none is sure when all {tests} tests are counted (Holm’s correction)"
-    names = f" ({joined([label(variant) for variant in certain])})" if len(certain) <= _FEW else ""
+    names = f" ({joined([label(variant) for variant in certain])})" if len(certain) <= FEW else ""
     return f"{len(certain)}{names} also when all {tests} tests are counted (Holm’s correction)"
 
 
@@ -130,17 +130,17 @@ def _table(
             if variant not in of_attacker:
                 continue
             main = attacker == focus.strongest(variant) and variant in corrected
-            cells = [Cell(attacker), _cell(of_attacker[variant], decimals(focus.bound), main)]
-            cells.append(Cell(p_value(corrected[variant]), "", corrected[variant] < _LEVEL) if main else Cell("–"))
+            cells = [Cell(attacker), change(of_attacker[variant], decimals(focus.bound), main)]
+            cells.append(Cell(p_value(corrected[variant]), "", corrected[variant] < LEVEL) if main else Cell("–"))
             if area:
                 other = measured.differences.get(Key(variant, "auc", attacker, focus.attack))
-                cells.append(_cell(other, 1, False) if other else Cell("–"))
+                cells.append(change(other, 1, False) if other else Cell("–"))
             rows.append(Row(label(variant), variant.name, tuple(cells)))
     return Table(heads + (("Change of AUC",) if area else ()), tuple(rows))
 
 
-def _cell(difference: Difference, digits: int, strong: bool) -> Cell:
-    """A change in points, with its interval and p-value below."""
+def change(difference: Difference, digits: int, strong: bool) -> Cell:
+    """A change in points, with its interval and p-value below; strong where it is more than luck."""
     if not isfinite(difference.value):
         return Cell("–")
     if not isfinite(difference.p):

@@ -164,7 +164,7 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
     shape = (min(data.batch_size, len(data.pool.labels) // 2), *data.pool.inputs.shape[1:])
     fits = max(1, int(_free_memory() / jobs / 2 / stack_bytes(build(cli.model.hparams["net"]), shape)))
     steps = len(MemberBatches(data)) * (cli.trainer.max_epochs or 1)
-    pair, refused = _first_fit([build(cli.model.hparams["net"]) for _ in range(2)], shape[1:])
+    how, refused = "alone", list[str]()
     measured: dict[int, float] = {}  # seconds per model and step
     costs: dict[int, float] = {}  # seconds per model
     started = time.perf_counter()
@@ -172,21 +172,24 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
         slower = costs and min(costs.values()) < 0.9 * list(costs.values())[-1]
         if costs and (size > fits or slower or time.perf_counter() - started > 20):
             break
-        measured[size] = _step_seconds(cli.model, data.pool, size, shape)
+        nets = [cli.model.in_format(build(cli.model.hparams["net"])) for _ in range(size)]
+        joined, refused = _first_fit(nets, shape[1:])
+        how = joined.way  # the same for every fleet of more than one
+        measured[size] = _step_seconds(joined, cli.model, data.pool, shape)
         costs[size] = steps * measured[size] + _JOBS / size
     shown = ", ".join(f"{1000 * seconds:.1f} ms with {size}" for size, seconds in measured.items())
     limit = f"; memory holds {fits}" if fits < most else ""
     size = min(costs, key=lambda size: costs[size])
     why = f"{shown} (per model and each of {steps} steps{limit})"
-    return {"size": size, "how": pair.way if size > 1 else "alone", "why": "; ".join([why, *refused])}
+    return {"size": size, "how": how if size > 1 else "alone", "why": "; ".join([why, *refused])}
 
 
-def _step_seconds(recipe: Recipe, pool: Pool, size: int, shape: Sequence[int]) -> float:
+def _step_seconds(joined: Stack, recipe: Recipe, pool: Pool, shape: Sequence[int]) -> float:
     """Seconds per model that a training step of a fleet takes, the least of three."""
+    size = joined.size
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clock = time.perf_counter if device.type == "cuda" else time.process_time
-    nets = [recipe.in_format(build(recipe.hparams["net"])) for _ in range(size)]
-    joined = _first_fit(nets, shape[1:])[0].to(device)
+    joined.to(device)
     optimizer = recipe.optimizer(joined.parameters())
     images = torch.randn(size, *shape, device=device)
     labels = torch.zeros(images.shape[:2], dtype=pool.labels.dtype, device=device)

@@ -70,7 +70,9 @@ def choose(shadow: str, overrides: list[str], fleet: int | None, jobs: int | Non
     jobs = jobs or (1 if _has_gpu() else cores())
     if fleet:
         return {"jobs": jobs, "size": fleet, "why": "the study file says so"}
-    return {"jobs": jobs, **importlib.import_module("lit_privq.fleet").choose(Path(shadow), overrides, jobs)}
+    from lit_privq import fleet as fleets  # here: seconds
+
+    return {"jobs": jobs, **fleets.choose(Path(shadow), overrides, jobs)}
 
 
 def cores() -> int:

@@ -33,6 +33,7 @@ from lit_privq.metrics import (
     log_auroc,
     over_targets,
     redrawn,
+    redrawn_tpr,
     resample,
     roc,
     semilog_auroc,
@@ -45,11 +46,13 @@ Statistic = Callable[[Roc], Floats]
 Truth = Callable[[Floats | float], Floats | float]  # of a gap
 
 RESAMPLES = 300
+RATES = {"TPR at 5 %": 0.05, "TPR at 1 %": 0.01, "TPR at 0.1 %": 0.001}
 STATISTICS: Mapping[str, tuple[Statistic, Truth]] = {
     "AUC": (auc, lambda gap: ndtr(gap / np.sqrt(2))),
-    "TPR at 5 %": (partial(tpr_at_fpr, max_fpr=0.05), lambda gap: 1 - ndtr(ndtri(0.95) - gap)),
-    "TPR at 1 %": (partial(tpr_at_fpr, max_fpr=0.01), lambda gap: 1 - ndtr(ndtri(0.99) - gap)),
-    "TPR at 0.1 %": (partial(tpr_at_fpr, max_fpr=0.001), lambda gap: 1 - ndtr(ndtri(0.999) - gap)),
+    **{
+        name: (partial(tpr_at_fpr, max_fpr=bound), lambda gap, bound=bound: 1 - ndtr(ndtri(1 - bound) - gap))
+        for name, bound in RATES.items()
+    },
 }
 LOGARITHMIC: Mapping[str, Statistic] = {"log-AUROC, loglog": log_auroc, "log-AUROC, semilog": semilog_auroc}
 
@@ -93,25 +96,35 @@ def main() -> None:
 
 
 def one_target(trials: int) -> Iterator[Row]:
-    """Stratified bootstrap of one target's examples."""
-    for others, gap in ((300, 1.0), (1000, 0.5), (1000, 2.0), (2000, 1.0), (4000, 1.0)):
+    """One target's AUC by its examples, drawn again; its true-positive rates both so and by where members lie."""
+    for others, gap in ((300, 0.0), (300, 1.0), (1000, 0.5), (1000, 2.0), (2000, 1.0), (2000, 2.0), (4000, 1.0)):
         members = np.arange(2 * others) < others
         names = [name for name in STATISTICS if others > 1000 or name != "TPR at 0.1 %"]
-        statistics = {name: STATISTICS[name][0] for name in names}
         truths = {name: float(STATISTICS[name][1](gap)) for name in names}
 
-        def trial(
+        def resampled(
             random: np.random.Generator,
             members: NDArray[np.bool_] = members,
             gap: float = gap,
-            statistics: Mapping[str, Statistic] = statistics,
             truths: Mapping[str, float] = truths,
         ) -> dict[str, bool]:
-            scores = drawn(random, members, gap)
-            found = bootstrap(scores, resample(members, RESAMPLES, int(random.integers(1 << 32))), statistics)
-            return {name: covers(interval(found[name]), truths[name]) for name in statistics}
+            scores, draws = drawn(random, members, gap), resample(members, RESAMPLES, int(random.integers(1 << 32)))
+            found = bootstrap(scores, draws, {name: STATISTICS[name][0] for name in truths})
+            return {name: covers(interval(found[name]), truths[name]) for name in truths}
 
-        yield from simulated("bootstrap, one target", f"{others} non-members, gap {gap:g}", trials, trial)
+        def placed(
+            random: np.random.Generator,
+            members: NDArray[np.bool_] = members,
+            gap: float = gap,
+            truths: Mapping[str, float] = truths,
+        ) -> dict[str, bool]:
+            curve, seed = roc(drawn(random, members, gap), members), int(random.integers(1 << 32))
+            found = {name: redrawn_tpr(curve, RATES[name], RESAMPLES, seed) for name in truths if name in RATES}
+            return {name: covers(interval(values), truths[name]) for name, values in found.items()}
+
+        setting = f"{others} non-members, gap {gap:g}"
+        yield from simulated("bootstrap, one target", setting, trials, resampled)
+        yield from simulated("redrawn, one target", setting, trials, placed)
 
 
 def logarithmic(trials: int) -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,7 @@ from lit_privq.metrics import (
     interval,
     log_auroc,
     redrawn,
+    redrawn_tpr,
     resample,
     roc,
     semilog_auroc,
@@ -34,20 +35,22 @@ class Measured:
 
     Args:
         estimates: (targets,); NaN where it cannot be measured.
-        replicates: (targets, resamples) the same on other examples; None where there are none.
-        shared: whether attacks, attackers and precisions share these examples, so that differences can be taken.
+        replicates: (targets, resamples) what it might be on other examples, for its interval; None where unknown.
+        paired: (targets, resamples) the same on examples that attacks, attackers and precisions share, for
+            differences; None where there are none.
     """
 
     estimates: Floats
-    replicates: Floats | None
-    shared: bool = True
+    replicates: Floats | None = None
+    paired: Floats | None = None
 
     def __sub__(self, other: Measured) -> Measured:
         """The difference, target by target and resample by resample."""
         estimates = self.estimates - other.estimates
-        if self.replicates is None or other.replicates is None or not (self.shared and other.shared):
-            return Measured(estimates, None)
-        return Measured(estimates, self.replicates - other.replicates)
+        if self.paired is None or other.paired is None:
+            return Measured(estimates)
+        change = self.paired - other.paired
+        return Measured(estimates, change, change)
 
 
 Measures = Mapping[str, Mapping[str, Measured]]  # by attack, then by metric
@@ -55,8 +58,17 @@ Measures = Mapping[str, Mapping[str, Measured]]  # by attack, then by metric
 
 def statistics(max_fpr: Sequence[float]) -> dict[str, Callable[[Roc], Floats]]:
     """The metrics of results.csv, by name."""
-    rates = {f"tpr_at_{bound:g}": partial(tpr_at_fpr, max_fpr=bound) for bound in max_fpr}
-    return {"auc": auc, **_LOGARITHMIC, **rates}
+    return {"auc": auc, **_LOGARITHMIC, **_rates(max_fpr)}
+
+
+def _rates(max_fpr: Sequence[float]) -> dict[str, Callable[[Roc], Floats]]:
+    """The true-positive rates among them."""
+    return {_rate(bound): partial(tpr_at_fpr, max_fpr=bound) for bound in max_fpr}
+
+
+def _rate(bound: float) -> str:
+    """Name of a true-positive rate."""
+    return f"tpr_at_{bound:g}"
 
 
 def measure(
@@ -64,11 +76,12 @@ def measure(
 ) -> Measures:
     """Every metric of every attack; all attacks, attackers and precisions of a target share its resamples.
 
-    Not so a log-AUROC, which rests on a handful of extreme scores that no resampling imitates: see ``redrawn``.
+    Log-AUROCs and true-positive rates rest on a handful of extreme scores that no resampling imitates: their own
+    intervals come from ``redrawn`` and ``redrawn_tpr``.
     """
     metrics = statistics(max_fpr)
-    estimates: dict[str, dict[str, list[Floats]]] = {attack: {name: [] for name in metrics} for attack in scores}
-    replicates: dict[str, dict[str, list[Floats]]] = {attack: {name: [] for name in metrics} for attack in scores}
+    estimates = {attack: _empty(metrics) for attack in scores}
+    replicates, paired = ({attack: _empty(metrics) for attack in scores} for _ in range(2))
     for row, (target, members) in enumerate(zip(case.index.tolist(), case.members, strict=True)):
         drawn = resample(members, resamples, seed + target) if resamples else None
         for attack, values in scores.items():
@@ -76,23 +89,35 @@ def measure(
             for name, metric in metrics.items():
                 estimates[attack][name].append(metric(curve))
             if drawn is not None:
-                others = redrawn(curve, max(2, resamples // 4), seed + target)  # rough enough for so few
-                smooth = {name: metric for name, metric in metrics.items() if name not in _LOGARITHMIC}
-                found = bootstrap(values[row], drawn, smooth)
-                found |= {name: metric(others) for name, metric in _LOGARITHMIC.items()}
-                for name, values_of in found.items():
-                    replicates[attack][name].append(values_of)
+                shared = bootstrap(values[row], drawn, {"auc": auc, **_rates(max_fpr)})
+                for name, found in shared.items():
+                    paired[attack][name].append(found)
+                for name, found in (shared | _redrawn(curve, max_fpr, resamples, seed + target)).items():
+                    replicates[attack][name].append(found)
     return {
         attack: {
-            name: Measured(
-                np.array(values),
-                np.stack(replicates[attack][name]) if replicates[attack][name] else None,
-                name not in _LOGARITHMIC,
-            )
-            for name, values in of_attack.items()
+            name: Measured(np.array(of_attack[name]), *(_stacked(each[attack][name]) for each in (replicates, paired)))
+            for name in metrics
         }
         for attack, of_attack in estimates.items()
     }
+
+
+def _redrawn(curve: Roc, max_fpr: Sequence[float], count: int, seed: int) -> dict[str, Floats]:
+    """What resampling cannot imitate."""
+    curves = redrawn(curve, max(2, count // 4), seed)  # rough enough for so few
+    areas = {name: metric(curves) for name, metric in _LOGARITHMIC.items()}
+    return areas | {_rate(bound): redrawn_tpr(curve, bound, count, seed) for bound in max_fpr}
+
+
+def _empty(metrics: Iterable[str]) -> dict[str, list[Floats]]:
+    """A list for each metric."""
+    return {name: [] for name in metrics}
+
+
+def _stacked(values: Sequence[Floats]) -> Floats | None:
+    """(targets, resamples), None where there are none."""
+    return np.stack(values) if values else None
 
 
 def without(

@@ -4,7 +4,7 @@ from lit_privq.metrics.bootstrap import Estimate, Resamples, bootstrap, interval
 from lit_privq.metrics.epsilon import Bonferroni, Fixed, Point, Split, clopper_pearson, epsilon_lower_bound
 from lit_privq.metrics.log_auroc import log_auroc, semilog_auroc
 from lit_privq.metrics.operating_point import OperatingPoint, operating_point, predictive_value, shadow_threshold
-from lit_privq.metrics.placement import redrawn
+from lit_privq.metrics.placement import redrawn, redrawn_tpr
 from lit_privq.metrics.roc import Roc, auc, best_balanced_accuracy, roc, tpr_at_fpr
 from lit_privq.metrics.vulnerability import Vulnerability, made_safe, overlap, rank_correlation, vulnerability
 
@@ -32,6 +32,7 @@ __all__ = [
     "predictive_value",
     "rank_correlation",
     "redrawn",
+    "redrawn_tpr",
     "resample",
     "roc",
     "semilog_auroc",

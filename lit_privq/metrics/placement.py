@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.metrics.roc import Floats, Roc
+from lit_privq.metrics.roc import Floats, Roc, tpr_at_fpr
 
 _SINGLE = 32  # of the highest non-members each has its own step
 _STEP = 1.1  # beyond, the false positives of one step are so many times those of the last
@@ -37,8 +37,7 @@ def redrawn(curve: Roc, count: int = 1000, seed: int = 0) -> Roc:
     >>> redrawn(roc(np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, True, False, False])), 3).tpr[:, -1]
     array([1., 1., 1.])
     """
-    if count < 2:
-        raise ValueError(f"an interval needs at least 2 curves, 1000 are usual; got {count}")
+    _check(count)
     random = np.random.default_rng(seed)
     steps = _steps(curve.n_others)
     gaps = random.standard_gamma(np.diff(steps, prepend=0, append=curve.n_others + 1), (count, steps.size + 1))
@@ -53,6 +52,46 @@ def redrawn(curve: Roc, count: int = 1000, seed: int = 0) -> Roc:
     level = np.column_stack([steps[:single] - 1, steps[:single]]).ravel()
     false = np.concatenate([[0], level, steps[single:], [curve.n_others]])
     return Roc(true, np.broadcast_to(false, true.shape), np.full(false.size, np.nan))
+
+
+def redrawn_tpr(curve: Roc, max_fpr: float, count: int = 1000, seed: int = 0) -> Floats:
+    """True-positive rates that the attack might have where its true false-positive rate is the bound.
+
+    How many non-members score above that threshold is binomial, whatever the attack is, and their neighbours' true
+    rates are uniform order statistics; so many places on the curve are drawn, and the members above each. Percentile
+    intervals cover 94 to 98 times in 100 even where the bound leaves one false positive; drawing the same examples
+    again, 89 to 97 times (benchmarks/coverage.py).
+
+    Args:
+        curve: a single one.
+        max_fpr: the bound, a fraction.
+        count: of rates.
+        seed: of the drawing.
+
+    Returns:
+        (count,) fractions; NaN where ``tpr_at_fpr`` is.
+
+    Raises:
+        ValueError: if count is below 2, or the bound is not in (0, 1].
+    """
+    _check(count)
+    if np.isnan(tpr_at_fpr(curve, max_fpr)):
+        return np.full(count, np.nan)
+    random, others = np.random.default_rng(seed), curve.n_others
+    above = random.binomial(others, max_fpr, count)  # non-members
+    spare, spare_below = random.random((2, count))
+    gap_above = max_fpr * (1 - spare ** (1 / np.maximum(above, 1)))  # to the true rate of the last of these
+    gap_above = np.where(above == 0, max_fpr, gap_above)
+    gap_below = (1 - max_fpr) * (1 - spare_below ** (1 / np.maximum(others - above, 1)))  # and of the next
+    gap_below = np.where(above == others, 1 - max_fpr, gap_below)
+    within = gap_above / (gap_above + gap_below)
+    shares = _members_above(curve, (above + within) / (others + 1))
+    return random.binomial(curve.n_members, shares) / curve.n_members
+
+
+def _check(count: int) -> None:
+    if count < 2:
+        raise ValueError(f"an interval needs at least 2 curves, 1000 are usual; got {count}")
 
 
 def _steps(others: int) -> NDArray[np.int64]:

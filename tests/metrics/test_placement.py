@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy.special import ndtr, ndtri
 
-from lit_privq.metrics import auc, interval, log_auroc, redrawn, roc, semilog_auroc
+from lit_privq.metrics import auc, interval, log_auroc, redrawn, redrawn_tpr, roc, semilog_auroc, tpr_at_fpr
 from lit_privq.metrics.roc import Roc
 
 
@@ -62,6 +65,30 @@ def test_intervals_of_a_log_auroc_cover_the_mean_over_other_examples() -> None:
     assert (hits / 300 > 0.93 - 0.03).all()  # two standard errors of 300 trials; the first is nearer to 98 %
 
 
-def test_a_single_curve_is_no_interval() -> None:
+@pytest.mark.parametrize("gap", [0.0, 1.0, 2.0])
+def test_intervals_of_a_rate_cover_it_even_where_one_false_positive_is_left(gap: float) -> None:
+    truth, hits = 1 - ndtr(ndtri(0.99) - gap), 0
+    for seed in range(1000):
+        low, high = interval(redrawn_tpr(simulated(seed, 400, gap), 0.01, 200, seed))
+        hits += low <= truth <= high
+    assert 0.93 - 0.014 < hits / 1000 < 0.97 + 0.014  # two standard errors
+
+
+def test_a_rate_lies_in_its_own_interval() -> None:
+    for seed in range(50):
+        curve = simulated(seed, 400)
+        low, high = interval(redrawn_tpr(curve, 0.01, 200, seed))
+        assert low <= tpr_at_fpr(curve, 0.01) <= high
+
+
+@pytest.mark.parametrize("bound", [0.004, 0.005, 0.5, 1.0])
+def test_every_bound_has_a_rate_or_none(bound: float) -> None:
+    found, curve = redrawn_tpr(simulated(8, 400), bound, 20), simulated(8, 400)
+    assert np.isnan(found).all() == np.isnan(tpr_at_fpr(curve, bound))
+    assert bound < 1 or (found == 1).all()
+
+
+@pytest.mark.parametrize("draw", [redrawn, lambda curve, count: redrawn_tpr(curve, 0.1, count)])
+def test_a_single_curve_is_no_interval(draw: Callable[[Roc, int], object]) -> None:
     with pytest.raises(ValueError, match="at least 2 curves"):
-        redrawn(simulated(7), 1)
+        draw(simulated(7), 1)

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.attacks.confidence import logit_confidence
+from lit_privq.data.mapped import read_soon
 
 Floats = NDArray[np.floating[Any]]
+
+_READ = 1 << 24  # values read at a time: mapped files are faster in large pieces
+
+
+@dataclass
+class _Piece:
+    """Confidences of consecutive examples, from ``start`` on, (models, examples, queries)."""
+
+    start: int = 0
+    values: Floats = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+
+    def find(self, rows: slice) -> Floats | None:
+        """Some of its examples; None if it does not hold all of them."""
+        first, last = rows.start - self.start, rows.stop - self.start
+        return self.values[:, first:last] if first >= 0 and last <= self.values.shape[1] else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +52,7 @@ class Observed:
     logits: Floats | Sequence[Floats] | None = None
     labels: NDArray[Any] | None = None
     finite: bool = False
+    _piece: _Piece = field(default_factory=_Piece, init=False, repr=False)
 
     def __post_init__(self) -> None:
         members = np.asarray(self.members)
@@ -70,14 +87,29 @@ class Observed:
     def block(self, rows: slice, temperature: float = 1.0) -> Floats:
         """Confidences of some examples, (models, examples, queries), from logits divided by a temperature.
 
+        Those of temperature 1 are not writable, and the next ones are read along with them.
+
         Raises:
             ValueError: if the temperature is not 1 and there are no logits of classes.
         """
         if temperature == 1:
-            return np.stack([np.asarray(one[rows]) for one in self.confidence])
+            found = self._piece.find(rows)
+            return self._read(rows) if found is None else found
         if self.logits is None or self.labels is None or self.values:
             raise ValueError(f"temperature {temperature} needs logits and classes; use 1, or store the logits")
         return np.stack([logit_confidence(one[rows], self.labels[rows], temperature) for one in self.logits])
+
+    def _read(self, rows: slice) -> Floats:
+        """Some examples, and those behind them."""
+        count = max(rows.stop - rows.start, _READ // (len(self.members) * self.queries))
+        self._piece.values = np.zeros((0, 0, 0), np.float32)  # forget the last before the next
+        parts = [np.asarray(one[rows.start : rows.start + count]) for one in self.confidence]
+        for part in parts:
+            read_soon(part)
+        values = np.stack(parts)
+        values.flags.writeable = False
+        self._piece.start, self._piece.values = rows.start, values
+        return values[:, : rows.stop - rows.start]
 
     def models(self, index: Sequence[int] | NDArray[np.integer[Any]]) -> Observed:
         """Some of the models."""

@@ -24,7 +24,7 @@ from lit_privq.audit.case import Case
 from lit_privq.audit.folder import FULL, Design, Folder
 from lit_privq.audit.measure import measure, rows
 from lit_privq.audit.results import Row, write_results
-from lit_privq.audit.summary import Summary, shadow_scores
+from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
 from lit_privq.data.whole import write_whole
 from lit_privq.metrics import Vulnerability, vulnerability
 
@@ -185,7 +185,7 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
             if case.attacker == "adaptive":
                 known = shadow_scores(leading, case.shadows)
             else:
-                known = thresholds if case.attacker == "unaware" else {}
+                known = thresholds if case.attacker == "unaware" else ShadowScores()
             summary.add_scores(case, scores, case.calibrated_on, known)
         if not all(index in models.dumps for index in folder.shadows):
             summary.notes.append(f"{name}: no adaptive attacker, only the targets were quantized")
@@ -206,7 +206,7 @@ def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]
     progress.say("drawing intervals")
     measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed)
     summary.add(case, measures)
-    known = shadow_scores(_leading(attacks), case.shadows) if case.own is None else {}
+    known = shadow_scores(_leading(attacks), case.shadows) if case.own is None else ShadowScores()
     summary.add_scores(case, scores, case.calibrated_on, known)
     if min(case.shadows.members.sum(0).min(), (~case.shadows.members).sum(0).min()) > 1:
         found = vulnerability(case.shadows.confidence, case.shadows.members)

@@ -26,6 +26,7 @@ from lit_privq.metrics import (
 from lit_privq.metrics.roc import allowed_false_positives
 
 _PRIORS = (0.5, 0.1, 0.01)
+_THRESHOLD_SHADOWS = 64  # their non-members fix a threshold well enough; the scores of thousands would fill the memory
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Summary:
         case: Case,
         scores: Mapping[str, NDArray[np.float64]],
         calibrated: NDArray[np.bool_],
-        shadow_scores: Mapping[str, NDArray[np.float64]],
+        shadows: ShadowScores,
     ) -> None:
         """What needs the scores themselves.
 
@@ -94,14 +95,14 @@ class Summary:
             case: what was attacked.
             scores: (targets, examples) by attack.
             calibrated: (targets, examples), which examples calibrated each target.
-            shadow_scores: (shadows, examples), each shadow attacked with the others, by attack; the threshold's source.
+            shadows: the thresholds' source; attacks that are not among them get none.
         """
         for attack, values in scores.items():
             labels = {**_labels(case.variant, case.attacker), "attack": attack}
             if calibrated.any():
                 self._add_without_calibration(labels, case, values, calibrated)
-            if attack in shadow_scores:
-                self._add_operating_points(labels, case, values, shadow_scores[attack])
+            if attack in shadows.scores:
+                self._add_operating_points(labels, case, values, shadows.scores[attack], shadows.members)
             pairs = zip(values, case.members, strict=True)
             bounds = [epsilon_lower_bound(row, members, Bonferroni()) for row, members in pairs]
             self.epsilon.append({**labels, "targets": case.index.tolist(), "lower_bounds": bounds})
@@ -118,9 +119,13 @@ class Summary:
             self.without_calibration.append({**labels, **mean})
 
     def _add_operating_points(
-        self, labels: dict[str, Any], case: Case, values: NDArray[np.float64], shadows: NDArray[np.float64]
+        self,
+        labels: dict[str, Any],
+        case: Case,
+        values: NDArray[np.float64],
+        shadows: NDArray[np.float64],
+        members: NDArray[np.bool_],
     ) -> None:
-        members = case.shadows.members
         for bound in self.max_fpr:
             if allowed_false_positives(int((~members).sum()), bound) < 1:
                 continue
@@ -172,11 +177,26 @@ class Summary:
         return {**content, "maximum": _plain(list(self.maximum()))}
 
 
-def shadow_scores(attacks: Mapping[str, Attack], shadows: Observed) -> dict[str, NDArray[np.float64]]:
-    """Each shadow attacked with the others, by those of the attacks that the shadows suffice for."""
+@dataclass(frozen=True, eq=False)
+class ShadowScores:
+    """Shadows attacked with the other shadows: where an attacker's threshold comes from.
+
+    Args:
+        scores: (shadows, examples) by attack.
+        members: (shadows, examples).
+    """
+
+    scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    members: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+
+
+def shadow_scores(attacks: Mapping[str, Attack], shadows: Observed) -> ShadowScores:
+    """Scores of some shadows, by those of the attacks that the shadows suffice for."""
     least = min(shadows.members.sum(0).min(), (~shadows.members).sum(0).min()) - 1
     possible = {name: attack for name, attack in attacks.items() if attack.min_shadows <= least}
-    return leave_one_out(possible, shadows)
+    models = len(shadows.members)
+    some = np.linspace(0, models - 1, min(models, _THRESHOLD_SHADOWS)).round().astype(np.intp)
+    return ShadowScores(leave_one_out(possible, shadows, some), shadows.members[some])
 
 
 def _labels(variant: Variant, attacker: str) -> dict[str, Any]:

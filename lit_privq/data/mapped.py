@@ -8,6 +8,7 @@ import os
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +41,17 @@ def map_bytes(path: Path) -> NDArray[np.uint8]:
     owner = (ctypes.c_ubyte * size).from_address(address)
     weakref.finalize(owner, system.munmap, address, size).atexit = False
     return np.frombuffer(memoryview(owner).toreadonly(), np.uint8)
+
+
+def read_soon(array: NDArray[Any]) -> None:
+    """Ask the system to read what a view of a mapped file shows, in one go and nothing else; does not wait for it.
+
+    Left alone, it reads some way around every page that is touched, and where the file is larger than the memory, all
+    of that is read again for the next piece. Without effect on other arrays, on Windows, or on views with gaps.
+    """
+    if sys.platform == "win32" or not array.flags.c_contiguous or not array.size:
+        return
+    first = array.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+    system = ctypes.CDLL(None)
+    system.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    system.madvise(first, array.ctypes.data + array.nbytes - first, mmap.MADV_WILLNEED)

@@ -59,8 +59,8 @@ def redrawn_tpr(curve: Roc, max_fpr: float, count: int = 1000, seed: int = 0) ->
 
     How many non-members score above that threshold is binomial, whatever the attack is, and their neighbours' true
     rates are uniform order statistics; so many places on the curve are drawn, and the members above each. Percentile
-    intervals cover 94 to 98 times in 100 even where the bound leaves one false positive; drawing the same examples
-    again, 89 to 97 times (benchmarks/coverage.py).
+    intervals cover 93 to 97 times in 100 even where the bound leaves one false positive; drawing the same examples
+    again, 88 to 97 times (benchmarks/coverage.py).
 
     Args:
         curve: a single one.

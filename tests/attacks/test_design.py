@@ -301,3 +301,17 @@ def test_memory_mapped_input_gives_the_same_scores(make: Make, tmp_path: Path) -
     mapped = Observed(np.load(path, mmap_mode="r"), models.members)
     attack = {"a": LiraOnline()}
     np.testing.assert_array_equal(leave_one_out(attack, mapped)["a"], leave_one_out(attack, models)["a"])
+
+
+@pytest.mark.parametrize("values", [1, 8 * 2 * 7, 1 << 20])
+def test_pieces_of_any_size_are_read_and_none_can_be_changed(
+    values: int, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit_privq.attacks.observed._READ", values)
+    models = make(8, 60, 2)
+    given = np.asarray(models.confidence)
+    for rows in (slice(0, 5), slice(5, 10), slice(3, 7), slice(50, 60), slice(0, 60)):
+        found = models.block(rows)
+        np.testing.assert_array_equal(found, given[:, rows])
+        with pytest.raises(ValueError, match="read-only"):
+            found[0] = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lit_privq.data.mapped import map_bytes
+from lit_privq.data.mapped import map_bytes, read_soon
 
 MANY = """
 import resource, sys
@@ -51,3 +51,12 @@ def test_two_thousand_dumps_stay_mapped_where_forty_files_may_be_open(tmp_path: 
         [sys.executable, "-c", MANY, str(tmp_path / "one.npz")], capture_output=True, text=True, check=True
     )
     assert float(done.stdout) == 2000 * 15
+
+
+def test_what_will_be_read_soon_is_any_array_or_view(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 100)
+    whole = map_bytes(tmp_path / "file")
+    for array in (whole, whole[5000:9000], whole[:0], whole[::2], np.arange(3.0)):
+        before = array.copy()
+        read_soon(array)
+        np.testing.assert_array_equal(array, before)

@@ -94,7 +94,6 @@ def methods(most: int) -> list[Method]:
     """All rows; at most so many iterations."""
     set_method = "--model.method.init_args."
     originals, fewer, fewest = ((f"{set_method}iterations", str(min(most, count))) for count in (20_000, 4000, 2000))
-    faster = (*fewer, f"{set_method}lr", "1e-2")
     low = (2.0, 1.58)
     sequential = (f"{set_method}inputs", "quantized")
     no_tuning = ("--model.batch_norm_batches", "0")  # the tuned twin of each checkpoint is made from it
@@ -109,10 +108,10 @@ def methods(most: int) -> list[Method]:
         Method("obc_sequential", "obc_sequential.yaml", no_tuning),
         Method("adaround", "adaround.yaml", fewest),
         Method("adaround_20000", "adaround.yaml", originals, bits=low),
-        Method("adaround_4000_lr1e-2", "adaround.yaml", faster, bits=low),
+        Method("adaround_short", "adaround_short.yaml", fewer, bits=low),
         Method("brecq", "brecq.yaml", fewest),
         Method("brecq_20000", "brecq.yaml", originals, bits=low),
-        Method("brecq_4000_lr1e-2", "brecq.yaml", faster, bits=low),
+        Method("brecq_short", "brecq_short.yaml", fewer, bits=low),
         Method("brecq_fisher", "brecq_fisher.yaml", fewest, bits=low),
         Method("descent", "descent.yaml", last=LAST),
         Method("adaround_descent", "adaround_descent.yaml", fewest),

@@ -78,6 +78,8 @@ class Threshold(ABC):
 class Fixed(Threshold):
     """A threshold fixed before the scores were seen, on shadow models for example.
 
+    That is for the caller to see to: only a threshold that is itself one of the scores gives away where it is from.
+
     Args:
         threshold: an example is called a member when its score reaches it.
     """

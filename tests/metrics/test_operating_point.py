@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
-from lit_privq.metrics import operating_point, predictive_value, shadow_threshold
+from lit_privq.metrics import clopper_pearson, operating_point, predictive_value, shadow_threshold
+from lit_privq.metrics.operating_point import rate_over_targets
 
 
 def test_the_threshold_lets_fewer_shadows_through_than_the_bound() -> None:
@@ -42,3 +44,26 @@ def test_precision_falls_with_the_prior() -> None:
 def test_a_bound_below_one_false_positive_is_refused() -> None:
     with pytest.raises(ValueError, match="room for a false positive"):
         shadow_threshold(np.zeros((1, 10)), np.zeros((1, 10), bool), 0.01)
+
+
+def test_one_target_has_the_exact_interval_of_its_examples() -> None:
+    assert rate_over_targets([(7, 300)], 0.9) == clopper_pearson(7, 300, 0.9)
+
+
+def test_targets_that_differ_widen_the_interval_and_those_that_agree_leave_it_exact() -> None:
+    exact = clopper_pearson(40, 4000)
+    assert rate_over_targets([(10, 1000)] * 4) == exact
+    low, high = rate_over_targets([(1, 1000), (2, 1000), (5, 1000), (32, 1000)])
+    assert low < exact[0]
+    assert high > exact[1]
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_the_interval_of_a_rate_covers_that_of_other_targets(shift: float) -> None:
+    random, hits = np.random.default_rng(2), 0
+    for _ in range(1000):
+        raised = shift * random.normal(size=5)  # one target's confidences all move together
+        counts = [(int((random.normal(size=500) + by > 2).sum()), 500) for by in raised]
+        low, high = rate_over_targets(counts)
+        hits += low <= 1 - ndtr(2 / np.sqrt(1 + shift**2)) <= high
+    assert hits / 1000 > 0.93 - 0.016  # two standard errors

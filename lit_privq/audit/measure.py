@@ -17,7 +17,7 @@ from lit_privq.metrics import (
     bootstrap,
     interval,
     log_auroc,
-    redrawn,
+    redrawn_log_aurocs,
     redrawn_tpr,
     resample,
     roc,
@@ -77,7 +77,7 @@ def measure(
     """Every metric of every attack; all attacks, attackers and precisions of a target share its resamples.
 
     Log-AUROCs and true-positive rates rest on a handful of extreme scores that no resampling imitates: their own
-    intervals come from ``redrawn`` and ``redrawn_tpr``.
+    intervals come from ``redrawn_log_aurocs`` and ``redrawn_tpr``.
     """
     metrics = statistics(max_fpr)
     estimates = {attack: _empty(metrics) for attack in scores}
@@ -105,8 +105,7 @@ def measure(
 
 def _redrawn(curve: Roc, max_fpr: Sequence[float], count: int, seed: int) -> dict[str, Floats]:
     """What resampling cannot imitate."""
-    curves = redrawn(curve, max(2, count // 4), seed)  # rough enough for so few
-    areas = {name: metric(curves) for name, metric in _LOGARITHMIC.items()}
+    areas = redrawn_log_aurocs(curve, count, seed)
     return areas | {_rate(bound): redrawn_tpr(curve, bound, count, seed) for bound in max_fpr}
 
 

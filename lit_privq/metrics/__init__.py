@@ -2,9 +2,9 @@
 
 from lit_privq.metrics.bootstrap import Estimate, Resamples, bootstrap, interval, over_targets, resample
 from lit_privq.metrics.epsilon import Bonferroni, Fixed, Point, Split, clopper_pearson, epsilon_lower_bound
-from lit_privq.metrics.log_auroc import log_auroc, semilog_auroc
+from lit_privq.metrics.log_auroc import log_auroc, mean_log_aurocs, semilog_auroc
 from lit_privq.metrics.operating_point import OperatingPoint, operating_point, predictive_value, shadow_threshold
-from lit_privq.metrics.placement import redrawn, redrawn_tpr
+from lit_privq.metrics.placement import redrawn_log_aurocs, redrawn_tpr
 from lit_privq.metrics.roc import Roc, auc, best_balanced_accuracy, roc, tpr_at_fpr
 from lit_privq.metrics.vulnerability import Vulnerability, made_safe, overlap, rank_correlation, vulnerability
 
@@ -26,12 +26,13 @@ __all__ = [
     "interval",
     "log_auroc",
     "made_safe",
+    "mean_log_aurocs",
     "operating_point",
     "over_targets",
     "overlap",
     "predictive_value",
     "rank_correlation",
-    "redrawn",
+    "redrawn_log_aurocs",
     "redrawn_tpr",
     "resample",
     "roc",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtrc
 
 from lit_privq.metrics.roc import Floats, Roc, trapezoid
 
 FLOOR = 1e-5  # the false-positive rate at which the axis begins
 _DECADES = 5  # -log10(FLOOR)
+_FEW = 100  # expected counts below are averaged count by count, as far as three times as many; above, to second order
 
 
 def log_auroc(curve: Roc) -> Floats:
@@ -44,7 +47,62 @@ def semilog_auroc(curve: Roc) -> Floats:
     return np.asarray(area.sum(-1) / -np.log(FLOOR))
 
 
+def true_rates(n_others: int) -> NDArray[np.float64]:
+    """The true false-positive rates at which ``mean_log_aurocs`` wants a curve, (points,) from 0 to 1."""
+    return np.concatenate([[0.0], np.geomspace(1e-3 / n_others, 1.0, 400)])
+
+
+def mean_log_aurocs(tpr: Floats, n_members: int, n_others: int) -> dict[str, Floats]:
+    """Mean areas over all sets of so many examples, of attacks whose true curves are known.
+
+    Among n non-members the highest k lie above a true rate u with the chance that a binomial count B(n, u) is at least
+    k, and so many members above a true-positive rate. So the mean of the empirical area is itself an area, with the
+    mean of log10(B / n + e) in place of a rate's logarithm on either axis. It depends on the number of examples, as
+    the empirical area does: the highest non-member hides what lies below 1 / n.
+
+    Args:
+        tpr: (..., points) true-positive rates at the false-positive rates of ``true_rates``.
+        n_members: members of each set.
+        n_others: non-members of each set.
+
+    Returns:
+        (...) by the names of the two functions above.
+
+    >>> coin = mean_log_aurocs(true_rates(1000), 1000, 1000)
+    >>> {name: round(float(area), 2) for name, area in coin.items()}
+    {'log_auroc': 0.5, 'semilog_auroc': 0.09}
+    """
+    height = np.interp(tpr, true_rates(n_members), _mean_log(_raised, n_members)) - np.log(FLOOR)
+    return {
+        "log_auroc": trapezoid(height, _mean_log(_raised, n_others)) / np.log(FLOOR) ** 2,
+        "semilog_auroc": trapezoid(tpr, _mean_log(_clipped, n_others)) / -np.log(FLOOR),
+    }
+
+
 @lru_cache(maxsize=8)
 def _log_rates(count: int) -> NDArray[np.float64]:
     """log10(k / count + e) for k = 0 .. count; a bootstrap asks for the same counts a thousand times."""
     return np.log10(np.arange(count + 1) / count + FLOOR)
+
+
+def _raised(rate: Floats) -> Floats:
+    """The logarithm of the loglog area, ln(rate + e)."""
+    return np.asarray(np.log(rate + FLOOR))
+
+
+def _clipped(rate: Floats) -> Floats:
+    """The logarithm of the semilog area, ln(max(rate, e))."""
+    return np.asarray(np.log(np.maximum(rate, FLOOR)))
+
+
+@lru_cache(maxsize=32)
+def _mean_log(log: Callable[[Floats], Floats], count: int) -> Floats:
+    """Mean of log(B / count) for binomial B, at each of the true rates, (points,)."""
+    rates, counts = true_rates(count), np.arange(min(count, 3 * _FEW) + 1)
+    few = rates * count < _FEW
+    steps = np.diff(log(counts / count))
+    at_least = bdtrc(counts[:-1], count, rates[few, None])  # (rates, counts) chances of more than 0, 1, ...
+    means = log(rates)
+    means[few] = log(np.zeros(1)) + at_least @ steps
+    means[~few] -= (1 - rates[~few]) / (2 * count * rates[~few])
+    return means

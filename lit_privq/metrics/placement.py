@@ -5,53 +5,53 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.metrics.log_auroc import mean_log_aurocs, true_rates
 from lit_privq.metrics.roc import Floats, Roc, tpr_at_fpr
 
-_SINGLE = 32  # of the highest non-members each has its own step
-_STEP = 1.1  # beyond, the false positives of one step are so many times those of the last
+_SINGLE = 32  # of the highest non-members each has its own gap
+_SLOPE = 7  # gaps below it over which the slope at the highest non-member is taken
+_STEP = 1.1  # beyond, one gap ends at so many times the non-members of the last
 
 
-def redrawn(curve: Roc, count: int = 1000, seed: int = 0) -> Roc:
-    """Curves of other members and non-members from the same populations, for the interval of a log-AUROC.
+def redrawn_log_aurocs(curve: Roc, count: int = 1000, seed: int = 0) -> dict[str, Floats]:
+    """Log-AUROCs, in the mean over other examples, that the attack might have.
 
     Drawing the same examples again cannot show how far the highest non-member might lie, and that is what a log-AUROC
     rests on: such intervals cover 57 to 78 times in 100. On the axis of the true false-positive rate, however,
-    non-members are uniform whatever the attack is. So non-members are drawn as uniform order statistics, and members
-    from where they lie between the given non-members: evenly in each gap; above the highest non-member, where nothing
-    is known, so that the curve rises as the square root (between a coin's straight line and a perfect attack's step).
-    Percentile intervals cover 94 to 99 times in 100, a coin's loglog area among 300 non-members 91
-    (benchmarks/coverage.py).
+    non-members are uniform whatever the attack is. So true curves are drawn: where the given non-members lie as
+    uniform order statistics, and the share of members in each gap between them by a gamma variable of their number,
+    whose mean areas are then known. Above the highest non-member, where nothing is known, there may be one member
+    more, and the curve rises as a power of the rate: at most straight, as a coin's, and at least as it goes on below or
+    as the square root, whichever is less. Percentile intervals cover 92 to 97 times in 100 (benchmarks/coverage.py).
 
     Args:
         curve: a single one.
-        count: of curves.
+        count: of true curves.
         seed: of the drawing.
 
     Returns:
-        (count, points) curves; far from the axis a point stands for a tenth more non-members than the last.
+        (count,) by the names of the metrics, ``log_auroc`` and ``semilog_auroc``.
 
     Raises:
         ValueError: if count is below 2.
 
     >>> from lit_privq.metrics.roc import roc
-    >>> redrawn(roc(np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, True, False, False])), 3).tpr[:, -1]
-    array([1., 1., 1.])
+    >>> coin = roc(np.arange(2000.0), np.arange(2000) % 2 == 0)
+    >>> {name: float(areas.mean().round(2)) for name, areas in redrawn_log_aurocs(coin).items()}
+    {'log_auroc': 0.47, 'semilog_auroc': 0.09}
     """
     _check(count)
-    random = np.random.default_rng(seed)
-    steps = _steps(curve.n_others)
-    gaps = random.standard_gamma(np.diff(steps, prepend=0, append=curve.n_others + 1), (count, steps.size + 1))
-    rates = np.cumsum(gaps, axis=1)
-    rates = rates[:, :-1] / rates[:, -1:]  # (count, steps) true false-positive rates of the non-members
-    above = np.diff(_members_above(curve, rates), prepend=0.0, append=1.0)  # (count, steps + 1) shares
-    hits = np.cumsum(random.multinomial(curve.n_members, above), axis=1)  # the last is all of them
-    single = int((steps <= _SINGLE).sum())
-    before = np.zeros((count, 1), hits.dtype)
-    doubled = np.repeat(hits[:, :single], 2, axis=1)  # up at k - 1 false positives, then right to k
-    true = np.concatenate([before, doubled, hits[:, single:]], axis=1)
-    level = np.column_stack([steps[:single] - 1, steps[:single]]).ravel()
-    false = np.concatenate([[0], level, steps[single:], [curve.n_others]])
-    return Roc(true, np.broadcast_to(false, true.shape), np.full(false.size, np.nan))
+    random, others = np.random.default_rng(seed), curve.n_others
+    steps = np.concatenate([[0], _steps(others), [others + 1]])
+    gaps = np.diff(steps) + np.zeros((count, 1))  # (count, gaps), in non-members
+    members = np.diff(_members_above(curve)[steps]) + np.zeros((count, 1))
+    members[:, 0] += random.integers(0, 2, count)
+    places, shares = _gamma_shares(random, gaps), _gamma_shares(random, members)
+    rates = true_rates(others)
+    curves = np.stack([np.interp(rates, place, share) for place, share in zip(places, shares, strict=True)])
+    first, height = places[:, 1:2], shares[:, 1:2]  # of the highest non-member, (count, 1)
+    curves = np.where(rates < first, height * (rates / first) ** _powers(random, places, shares), curves)
+    return mean_log_aurocs(curves, curve.n_members, others)
 
 
 def redrawn_tpr(curve: Roc, max_fpr: float, count: int = 1000, seed: int = 0) -> Floats:
@@ -85,7 +85,7 @@ def redrawn_tpr(curve: Roc, max_fpr: float, count: int = 1000, seed: int = 0) ->
     gap_below = (1 - max_fpr) * (1 - spare_below ** (1 / np.maximum(others - above, 1)))  # and of the next
     gap_below = np.where(above == others, 1 - max_fpr, gap_below)
     within = gap_above / (gap_above + gap_below)
-    shares = _members_above(curve, (above + within) / (others + 1))
+    shares = _share_above(curve, (above + within) / (others + 1))
     return random.binomial(curve.n_members, shares) / curve.n_members
 
 
@@ -102,12 +102,30 @@ def _steps(others: int) -> NDArray[np.int64]:
     )
 
 
-def _members_above(curve: Roc, rates: Floats) -> Floats:
+def _powers(random: np.random.Generator, places: Floats, shares: Floats) -> Floats:
+    """How the curves may rise above the highest non-member, (count, 1); places and shares are (count, gaps + 1)."""
+    later = min(1 + _SLOPE, places.shape[1] - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # no members above: no slope
+        slope = np.log(shares[:, later] / shares[:, 1]) / np.log(places[:, later] / places[:, 1])
+    return np.asarray(random.uniform(np.fmin(slope, 0.5), 1)[:, None])
+
+
+def _gamma_shares(random: np.random.Generator, parts: Floats) -> Floats:
+    """Running shares of gamma variables with these means, (count, parts + 1) from 0 to 1."""
+    sums = np.cumsum(random.standard_gamma(np.pad(parts, ((0, 0), (1, 0)))), axis=1)
+    return np.asarray(sums / sums[:, -1:])
+
+
+def _members_above(curve: Roc) -> Floats:
+    """How many members score above nobody, the highest non-member, the next, ... and all: (non-members + 2,)."""
+    middle = np.arange(curve.n_others) + 0.5  # a run to the right is met once, a tie half way
+    counts = np.interp(middle, curve.false_positives, curve.true_positives)
+    return np.concatenate([[0.0], counts, [curve.n_members]])
+
+
+def _share_above(curve: Roc, rates: Floats) -> Floats:
     """Share of the members above a true false-positive rate, as smooth as the curve allows."""
-    others = curve.n_others
-    middle = np.arange(others) + 0.5  # a run to the right is met once, a tie half way
-    known = np.interp(middle, curve.false_positives, curve.true_positives) / curve.n_members
-    known = np.concatenate([[0.0], known, [1.0]])
+    known, others = _members_above(curve) / curve.n_members, curve.n_others
     place = rates * (others + 1)
     left = np.minimum(place.astype(np.int64), others)
     within = place - left

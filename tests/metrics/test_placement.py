@@ -4,9 +4,20 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from lit_privq.metrics import auc, interval, log_auroc, redrawn, redrawn_tpr, roc, semilog_auroc, tpr_at_fpr
+from lit_privq.metrics import (
+    interval,
+    log_auroc,
+    mean_log_aurocs,
+    redrawn_log_aurocs,
+    redrawn_tpr,
+    roc,
+    semilog_auroc,
+    tpr_at_fpr,
+)
+from lit_privq.metrics.log_auroc import true_rates
 from lit_privq.metrics.roc import Roc
 
 
@@ -15,54 +26,55 @@ def simulated(seed: int, size: int = 600, gap: float = 1.0) -> Roc:
     return roc(np.random.default_rng(seed).normal(size=size) + gap * members, members)
 
 
-def test_redrawn_curves_rise_from_nothing_to_everything() -> None:
-    curves = redrawn(simulated(0), 50)
-    for counts, total in ((curves.true_positives, 300), (curves.false_positives, 300)):
-        assert (np.diff(counts, axis=1) >= 0).all()
-        assert (counts[:, 0] == 0).all()
-        assert (counts[:, -1] == total).all()
+METRICS = {"log_auroc": log_auroc, "semilog_auroc": semilog_auroc}
 
 
-def test_they_lie_about_the_given_curve() -> None:
-    curve = simulated(1, 4000)
-    assert auc(redrawn(curve, 400)).mean() == pytest.approx(float(auc(curve)), abs=0.005)
-    assert semilog_auroc(redrawn(curve, 400)).mean() == pytest.approx(float(semilog_auroc(curve)), abs=0.005)
+def binormal(others: int, gap: float) -> NDArray[np.float64]:
+    """The true curve of ``simulated``, at the rates that its mean areas are taken from."""
+    return np.asarray(1 - ndtr(ndtri(1 - true_rates(others)) - gap))
 
 
-def test_the_area_varies_as_hanley_and_mcneil_say() -> None:
-    curve = simulated(2, 800)
-    a = float(auc(curve))
-    first, second = a / (2 - a), 2 * a * a / (1 + a)
-    variance = (a * (1 - a) + 399 * (first - a * a) + 399 * (second - a * a)) / 400**2
-    assert auc(redrawn(curve, 1000)).std() == pytest.approx(np.sqrt(variance), rel=0.15)  # theirs is an approximation
+@pytest.mark.parametrize("gap", [0.0, 1.0, 3.0])
+def test_the_mean_area_of_a_true_curve_is_the_mean_over_sets_of_examples(gap: float) -> None:
+    found = mean_log_aurocs(binormal(300, gap), 300, 300)
+    for name, metric in METRICS.items():
+        areas = [metric(simulated(seed, 600, gap)) for seed in range(1000)]
+        assert found[name] == pytest.approx(np.mean(areas), abs=3 * np.std(areas) / np.sqrt(1000))
+
+
+def test_mean_areas_of_a_perfect_attack_and_of_none_are_those_of_single_sets() -> None:
+    found = mean_log_aurocs(np.stack([np.ones(401), np.zeros(401)]), 50, 60)
+    for name, metric in METRICS.items():
+        perfect, none = (metric(roc(sign * (np.arange(110) < 50.0), np.arange(110) < 50)) for sign in (1.0, -1.0))
+        np.testing.assert_allclose(found[name], [perfect, none], atol=1e-6)
 
 
 def test_ties_and_the_order_of_examples_do_no_harm() -> None:
     members = np.arange(200) < 100
     scores = np.round(np.random.default_rng(3).normal(size=200) + members)
     turn = np.random.default_rng(4).permutation(200)
-    one, other = (redrawn(roc(scores[order], members[order]), 20, 5) for order in (np.arange(200), turn))
-    np.testing.assert_array_equal(one.true_positives, other.true_positives)
+    one, other = (redrawn_log_aurocs(roc(scores[order], members[order]), 20, 5) for order in (np.arange(200), turn))
+    np.testing.assert_array_equal(one["log_auroc"], other["log_auroc"])
 
 
-@pytest.mark.parametrize("others", [1, 2, 31, 32, 33, 34, 40])
-def test_any_number_of_non_members_will_do(others: int) -> None:
+@pytest.mark.parametrize("others", [1, 2, 7, 8, 9, 31, 32, 33, 34, 40])
+@pytest.mark.parametrize("gap", [-np.inf, 0.0, np.inf])
+def test_any_number_of_non_members_and_any_attack_will_do(others: int, gap: float) -> None:
     members = np.arange(others + 20) < 20
-    curves = redrawn(roc(np.random.default_rng(6).normal(size=others + 20), members), 5)
-    assert (curves.false_positives[:, -1] == others).all()
-    assert np.isfinite(log_auroc(curves)).all()
+    scores = np.random.default_rng(6).normal(size=others + 20) + np.where(members, gap, 0.0)
+    for areas in redrawn_log_aurocs(roc(scores, members), 50).values():
+        assert ((areas >= 0) & (areas < 1 + 1e-5)).all()  # of a perfect attack log10(1 + e) is above 0
 
 
-def test_intervals_of_a_log_auroc_cover_the_mean_over_other_examples() -> None:
-    metrics = (log_auroc, semilog_auroc)
-    truths = [np.mean([metric(simulated(seed)) for seed in range(10_000, 11_000)]) for metric in metrics]
-    hits = np.zeros(2)
-    for seed in range(300):
-        curves = redrawn(simulated(seed), 200, seed)
-        for place, metric in enumerate(metrics):
-            low, high = interval(metric(curves))
-            hits[place] += low <= truths[place] <= high
-    assert (hits / 300 > 0.93 - 0.03).all()  # two standard errors of 300 trials; the first is nearer to 98 %
+@pytest.mark.parametrize("gap", [0.0, 1.0, 2.0])
+def test_intervals_of_a_log_auroc_cover_the_mean_over_other_examples(gap: float) -> None:
+    truths = mean_log_aurocs(binormal(500, gap), 500, 500)
+    hits = dict.fromkeys(METRICS, 0)
+    for seed in range(600):
+        for name, areas in redrawn_log_aurocs(simulated(seed, 1000, gap), 200, seed).items():
+            low, high = interval(areas)
+            hits[name] += low <= truths[name] <= high
+    assert all(0.93 - 0.02 < count / 600 < 0.97 + 0.02 for count in hits.values())  # two standard errors
 
 
 @pytest.mark.parametrize("gap", [0.0, 1.0, 2.0])
@@ -88,7 +100,7 @@ def test_every_bound_has_a_rate_or_none(bound: float) -> None:
     assert bound < 1 or (found == 1).all()
 
 
-@pytest.mark.parametrize("draw", [redrawn, lambda curve, count: redrawn_tpr(curve, 0.1, count)])
+@pytest.mark.parametrize("draw", [redrawn_log_aurocs, lambda curve, count: redrawn_tpr(curve, 0.1, count)])
 def test_a_single_curve_is_no_interval(draw: Callable[[Roc, int], object]) -> None:
     with pytest.raises(ValueError, match="at least 2 curves"):
         draw(simulated(7), 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -9,15 +11,17 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.gradual import gradual_rounding
-from lit_privq.quantization.gram import condition
+from lit_privq.quantization.gram import Conditioned, condition
 from lit_privq.quantization.grid import (
     Free,
     Grid,
+    Paper,
     Widened,
     output_error,
     quantize_to,
     refit,
 )
+from lit_privq.quantization.obc import greedy_rounding
 from lit_privq.quantization.ordered import BLOCK
 from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
 
@@ -27,6 +31,8 @@ PARTNERS = 8
 """Columns that may answer when another column's code moves; 32 gain 1 % more."""
 TOLERANCE = 1e-6
 """Least gain of a pair, as a fraction of what one step of the code costs; anything below is float noise."""
+SMALL = 128
+"""Columns up to which OBQ's order is cheap beside gradual rounding."""
 GRIDS: tuple[Grid, ...] = (Free(), Widened(Free(), 0.3))
 """Where `Descent` starts from by default: the first is best at 4 bits and for weights on a grid, the second below."""
 
@@ -37,12 +43,17 @@ class Descent:
 
     Every layer approaches the weights that best reproduce the float network's output from the quantized prefix's
     activations. From gradual rounding on each grid, sweeps of coordinate descent set each code to the best one given
-    all others, and scale and offset are refitted in closed form between sweeps, until no code moves. The best grid of
+    all others, and scale and offset are refitted in closed form between sweeps, until no code moves. The best start of
     every channel is then swept by pairs: a code moves by one, and another one answers. No step raises the output
     error. No gradients, no random numbers.
 
+    Layers of few columns, where one unlucky code weighs much, also start from OBQ's greedy order on each grid, with all
+    their levels and with one level fewer; by construction they are no worse than OBQ or nearest rounding on the
+    published grid. For wider layers, and for more levels against fewer, tests show it and nothing enforces it: at 256
+    levels OBQ was once 3 % better on 136 columns.
+
     Args:
-        grids: where to start from; None for `GRIDS`.
+        grids: where to start from; None for `GRIDS`, and on small layers the published grid too.
         rounds: of gradual rounding, whose cost is grids times rounds times 17 products of the weights and the gram
             matrix: most of the method's where layers are wide.
         sweeps: at most this many per grid.
@@ -73,18 +84,38 @@ class Descent:
         return {name: self._solve_layer(layer) for name, layer in problem.layers.items()}
 
     def _solve_layer(self, layer: LayerProblem) -> Quantized:
-        ready, grids = condition(layer, self.damping), self.grids or GRIDS
-        fits = [grid.fit(ready.target, layer.levels, ready.gram) for grid in grids]
-        scale, zero = (torch.cat(parts, dim=1) for parts in zip(*fits, strict=True))  # (models, grids * rows, 1)
-        target = ready.target.repeat(1, len(grids), 1)  # all grids' rows share the gram matrix
-        nearest = quantize_to(target, (scale, zero), layer.levels)
-        rounded = gradual_rounding(target, ready.gram, (scale, zero), layer.levels, self.rounds, ITERATIONS)
-        start = better(nearest, rounded, target, ready.gram)
-        found = best_grid(descend(start, target, ready.gram, self.sweeps), target, ready.gram, len(grids))
+        ready = condition(layer, self.damping)
+        start = self._starts(ready, layer.levels)
+        n_starts = start.codes.shape[1] // ready.target.shape[1]
+        target = ready.target.repeat(1, n_starts, 1)  # all starts' rows share the gram matrix
+        found = best_start(descend(start, target, ready.gram, self.sweeps), target, ready.gram, n_starts)
         for _ in range(self.pair_sweeps):
             moved = refit(pair_sweep(found, ready.target, ready.gram), ready.target, ready.gram)
             found = better(found, descend(moved, ready.target, ready.gram, 2), ready.target, ready.gram)
         return ready.restore(found)
+
+    def _starts(self, ready: Conditioned, levels: Tensor) -> Quantized:
+        """Codes on every grid, one start after the other: (models, starts * rows, columns)."""
+        small = ready.target.shape[2] <= SMALL
+        grids = self.grids or (*GRIDS, *((Paper(),) if small else ()))
+        scale, zero = _stacked([grid.fit(ready.target, levels, ready.gram) for grid in grids])
+        target = ready.target.repeat(1, len(grids), 1)
+        nearest = quantize_to(target, (scale, zero), levels)
+        rounded = gradual_rounding(target, ready.gram, (scale, zero), levels, self.rounds, ITERATIONS)
+        gradual = better(nearest, rounded, target, ready.gram)
+        if not small:
+            return gradual
+        greedy, inverse = [gradual], ready.inverse()
+        for grid, count in itertools.product(grids, (levels, (levels - 1).clamp(min=2))):
+            affine = grid.fit(ready.target, count, ready.gram)
+            greedy.append(greedy_rounding(ready.target, inverse, affine, count))
+        codes, scale, zero = _stacked([(one.codes, one.scale, one.zero) for one in greedy])
+        return Quantized(codes, scale, zero, levels)
+
+
+def _stacked(starts: Iterable[tuple[Tensor, ...]]) -> Iterator[Tensor]:
+    """Tensors of all starts behind each other, each (models, starts * rows, ...)."""
+    return (torch.cat(parts, dim=1) for parts in zip(*starts, strict=True))
 
 
 def descend(start: Quantized, target: Tensor, gram: Tensor, sweeps: int) -> Quantized:
@@ -166,13 +197,13 @@ def _partners(gram: Tensor) -> Tensor:
     return partners
 
 
-def best_grid(quantized: Quantized, target: Tensor, gram: Tensor, grids: int) -> Quantized:
-    """Of (models, grids * rows, columns), every row on the grid of least output error: (models, rows, columns)."""
-    error = output_error(target - quantized.weight(), gram).unflatten(1, (grids, -1))  # (models, grids, rows, 1)
+def best_start(quantized: Quantized, target: Tensor, gram: Tensor, starts: int) -> Quantized:
+    """Of (models, starts * rows, columns), every row's start of least output error: (models, rows, columns)."""
+    error = output_error(target - quantized.weight(), gram).unflatten(1, (starts, -1))  # (models, starts, rows, 1)
     best = error.argmin(dim=1, keepdim=True)  # (models, 1, rows, 1)
 
     def chosen(values: Tensor) -> Tensor:
-        parts = values.unflatten(1, (grids, -1))  # (models, grids, rows, ...)
+        parts = values.unflatten(1, (starts, -1))  # (models, grids, rows, ...)
         own: Tensor = parts.gather(1, best.expand(-1, -1, -1, values.shape[2])).squeeze(1)
         return own
 

@@ -2,8 +2,9 @@
 
 python benchmarks/coverage.py [--quick] [--json FILE]
 
-Members score N(gap, 1), non-members N(0, 1); where targets differ, so do their gaps. "se" is the Monte-Carlo standard
-error of the coverage. Bounds that hold by construction cover at least 95 %; what they cover beyond it is their price.
+Unless said otherwise members score N(gap, 1) and non-members N(0, 1); where targets differ, so do their gaps. Intervals
+over targets are taken as an audit takes them. "se" is the Monte-Carlo standard error of the coverage. Bounds that hold
+by construction cover at least 95 %; what they cover beyond it is their price.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,26 +21,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from lit_privq.attacks import Observed
+from lit_privq.audit.case import Case, Variant
+from lit_privq.audit.measure import Measured, measure
 from lit_privq.metrics import (
     Bonferroni,
     Estimate,
     Fixed,
+    OperatingPoint,
     Split,
     auc,
     bootstrap,
     clopper_pearson,
     epsilon_lower_bound,
     interval,
-    log_auroc,
+    mean_log_aurocs,
     over_targets,
-    redrawn,
+    predictive_value,
+    redrawn_log_aurocs,
     redrawn_tpr,
     resample,
     roc,
-    semilog_auroc,
     tpr_at_fpr,
 )
-from lit_privq.metrics.epsilon import Threshold
+from lit_privq.metrics.epsilon import Threshold, operating_point_at
+from lit_privq.metrics.log_auroc import true_rates
 from lit_privq.metrics.roc import Floats, Roc
 
 Statistic = Callable[[Roc], Floats]
@@ -54,7 +60,9 @@ STATISTICS: Mapping[str, tuple[Statistic, Truth]] = {
         for name, bound in RATES.items()
     },
 }
-LOGARITHMIC: Mapping[str, Statistic] = {"log-AUROC, loglog": log_auroc, "log-AUROC, semilog": semilog_auroc}
+LOGARITHMIC = {"log_auroc": "log-AUROC, loglog", "semilog_auroc": "log-AUROC, semilog"}
+REPORTED = {"auc": "AUC", "tpr_at_0.05": "TPR at 5 %", "tpr_at_0.01": "TPR at 1 %", **LOGARITHMIC}
+POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)  # to average over gaps
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,17 @@ def main() -> None:
     trials = 200 if options.quick else 2000
     rows = []
     print("| kind | setting | coverage | se | trials |\n|---|---|--:|--:|--:|")
-    for part in (one_target, logarithmic, several_targets, shared_pool, paired_differences, exact, epsilon):
+    parts = (
+        one_target,
+        logarithmic,
+        several_targets,
+        shared_pool,
+        paired_differences,
+        operating_points,
+        exact,
+        epsilon,
+    )
+    for part in parts:
         for row in part(trials):
             rows.append(row)
             print(f"| {row.kind} | {row.setting} | {row.coverage:.3f} | {row.error:.3f} | {row.trials} |", flush=True)
@@ -129,33 +147,78 @@ def one_target(trials: int) -> Iterator[Row]:
 
 def logarithmic(trials: int) -> Iterator[Row]:
     """One target's log-AUROCs; their truth is the mean over other sets of as many examples, on which they depend."""
-    for others, gap in ((300, 0.0), (300, 1.0), (1000, 0.5), (1000, 2.0), (4000, 1.0)):
-        members = np.arange(2 * others) < others
-        truths = expected(members, gap)
+    sizes = (300, 1000, 4000)
+    for others, gap in [(others, gap) for others in sizes for gap in (0.0, 1.0, 2.0, 4.0)]:
+        truths = mean_log_aurocs(binormal(others, gap), others, others)
+        yield from areas(trials, f"{others} non-members, gap {gap:g}", partial(normal, others, gap), truths)
+    for others in sizes:
+        draw = partial(few_exposed, others)
+        truths = mean_log_aurocs(0.9 * binormal(others, 0.0) + 0.1 * binormal(others, 4.0), others, others)
+        yield from areas(trials, f"{others} non-members, gap 4 for a tenth of members", draw, truths)
+        draw = partial(laplace, others)
+        truths = mean_log_aurocs(laplace_curve(others), others, others)
+        yield from areas(trials, f"{others} non-members, Laplace, gap 1.5", draw, truths)
 
-        def trial(
-            random: np.random.Generator,
-            members: NDArray[np.bool_] = members,
-            gap: float = gap,
-            truths: Mapping[str, float] = truths,
-        ) -> dict[str, bool]:
-            curves = redrawn(roc(drawn(random, members, gap), members), RESAMPLES, int(random.integers(1 << 32)))
-            return {name: covers(interval(metric(curves)), truths[name]) for name, metric in LOGARITHMIC.items()}
 
-        yield from simulated("redrawn, one target", f"{others} non-members, gap {gap:g}", trials, trial)
+def areas(
+    trials: int, setting: str, draw: Callable[[np.random.Generator], Floats], truths: Mapping[str, Floats]
+) -> Iterator[Row]:
+    """Rows of both log-AUROCs where ``draw`` gives scores, members first, half of them."""
+
+    def trial(random: np.random.Generator) -> dict[str, bool]:
+        scores = draw(random)
+        curve = roc(scores, np.arange(scores.size) < scores.size // 2)
+        found = redrawn_log_aurocs(curve, RESAMPLES, int(random.integers(1 << 32)))
+        return {LOGARITHMIC[name]: covers(interval(values), float(truths[name])) for name, values in found.items()}
+
+    yield from simulated("redrawn, one target", setting, trials, trial)
+
+
+def normal(others: int, gap: float, random: np.random.Generator) -> Floats:
+    """Scores of as many members as non-members."""
+    return drawn(random, np.arange(2 * others) < others, gap)
+
+
+def few_exposed(others: int, random: np.random.Generator) -> Floats:
+    """A tenth of the members, at random, has a gap of 4; the others have none."""
+    return np.concatenate([random.normal(size=others) + 4 * (random.random(others) < 0.1), random.normal(size=others)])
+
+
+def laplace(others: int, random: np.random.Generator) -> Floats:
+    """Tails that are straight in a logarithm: the curve begins like a coin's, times a factor."""
+    return np.concatenate([random.laplace(size=others) + 1.5, random.laplace(size=others)])
+
+
+def laplace_curve(others: int) -> Floats:
+    """Its true curve."""
+    rates = true_rates(others)
+    with np.errstate(divide="ignore"):
+        bound = np.where(rates < 0.5, -np.log(2 * rates), np.log(2 * (1 - np.minimum(rates, 1)) + 1e-300)) - 1.5
+    return np.where(bound > 0, 0.5 * np.exp(-np.abs(bound)), 1 - 0.5 * np.exp(-np.abs(bound)))
+
+
+def binormal(others: int, gap: Floats | float) -> Floats:
+    """The true curve of normal scores, (..., rates)."""
+    return np.asarray(1 - ndtr(ndtri(1 - true_rates(others)) - np.asarray(gap)[..., None]))
 
 
 def several_targets(trials: int) -> Iterator[Row]:
-    """The mean over targets whose gaps differ, by the targets' spread."""
+    """The mean over targets whose gaps differ, as an audit reports it."""
     members = np.arange(400) < 200
-    for targets in (2, 3, 4, 10):
+    for targets in (2, 4, 10):
         for spread in (0.0, 0.1, 0.5):
+            truths = expectations(200, spread)
 
-            def trial(random: np.random.Generator, targets: int = targets, spread: float = spread) -> dict[str, bool]:
+            def trial(
+                random: np.random.Generator,
+                targets: int = targets,
+                spread: float = spread,
+                truths: Mapping[str, float] = truths,
+            ) -> dict[str, bool]:
                 gaps = 1 + spread * random.normal(size=targets)
-                scores = [drawn(random, members, gap) for gap in gaps]
-                found = over(random, scores, [members] * targets)
-                return {n: covers(ends(e), expectation(STATISTICS[n][1], spread)) for n, e in found.items()}
+                scores = np.stack([drawn(random, members, gap) for gap in gaps])
+                found = audited(random, {"": scores}, members)[""]
+                return {REPORTED[n]: covers(ends(over(one)), truths[n]) for n, one in found.items() if n in truths}
 
             yield from simulated("over targets", f"{targets} targets, gaps 1 ± {spread:g}", trials, trial)
 
@@ -166,10 +229,10 @@ def shared_pool(trials: int) -> Iterator[Row]:
 
         def trial(random: np.random.Generator, pools: bool = pools) -> dict[str, bool]:
             fragile = random.gamma(1.0, 1.0, 400)  # (examples,) how much training on each moves its score
-            members = [random.permutation(400) < 200 for _ in range(4)]
-            scores = [random.normal(size=400) + fragile * inside for inside in members]
-            found = over(random, scores, members, ("AUC",))
-            return {name: covers(ends(e), pool_truth(None if pools else fragile)) for name, e in found.items()}
+            members = np.stack([random.permutation(400) < 200 for _ in range(4)])
+            scores = random.normal(size=(4, 400)) + fragile * members
+            found = audited(random, {"": scores}, members)[""]["auc"]
+            return {"AUC": covers(ends(over(found)), pool_truth(None if pools else fragile))}
 
         yield from simulated("over targets", f"4 targets of one pool, truth {what}", trials, trial)
 
@@ -184,10 +247,37 @@ def paired_differences(trials: int) -> Iterator[Row]:
                 gaps = 1 + spread * random.normal(size=(2, targets))  # (precisions, targets)
                 common = random.normal(size=(targets, 400))
                 scores = 0.8 * common + 0.6 * random.normal(size=(2, targets, 400)) + gaps[..., None] * members
-                found = over(random, list(scores[0]), [members] * targets, minus=list(scores[1]))
-                return {name: covers(ends(estimate), 0.0) for name, estimate in found.items()}
+                found = audited(random, {"full": scores[0], "quantized": scores[1]}, members)
+                changes = {name: found["quantized"][name] - found["full"][name] for name in REPORTED}
+                return {REPORTED[name]: covers(ends(over(change)), 0.0) for name, change in changes.items()}
 
             yield from simulated("paired difference", f"{targets} targets, gaps 1 ± {spread:g}", trials, trial)
+
+
+def operating_points(trials: int) -> Iterator[Row]:
+    """Rates and predictive values of other targets at a fixed threshold; all scores of a target move together."""
+    threshold, gap, prior, members = float(ndtri(0.99)), 2.0, 0.1, np.arange(2000) < 1000
+    for targets in (1, 4, 10):
+        for shift in (0.0,) if targets == 1 else (0.0, 0.2, 0.5):
+            fpr, tpr = (float(1 - ndtr((threshold - by) / np.sqrt(1 + shift**2))) for by in (0.0, gap))
+
+            def trial(
+                random: np.random.Generator,
+                targets: int = targets,
+                shift: float = shift,
+                fpr: float = fpr,
+                tpr: float = tpr,
+            ) -> dict[str, bool]:
+                scores = [drawn(random, members, gap) + shift * random.normal() for _ in range(targets)]
+                points = tuple(operating_point_at(each, members, threshold) for each in scores)
+                found = OperatingPoint(threshold, 0.01, points)
+                return {
+                    "false-positive rate": covers(found.fpr_interval(), fpr),
+                    "true-positive rate": covers(found.tpr_interval(), tpr),
+                    "predictive value": covers(found.precision_interval(prior), predictive_value(tpr, fpr, prior)),
+                }
+
+            yield from simulated("operating point", f"{targets} targets, shift 0 ± {shift:g}", trials, trial)
 
 
 def exact(trials: int) -> Iterator[Row]:
@@ -242,31 +332,19 @@ def simulated(
         yield Row(kind, f"{name}, {setting}".removeprefix(", "), share, error, trials, seconds)
 
 
-def over(
-    random: np.random.Generator,
-    scores: Sequence[Floats],
-    members: Sequence[NDArray[np.bool_]],
-    names: tuple[str, ...] = ("AUC", "TPR at 5 %"),
-    minus: Sequence[Floats] | None = None,
-) -> dict[str, Estimate]:
-    """Estimates over targets, of differences where there is something to take off."""
-    statistics = {name: STATISTICS[name][0] for name in names}
-    values: dict[str, list[Floats]] = {name: [] for name in names}
-    replicates: dict[str, list[Floats]] = {name: [] for name in names}
-    for place, (row, inside) in enumerate(zip(scores, members, strict=True)):
-        draws = resample(inside, RESAMPLES // 3, int(random.integers(1 << 32)))
-        for sign, each in ((1, row), (-1, None if minus is None else minus[place])):
-            if each is None:
-                continue
-            curve, found = roc(each, inside), bootstrap(each, draws, statistics)
-            for name, statistic in statistics.items():
-                if sign > 0:
-                    values[name].append(statistic(curve))
-                    replicates[name].append(found[name])
-                else:
-                    values[name][-1] = values[name][-1] - statistic(curve)
-                    replicates[name][-1] = replicates[name][-1] - found[name]
-    return {name: over_targets(np.array(values[name]), np.stack(replicates[name])) for name in names}
+def audited(
+    random: np.random.Generator, scores: Mapping[str, Floats], members: NDArray[np.bool_]
+) -> Mapping[str, Mapping[str, Measured]]:
+    """What an audit measures on (targets, examples) scores of each name; members (targets, examples) or (examples,)."""
+    shape = next(iter(scores.values())).shape
+    targets = Observed(np.zeros((*shape, 1)), np.broadcast_to(members, shape))
+    case = Case(Variant("", "", "", "none", 32, 32), "unaware", np.arange(shape[0]), targets, targets, None, ())
+    return measure(case, scores, [0.05, 0.01], RESAMPLES // 3, int(random.integers(1 << 32)))
+
+
+def over(measured: Measured) -> Estimate:
+    """The mean over targets."""
+    return over_targets(measured.estimates, measured.replicates)
 
 
 def drawn(random: np.random.Generator, members: NDArray[np.bool_], gap: float) -> Floats:
@@ -274,17 +352,12 @@ def drawn(random: np.random.Generator, members: NDArray[np.bool_], gap: float) -
     return np.asarray(random.normal(size=members.size) + gap * members)
 
 
-def expected(members: NDArray[np.bool_], gap: float, draws: int = 4000) -> dict[str, float]:
-    """Mean log-AUROCs of so many examples."""
-    random = np.random.default_rng(1)
-    curves = [roc(drawn(random, members, gap), members) for _ in range(draws)]
-    return {name: float(np.mean([statistic(curve) for curve in curves])) for name, statistic in LOGARITHMIC.items()}
-
-
-def expectation(truth: Truth, spread: float) -> float:
-    """Mean over gaps 1 ± spread."""
-    points, weights = np.polynomial.hermite_e.hermegauss(40)
-    return float(weights @ truth(1 + spread * points) / weights.sum())
+def expectations(others: int, spread: float) -> dict[str, float]:
+    """Means over gaps 1 ± spread of what an audit reports, by its name."""
+    gaps = 1 + spread * POINTS
+    areas = mean_log_aurocs(binormal(others, gaps), others, others)
+    values = {name: STATISTICS[what][1](gaps) for name, what in REPORTED.items() if what in STATISTICS}
+    return {name: float(WEIGHTS @ np.asarray(each) / WEIGHTS.sum()) for name, each in {**values, **areas}.items()}
 
 
 def pool_truth(fragile: Floats | None) -> float:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from lit_privq.metrics import auc, bootstrap, interval, over_targets, resample, roc, tpr_at_fpr
+from lit_privq.metrics import auc, bootstrap, interval, over_targets, redrawn_tpr, resample, roc, tpr_at_fpr
 from lit_privq.metrics.roc import Floats
 
 TPR = partial(tpr_at_fpr, max_fpr=0.05)
@@ -156,3 +156,22 @@ def test_bad_requests_are_refused() -> None:
         resample(np.array([True, True]))
     with pytest.raises(ValueError, match="estimates must be"):
         over_targets(np.zeros(3), np.zeros((2, 10)))
+
+
+def test_targets_enter_by_what_they_might_be_and_their_mean_stays_inside() -> None:
+    random = np.random.default_rng(0)
+    estimates, replicates = random.normal(size=6), random.normal(2, 0.1, size=(6, 200))  # all estimates too low
+    found = over_targets(estimates, replicates)
+    assert found.low == found.value == estimates.mean()
+    assert 2 < found.high < 2.2
+
+
+def test_rates_at_few_false_positives_are_covered_over_targets() -> None:
+    members, hits = np.arange(400) < 200, 0
+    truth = 1 - ndtr(ndtri(0.99) - 1)
+    for random in np.random.default_rng(1).spawn(400):
+        curves = [roc(random.normal(size=400) + members, members) for _ in range(6)]
+        replicates = np.stack([redrawn_tpr(curve, 0.01, 100, seed) for seed, curve in enumerate(curves)])
+        found = over_targets(np.array([tpr_at_fpr(curve, 0.01) for curve in curves]), replicates)
+        hits += found.low <= truth <= found.high
+    assert 0.93 - 0.022 < hits / 400 < 0.97 + 0.022  # two standard errors

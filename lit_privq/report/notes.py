@@ -17,7 +17,8 @@ _ATTACKERS = {
     "adaptive": "The adaptive attacker quantizes his shadow models exactly as the target was; a defence that holds "
     "only against the unaware one is none.",
     "paired": "The paired attacker also holds the full-precision model the target was made from; he attacks that one "
-    "too, so he is left out of the strongest attacker and of the headline.",
+    "too, so he is left out of the strongest attacker and of the headline; only the strongest of all attacks counts "
+    "him.",
 }
 
 
@@ -26,8 +27,9 @@ def notes(focus: Focus, scores: Scores | None, n_shadows: int | None) -> list[st
     return [
         *_spread_notes(focus, n_shadows),
         *_operating_point(focus, scores),
-        *(note for name, note in _ATTACKERS.items() if name in attackers(focus.results)),
+        *(note for name, note in _ATTACKERS.items() if name in attackers(focus.results) and focus.results.methods),
         *_unaware_only(focus.results),
+        *_fidelity(focus.results),
         *_values(focus),
         *_limits(focus.results),
     ]
@@ -44,6 +46,15 @@ def _unaware_only(results: Results) -> Iterator[str]:
         yield (
             f"{joined([title(method) for method in unaware])}: attacked by the unaware attacker only, to save time; "
             "an adaptive one may find more."
+        )
+
+
+def _fidelity(results: Results) -> Iterator[str]:
+    """Why methods are not to be compared at equal bits alone."""
+    if len(results.methods) > 1:
+        yield (
+            "A more faithful quantizer keeps more of the network, also of what it learned by heart: at equal bits it "
+            "may be more accurate and leak more. Compare methods at equal accuracy."
         )
 
 

@@ -30,3 +30,8 @@ def test_how_few_non_members_decide_is_said(seen: Focus) -> None:
 def test_targets_and_shadows_are_counted(seen: Focus) -> None:
     assert notes(seen, None, 16)[0] == "4 target models and 16 shadow models."
     assert notes(seen, None, None)[0] == "4 target models."
+
+
+def test_several_quantizers_are_not_to_be_compared_at_equal_bits_alone(seen: Focus) -> None:
+    assert len(seen.results.methods) > 1
+    assert any("at equal bits it may be more accurate and leak more" in note for note in notes(seen, None, None))

@@ -44,7 +44,7 @@ def main() -> None:
     torch.manual_seed(0)
     choice = options(__doc__)
     layers = trained_layers(choice.quick)
-    inputs = layers.block_inputs[:, :, 2:6, 2:6].contiguous()
+    inputs = layers.draws[0].block[:, :, 2:6, 2:6].contiguous()
     others: dict[str, Method] = {"Nearest": Nearest(), "OBQ": OBC(), "Descent": Descent()}
     adaround, linear = (
         by_iterations("AdaRound", AdaRound(linear_target=is_linear), choice.quick) for is_linear in (False, True)
@@ -58,7 +58,7 @@ def main() -> None:
         (
             "conv 128 to 128, 16 rows",
             others | linear,
-            lambda method, bits: layer_error(method, layers.conv[:16], layers.conv_inputs, bits),
+            lambda method, bits: layer_error(method, layers.conv, layers.draws[0].conv, bits),
         ),
     ]
     rows = []

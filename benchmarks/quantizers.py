@@ -5,14 +5,14 @@ python benchmarks/quantizers.py [--quick] [--json FILE]
 One thread; seconds are CPU seconds of this process. The layers come from a network that is trained first: on CIFAR-100
 at 16x16 where LIT_PRIVQ_DATA names a folder that holds it, else on scikit-learn's digits, each shifted in one of ten
 ways that have to be told too, so that there are 100 classes. Errors are ||Y - Y_hat||^2 / ||Y||^2 of a layer's or
-block's output on calibration inputs.
+block's output on calibration inputs, medians over three draws of these; notes hold the errors on other inputs.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC, greedy_rounding
 from lit_privq.quantization.ordered import Ordered, ordered_rounding
 from lit_privq.quantization.problem import Improver, LayerProblem, Method, UnitProblem, levels_from_bits
+from lit_privq.quantization.sign import ScaledSign, Sign
 
 
 def main() -> None:
@@ -237,35 +238,52 @@ def relative(wanted: Tensor, found: Tensor) -> float:
     return float((wanted - found).double().square().sum() / wanted.double().square().sum())
 
 
-def layer_error(method: Method, weight: Tensor, seen: Tensor, bits: float) -> float:
-    """Error of (rows, columns) weights on the inputs (columns, positions) that the layer sees."""
+def quantized_layer(method: Method, weight: Tensor, seen: Tensor, bits: float) -> Tensor:
+    """(rows, columns) weights on a grid, calibrated on the inputs (columns, positions) that the layer sees."""
     gram = (2 / seen.shape[1] * seen @ seen.T).to(weight)[None]
     unit = unit_of(LayerProblem("layer", weight[None], torch.tensor([levels_from_bits(bits)]), gram))
     if isinstance(method, Improver) and method.start:
         unit = replace(unit, start=method.start.solve(unit))
-    found = method.solve(unit)["layer"].weight()[0]
-    return relative(weight.double() @ seen, found.double() @ seen)
+    return method.solve(unit)["layer"].weight()[0]
 
 
-def block_error(method: Method, block: Block, inputs: Tensor, bits: float) -> float:
-    """Error after the block's last activation."""
+def quantized_block(method: Method, block: nn.Module, inputs: Tensor, bits: float) -> nn.Module:
+    """A block whose convolutions are quantized, calibrated on these inputs."""
     quantizer = NetworkQuantizer([block], inputs[None], method, [bits], [0])
     for _ in quantizer.units:
         quantizer.step()
-    with torch.no_grad():
-        return relative(block(inputs), quantizer.network(0, 0)(inputs))
+    return quantizer.network(0, 0)
+
+
+def layer_error(method: Method, weight: Tensor, seen: Tensor, bits: float) -> float:
+    """Error of a layer on its calibration inputs."""
+    return relative(weight.double() @ seen, quantized_layer(method, weight, seen, bits).double() @ seen)
+
+
+@torch.no_grad()
+def block_error(method: Method, block: nn.Module, inputs: Tensor, bits: float) -> float:
+    """Error after the block's last activation, on its calibration inputs."""
+    return relative(block(inputs), quantized_block(method, block, inputs, bits)(inputs))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What enters the layers for some images: the block images, the others (columns, positions)."""
+
+    block: Tensor
+    conv: Tensor
+    head: Tensor
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Layers of a trained network and what enters them: the block images, the others (columns, positions)."""
+    """Layers of a trained network, with calibration inputs of several draws and others that are held out."""
 
     block: Block
-    block_inputs: Tensor
     conv: Tensor
-    conv_inputs: Tensor
     head: Tensor
-    head_inputs: Tensor
+    draws: tuple[Inputs, ...]
+    held_out: Inputs
     source: Row
 
 
@@ -279,45 +297,95 @@ def trained_layers(quick: bool) -> Layers:
     )
 
 
+@torch.no_grad()
 def layers_of(images: Tensor, labels: Tensor, steps: int) -> Layers:
-    """Train a network, and take its layers with the activations of 512 of its training images."""
-    net = trained(images, labels, steps)
-    pick = torch.randperm(len(images))[:512]
-    with torch.no_grad():
+    """Train a network, and take its layers with the activations of 512 of its training images a draw."""
+    with torch.enable_grad():
+        net = trained(images, labels, steps)
+    picks = torch.randperm(len(images))[: 4 * 512].split(512)
+
+    def entering(pick: Tensor) -> Inputs:
         first, second, features = net.features(images[pick])
-        accuracy = float((net(images[pick]).argmax(1) == labels[pick]).float().mean())
+        return Inputs(first, unfolded(second), features.T.double())
+
+    *draws, held_out = map(entering, picks)
+    accuracy = float((net(images[picks[0]]).argmax(1) == labels[picks[0]]).float().mean())
     conv = net.block2.conv1.weight.detach().flatten(1)
     source = Row("accuracy of the network the layers are of", accuracy, None, "fraction")
-    return Layers(net.block1, first, conv, unfolded(second), net.head.weight.detach(), features.T.double(), source)
+    return Layers(net.block1, conv[:16], net.head.weight.detach(), tuple(draws), held_out, source)
 
 
-def errors(quick: bool, layers: Layers) -> list[Row]:
-    """Every method's error beside OBQ's in its original protocol."""
-    measured: dict[str, Callable[[Method, float], float]] = {
-        "block of 64 channels": lambda method, bits: block_error(method, layers.block, layers.block_inputs, bits),
-        "conv 128 to 128, 16 rows": lambda method, bits: layer_error(
-            method, layers.conv[:16], layers.conv_inputs, bits
-        ),
-        "head 512 to 100": lambda method, bits: layer_error(method, layers.head, layers.head_inputs, bits),
+@dataclass(frozen=True)
+class Errors:
+    """One method on one unit, a value a draw: errors on calibration inputs and on others, and CPU seconds."""
+
+    calibration: list[float]
+    held_out: list[float]
+    seconds: list[float]
+
+
+Measure = Callable[[Method, Inputs, float], tuple[float, float]]
+"""Errors on calibration inputs and on the held-out ones."""
+
+
+def errors(quick: bool, layers: Layers) -> Iterator[Row]:
+    """Every method's error beside OBQ's in its original protocol; medians over draws of the calibration images."""
+
+    @torch.no_grad()
+    def block(method: Method, draw: Inputs, bits: float) -> tuple[float, float]:
+        found, plain = quantized_block(method, layers.block, draw.block, bits), layers.block
+        first, second = (relative(plain(inputs.block), found(inputs.block)) for inputs in (draw, layers.held_out))
+        return first, second
+
+    def layer(weight: Tensor, entering: Callable[[Inputs], Tensor]) -> Measure:
+        def error(method: Method, draw: Inputs, bits: float) -> tuple[float, float]:
+            found = quantized_layer(method, weight, entering(draw), bits).double()
+            first, second = (
+                relative(weight.double() @ entering(inputs), found @ entering(inputs))
+                for inputs in (draw, layers.held_out)
+            )
+            return first, second
+
+        return error
+
+    measured: dict[str, Measure] = {
+        "block of 64 channels": block,
+        "conv 128 to 128, 16 rows": layer(layers.conv, lambda inputs: inputs.conv),
+        "head 512 to 100": layer(layers.head, lambda inputs: inputs.head),
     }
-    methods: dict[str, Method] = {
-        "Descent": Descent(),
-        "Ordered": Ordered(),
-        "Nearest": Nearest(),
-    }
-    rows = []
-    for case, error in list(measured.items())[: 1 if quick else None]:
+    methods: dict[str, Method] = {"Descent": Descent(), "Ordered": Ordered(), "Nearest": Nearest()}
+    signs: dict[str, Method] = {"Sign": Sign(), "Scaled sign": ScaledSign()}
+    draws = layers.draws[: 1 if quick else None]
+    for case, measure in list(measured.items())[: 1 if quick else None]:
+        other: dict[float, Errors] = {}
         for bits in (1.58,) if quick else (4, 2, 1.58, 1):
-            other = error(OBC(), bits)
-            for name, method in methods.items():
-                start = time.process_time()
-                ours = error(method, bits)
-                note = f"{time.process_time() - start:.1f} CPU-s; other: OBQ"
-                rows.append(Row(f"{name}, {case}, {bits} bits", ours, other, "rel. error", note=note))
-            if bits == 1.58:
-                one_bit, note = error(Descent(), 1), "other: OBQ at 1.58 bits"
-                rows.append(Row(f"Descent at 1 bit, {case}", one_bit, other, "rel. error", note=note))
-    return rows
+            other[bits] = over_draws(OBC(), measure, draws, bits)
+            for name, method in {**methods, **(signs if bits == 1 else {})}.items():
+                ours = over_draws(method, measure, draws, bits)
+                yield compared(f"{name}, {case}, {bits} bits", ours, other[bits], "OBQ")
+                if name == "Descent" and bits == 1:
+                    yield compared(f"{name} at 1 bit, {case}", ours, other[1.58], "OBQ at 1.58 bits")
+
+
+def over_draws(method: Method, measure: Measure, draws: Sequence[Inputs], bits: float) -> Errors:
+    """Errors and seconds of every draw."""
+    found = Errors([], [], [])
+    for draw in draws:
+        start = time.process_time()
+        calibration, held_out = measure(method, draw, bits)
+        found.seconds.append(time.process_time() - start)
+        found.calibration.append(calibration)
+        found.held_out.append(held_out)
+    return found
+
+
+def compared(case: str, ours: Errors, other: Errors, name: str) -> Row:
+    """Medians, and the ratio's range over draws."""
+    ratios = [own / theirs for own, theirs in zip(ours.calibration, other.calibration, strict=True)]
+    held_out = f"{median(ours.held_out):.3g} for {median(other.held_out):.3g} held out"
+    note = f"{median(ours.seconds):.1f} CPU-s; other: {name}; {min(ratios):.3f} to {max(ratios):.3f} of it; {held_out}"
+    sides = ours.calibration, other.calibration
+    return Row(case, median(sides[0]), median(sides[1]), "rel. error", spread(*sides), note=note)
 
 
 if __name__ == "__main__":

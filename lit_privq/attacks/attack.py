@@ -15,8 +15,12 @@ class Attack(ABC):
     ``score`` sees a block of examples. ``finish``, seldom needed, sees the scores of all of them at once.
     """
 
-    min_shadows: ClassVar[int] = 1  # least number of shadows in each of an example's two groups
     needs_classes: ClassVar[bool] = False  # whether confidences must be log-odds of a probability
+
+    @property
+    def min_shadows(self) -> int:
+        """Least number of shadows in each of an example's two groups."""
+        return 1
 
     @abstractmethod
     def score(self, evidence: Evidence) -> Array:

@@ -10,12 +10,12 @@ import numpy as np
 from lit_privq.attacks.attack import Attack
 from lit_privq.attacks.evidence import Evidence
 from lit_privq.attacks.group import Array, mean_over_queries
-from lit_privq.attacks.rmia import likelihood, log_likelihood
+from lit_privq.attacks.rmia import log_likelihood, mean_likelihood
 
 
 @dataclass(frozen=True)
 class Base(Attack):
-    """log p(x | target) - log mean p(x | shadow), averaged over queries; IN and OUT shadows count alike.
+    """log p(x | target) - log mean p(x | shadow), averaged over queries; the mean is over all shadows, IN and OUT.
 
     Source: Lassila et al. 2025, "BASE".
     """
@@ -24,5 +24,4 @@ class Base(Attack):
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""
-        mean = (evidence.inside.mean_of(likelihood) + evidence.outside.mean_of(likelihood)) / 2
-        return mean_over_queries(log_likelihood(evidence.targets) - np.log(mean))
+        return mean_over_queries(log_likelihood(evidence.targets) - np.log(mean_likelihood(evidence)))

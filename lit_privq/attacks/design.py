@@ -20,22 +20,28 @@ def held_out(
     targets: Observed,
     *,
     parents: tuple[Observed, Observed] | None = None,
+    equal_groups: bool = False,
     block: int | None = None,
 ) -> dict[str, Array]:
     """Attack targets that are not among the shadows.
+
+    How many shadows trained on an example says nothing of a target drawn apart from them, so all are used.
 
     Args:
         attacks: by the name under which their scores are wanted.
         shadows: M models, each example in the training set of some of them and not of others.
         targets: T models on the same examples.
         parents: the models from which shadows and targets were derived, for the paired attack.
+        equal_groups: cut every example's groups to the poorest example's, in model order, as the public reference does
+            and leave-one-out must.
         block: examples held in memory at a time; the scores do not depend on it.
 
     Returns:
         (targets, examples) scores by name, larger means more likely a member.
 
     Raises:
-        ValueError: if the pools differ, or too few shadows trained (or did not train) on some example.
+        ValueError: if the pools differ, parents do not have their children's members, or too few shadows trained (or
+            did not train) on some example.
 
     >>> from lit_privq.attacks.lira import LiraOnline, PerExample
     >>> confidence = np.array([3.0, 3.2, 0.9, 1.1, 3.1]).reshape(5, 1, 1)
@@ -44,9 +50,14 @@ def held_out(
     >>> held_out({"lira": LiraOnline(variance=PerExample())}, shadows, targets)["lira"].round(6)
     array([[220.5]])
     """
+    _check_pool("targets", targets, shadows)
+    if parents is not None:
+        _check_parents(parents, shadows, targets.members)
     inside, outside = _group_sizes(shadows.members)
-    parent = None if parents is None else Trial(*parents, None, inside.min(), outside.min())
-    trial = Trial(shadows, targets, None, inside.min(), outside.min(), parent)
+    if equal_groups:
+        inside, outside = np.full_like(inside, inside.min()), np.full_like(outside, outside.min())
+    parent = None if parents is None else Trial(*parents, None, inside, outside)
+    trial = Trial(shadows, targets, None, inside, outside, parent)
     scores = _empty(attacks, len(targets.members), trial.examples)
     _score(attacks, trial, block, scores, np.arange(len(targets.members)))
     return {name: attack.finish(scores[name]) for name, attack in attacks.items()}
@@ -78,23 +89,29 @@ def leave_one_out(
         (targets, examples) scores by name, larger means more likely a member.
 
     Raises:
-        ValueError: as :func:`held_out`.
+        ValueError: as :func:`held_out`, or if ``targets`` are not as many as ``own`` or do not have their members.
     """
     rows = np.arange(len(shadows.members)) if own is None else np.asarray(own, np.intp)
-    inside, outside = _group_sizes(shadows.members)
     members = shadows.members[rows]
+    if targets is not None:
+        _check_pool("targets", targets, shadows)
+        _check_members("targets", targets, members)
+    if parents is not None:
+        _check_parents(parents, shadows, members)
+    inside, outside = _group_sizes(shadows.members)
     # What the poorest example can offer each target; the same for all of them where the mask is balanced.
     insides = inside.min() - members[:, inside == inside.min()].any(axis=1)
     outsides = outside.min() - (~members[:, outside == outside.min()]).any(axis=1)
     scores = _empty(attacks, *members.shape)
-    for size in sorted(set(zip(insides.tolist(), outsides.tolist(), strict=True))):
-        chosen = np.flatnonzero((insides == size[0]) & (outsides == size[1]))
+    for least in sorted(set(zip(insides.tolist(), outsides.tolist(), strict=True))):
+        chosen = np.flatnonzero((insides == least[0]) & (outsides == least[1]))
+        sizes = np.full_like(inside, least[0]), np.full_like(outside, least[1])
         some = None if targets is None else targets.models(chosen)
         parent = None
         if parents is not None:
             above = None if parents[1] is None else parents[1].models(chosen)
-            parent = Trial(parents[0], above, rows[chosen], *size)
-        trial = Trial(shadows, some, rows[chosen], *size, parent)
+            parent = Trial(parents[0], above, rows[chosen], *sizes)
+        trial = Trial(shadows, some, rows[chosen], *sizes, parent)
         _score(attacks, trial, block, scores, chosen)
     return {name: attack.finish(scores[name]) for name, attack in attacks.items()}
 
@@ -115,6 +132,39 @@ def _group_sizes(members: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[
     return inside, len(members) - inside
 
 
+def _check_pool(which: str, models: Observed, shadows: Observed) -> None:
+    (_, examples), (_, others) = shadows.members.shape, models.members.shape
+    if (others, models.queries) != (examples, shadows.queries):
+        raise ValueError(
+            f"{which} and shadows must be queried on the same examples and as often; got {others} and {examples} "
+            f"examples, {models.queries} and {shadows.queries} queries; query both alike"
+        )
+
+
+def _check_members(which: str, models: Observed, members: NDArray[np.bool_]) -> None:
+    if len(models.members) != len(members):
+        raise ValueError(
+            f"{which} must be {len(members)} models, one beside each they belong to; got {len(models.members)}; give "
+            "them in the same order"
+        )
+    if (bad := np.flatnonzero((models.members != members).any(axis=1))).size:
+        raise ValueError(
+            f"{which} must have the members of those they belong to; {bad.size} of {len(members)} do not, the first is "
+            f"number {bad[0]}; give them in the same order"
+        )
+
+
+def _check_parents(parents: tuple[Observed, Observed | None], shadows: Observed, members: NDArray[np.bool_]) -> None:
+    """Parents against the shadows, and the members of the targets."""
+    for which, models, of in (
+        ("shadows' parents", parents[0], shadows.members),
+        ("targets' parents", parents[1], members),
+    ):
+        if models is not None:
+            _check_pool(which, models, shadows)
+            _check_members(which, models, of)
+
+
 def _score(
     attacks: Mapping[str, Attack],
     trial: Trial,
@@ -123,22 +173,18 @@ def _score(
     targets: NDArray[np.intp],
 ) -> None:
     """Fill in the scores of one trial's targets, a block of examples after the other."""
+    inside, outside = trial.inside.min(), trial.outside.min()
     for name, attack in attacks.items():
         if attack.needs_classes and trial.shadows.values:
             raise ValueError(
                 f"{name} compares probabilities of classes, and these labels are values of a regression; leave it out, "
                 "LiRA and the threshold take any confidence"
             )
-        if min(trial.inside, trial.outside) < attack.min_shadows:
+        if min(inside, outside) < attack.min_shadows:
             raise ValueError(
                 f"{name} needs at least {attack.min_shadows} shadows that trained on each example and as many that did "
-                f"not; the poorest example leaves {trial.inside} and {trial.outside}; use more shadows"
+                f"not; the poorest example leaves {inside} and {outside}; use more shadows"
             )
-    if trial.targets is not None and trial.targets.members.shape[1] != trial.examples:
-        raise ValueError(
-            f"targets and shadows must be queried on the same examples; got {trial.targets.members.shape[1]} and "
-            f"{trial.examples}"
-        )
     for evidence in trial.blocks(block):
         for name, attack in attacks.items():
             scores[name][targets, evidence.rows] = attack.score(evidence)

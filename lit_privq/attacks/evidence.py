@@ -20,22 +20,23 @@ _BLOCK_VALUES = 1 << 16  # targets x examples x queries a block: its arrays stay
 class Trial:
     """Targets, the shadows against them, and which shadow is the target itself.
 
-    Group sizes are the same for all examples: with the target hidden, the mere number of shadows left in a group would
-    tell whether it trained on the example.
+    Where a target is itself a shadow, group sizes are the same for all examples: with the target hidden, the mere
+    number of shadows left in a group would tell whether it trained on the example.
 
     Args:
         shadows: M models.
         targets: T models on the same examples; None: they are the shadows of ``own``.
         own: (targets,) each target's row among the shadows, hidden from it; None for held-out targets.
-        inside, outside: shadows that each target sees in an example's two groups.
+        inside, outside: (examples,) shadows that each target sees in an example's two groups; the same number for all
+            examples unless targets are held out.
         parent: the same trial on the models these were derived from, seen by the paired attack.
     """
 
     shadows: Observed
     targets: Observed | None
     own: NDArray[np.intp] | None
-    inside: int
-    outside: int
+    inside: NDArray[np.intp]
+    outside: NDArray[np.intp]
     parent: Trial | None = None
     _populations: dict[tuple[bool, float], Population] = field(default_factory=dict, repr=False)
     _covariances: dict[tuple[bool, Centre], Array] = field(default_factory=dict, repr=False)
@@ -54,23 +55,30 @@ class Trial:
         for start in range(0, self.examples, step):
             yield Evidence(self, slice(start, min(start + step, self.examples)))
 
+    def size(self, inside: bool) -> NDArray[np.intp]:
+        """Shadows that each target sees in the IN or the OUT group, (examples,)."""
+        return self.inside if inside else self.outside
+
+    def values(self, inside: bool) -> int:
+        """What all examples' IN or OUT groups hold for each target: shadows x queries, summed over examples."""
+        return int(self.size(inside).sum()) * self.shadows.queries
+
     def chosen(self, inside: bool) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Shadows of the IN or the OUT group, (models, examples), and the one a target outside does without."""
         if inside not in self._chosen:
-            size = self.inside if inside else self.outside
-            self._chosen[inside] = _first(self.shadows.members == inside, size if self.own is None else size + 1)
+            count = self.size(inside) + (self.own is not None)
+            self._chosen[inside] = _first(self.shadows.members == inside, count)
         return self._chosen[inside]
 
     def population(self, inside: bool, temperature: float) -> Population:
         """Variances over all examples of the IN or the OUT groups."""
         key = (inside, temperature)
         if key not in self._populations:
-            size = self.inside if inside else self.outside
 
             def groups() -> Iterator[Group]:
                 return (block.at(temperature).group(inside) for block in self.blocks())
 
-            self._populations[key] = Population(groups, size * self.examples * self.shadows.queries)
+            self._populations[key] = Population(groups, self.values(inside))
         return self._populations[key]
 
     def residual_covariance(self, inside: bool, centre: Centre) -> Array:
@@ -78,8 +86,7 @@ class Trial:
         if (inside, centre) not in self._covariances:
             pairs = ((block.group(inside), block.parent.group(inside)) for block in self.blocks())
             total = reduce(np.add, (group.residual_products(above, centre) for group, above in pairs))
-            size = self.inside if inside else self.outside
-            self._covariances[inside, centre] = total[:, None, None] / (size * self.examples * self.shadows.queries)
+            self._covariances[inside, centre] = total[:, None, None] / self.values(inside)
         return self._covariances[inside, centre]
 
 
@@ -143,25 +150,25 @@ class Evidence:
         return self if temperature == self.temperature else Evidence(self.trial, self.rows, temperature)
 
     def group(self, inside: bool) -> Group:
-        """The IN or the OUT group, cut in model order to the size that every example can offer."""
-        own = self.trial.own
+        """The IN or the OUT group, cut in model order to the trial's size."""
+        own, size = self.trial.own, self.trial.size(inside)[self.rows]
         chosen, spares = self.trial.chosen(inside)
         keep, last = chosen[:, self.rows], spares[self.rows]  # (models, examples), (examples,)
         removed = None
         if own is not None:
             spare = self._shadows[last, np.arange(len(last))]  # (examples, queries)
             removed = np.where(keep[own][..., None], self._own, spare.astype(np.float64))
-        return Group(self._columns, keep.T, removed, self.trial.population(inside, self.temperature))
+        return Group(self._columns, keep.T, removed, size, self.trial.population(inside, self.temperature))
 
 
-def _first(member: NDArray[np.bool_], count: int) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """The first ``count`` models of each column, and the last of them: what a target outside of them does without.
+def _first(member: NDArray[np.bool_], count: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """The first models of each column, as many as counted, and the last of them: what a target outside does without.
 
     A column one short is filled up with any other model. That one is then its last: no target of the trial is a member
     there, so every target does without it.
     """
     keep = np.empty_like(member)
-    seen = np.zeros(member.shape[1], np.int32)
+    seen = np.zeros_like(count)
     last = np.zeros(member.shape[1], np.intp)
     for model, row in enumerate(member):
         np.logical_and(row, seen < count, out=keep[model])

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, reduce
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
 Centre: TypeAlias = Literal["median", "mean"]
+Count: TypeAlias = int | NDArray[np.intp]  # one for all examples of a block, or (examples, 1)
+
+
+def check_centre(centre: str) -> None:
+    """Refuse a name that is not a centre's."""
+    if centre not in get_args(Centre):
+        raise ValueError(f"centre must be {' or '.join(get_args(Centre))}; got {centre!r}")
 
 
 def mean_over_queries(values: Array) -> Array:
@@ -27,9 +34,10 @@ class Group:
 
     Args:
         columns: (examples, queries, models) confidences of all shadows.
-        keep: (examples, models), which of them make up the group; equally many for each example.
+        keep: (examples, models), which of them make up the group.
         removed: (targets, examples, queries), the one of these values that each target must not see; None for held-out
             targets, which see all.
+        size: (examples,), how many values that leaves to each target.
         population: what all examples together say of this group.
     """
 
@@ -38,34 +46,49 @@ class Group:
         columns: NDArray[np.floating[Any]],
         keep: NDArray[np.bool_],
         removed: Array | None,
+        size: NDArray[np.intp],
         population: Population,
     ) -> None:
         self._columns = columns
         self._keep = keep
         self._removed = removed
         self._population = population
-        self._count = int(keep[0].sum())
-        self.size = self._count - (removed is not None)
+        least, most = int(size.min()), int(size.max())
+        self.size: Count = most if least == most else size[:, None]
+        self._count: Count = self.size + (removed is not None)
 
     @cached_property
     def _ordered(self) -> Array:
-        """Each example's and query's values in ascending order, (shadows, examples, queries)."""
+        """Each example's and query's values in ascending order, then +inf, (largest count, examples, queries)."""
         columns = np.where(self._keep[:, None], self._columns, np.inf)  # sorting all is cheaper than gathering some
         columns.sort(axis=-1)
-        return np.ascontiguousarray(np.moveaxis(columns[..., : self._count], -1, 0), np.float64)
+        return np.ascontiguousarray(np.moveaxis(columns[..., : np.max(self._count)], -1, 0), np.float64)
 
-    def _order_statistic(self, rank: int) -> Array:
+    def _without_padding(self, values: Array) -> Array:
+        """Zero in the place of what fills up the smaller groups, (largest count, examples, queries)."""
+        if isinstance(self._count, int):
+            return values
+        return np.asarray(np.where(np.arange(len(values))[:, None, None] < self._count, values, 0.0))
+
+    def _ranked(self, rank: Count) -> Array:
+        """The value of this rank among all, (examples, queries)."""
+        if isinstance(rank, int):
+            return np.asarray(self._ordered[rank])
+        return np.asarray(np.take_along_axis(self._ordered, rank[None], axis=0)[0])
+
+    def _order_statistic(self, rank: Count) -> Array:
         """The value of this rank among those left, (targets or 1, examples, queries)."""
+        value = self._ranked(rank)
         if self._removed is None:
-            return np.asarray(self._ordered[rank][None])
-        left: Array = np.where(self._removed <= self._ordered[rank], self._ordered[rank + 1], self._ordered[rank])
+            return value[None]
+        left: Array = np.where(self._removed <= value, self._ranked(rank + 1), value)
         return left
 
     @cached_property
     def median(self) -> Array:
         """(targets or 1, examples, queries)."""
         low, high = (self.size - 1) // 2, self.size // 2
-        if low == high:
+        if np.array_equal(low, high):
             return self._order_statistic(low)
         return np.asarray((self._order_statistic(low) + self._order_statistic(high)) / 2)
 
@@ -73,7 +96,7 @@ class Group:
     def _moments(self) -> tuple[Array, Array]:
         """Mean and sum of squares about it of the values left, each (targets or 1, examples, queries)."""
         origin = self._middle[..., 0]
-        values = self._ordered - origin
+        values = self._without_padding(self._ordered - origin)
         total, squares = _sums(values)
         if self._removed is not None:
             removed = self._removed - origin
@@ -102,7 +125,7 @@ class Group:
 
     def mean_of(self, increasing: Callable[[Array], Array]) -> Array:
         """Mean of an increasing, positive function of the values, (targets or 1, examples, queries)."""
-        values = increasing(self._ordered)
+        values = self._without_padding(increasing(self._ordered))
         total = values.sum(0)[None]
         if self._removed is not None:
             total = total - increasing(self._removed)
@@ -126,7 +149,12 @@ class Group:
     @property
     def _middle(self) -> Array:
         """A value amid the group's, (examples, queries, 1): differences from it keep their digits."""
-        return np.asarray(self._ordered[self._count // 2][..., None])
+        return self._ranked(self._count // 2)[..., None]
+
+    @property
+    def typical(self) -> float:
+        """A value amid the block's."""
+        return float(np.median(self._middle))
 
     @property
     def pooled(self) -> Array:
@@ -137,12 +165,15 @@ class Group:
         """Mean squared distance of the values from their example's centre, (targets or 1, 1, 1)."""
         return self._population.residual(centre)
 
-    def raw_sums(self) -> tuple[Array, Array]:
-        """Sum and sum of squares over the block, each (targets or 1,)."""
-        total, squares = (np.atleast_1d(sums.sum()) for sums in _sums(self._ordered))
+    def sums_about(self, origin: float) -> tuple[Array, Array]:
+        """Sum and sum of squares of the differences from a value, over the block, each (targets or 1,)."""
+        values = np.where(self._keep[:, None], np.subtract(self._columns, origin, dtype=np.float64), 0)
+        squared = np.einsum("nqm,nqm->nq", values, values)
+        total, squares = np.atleast_1d(values.sum()), np.atleast_1d(squared.sum())
         if self._removed is not None:
-            total = total - self._removed.sum(axis=(1, 2))
-            squares = squares - np.einsum("tnq,tnq->t", self._removed, self._removed)
+            removed = self._removed - origin
+            total = total - removed.sum(axis=(1, 2))
+            squares = squares - np.einsum("tnq,tnq->t", removed, removed)
         return total, squares
 
     def residual_sum(self, centre: Centre) -> Array:
@@ -162,15 +193,17 @@ class Population:
 
     def __init__(self, groups: Callable[[], Iterator[Group]], count: int) -> None:
         self._groups = groups
-        self._count = count  # values left to each target: shadows x examples x queries
+        self._count = count  # values left to each target: of all shadows, examples and queries
         self._residual: dict[Centre, Array] = {}
 
     @cached_property
     def pooled(self) -> Array:
         """(targets or 1, 1, 1)."""
-        total, squares = (reduce(np.add, sums) for sums in zip(*(g.raw_sums() for g in self._groups()), strict=True))
+        origin = next(self._groups()).typical  # the squares of confidences far from 0 would drown their spread
+        sums = (group.sums_about(origin) for group in self._groups())
+        total, squares = (reduce(np.add, each) for each in zip(*sums, strict=True))
         mean = total / self._count
-        return np.asarray(squares / self._count - mean * mean)[:, None, None]
+        return np.asarray(np.maximum(squares / self._count - mean * mean, 0))[:, None, None]
 
     def residual(self, centre: Centre) -> Array:
         """(targets or 1, 1, 1)."""

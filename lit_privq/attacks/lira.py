@@ -15,7 +15,7 @@ from scipy.special import gammaln, log_ndtr, stdtr
 
 from lit_privq.attacks.attack import Attack
 from lit_privq.attacks.evidence import Evidence
-from lit_privq.attacks.group import Array, Centre, Group, mean_over_queries
+from lit_privq.attacks.group import Array, Centre, Group, check_centre, mean_over_queries
 
 _FLOOR = 1e-30  # added to every deviation, so that a group of equal values divides by something
 
@@ -24,6 +24,11 @@ class Variance(ABC):
     """How the spread of a group of shadows is estimated, and with which tails it is read."""
 
     from_inside: ClassVar[bool] = False  # whether both groups of the online attack take it from the IN values
+
+    @property
+    def min_shadows(self) -> int:
+        """Least number of shadows in a group."""
+        return 2
 
     @abstractmethod
     def variance(self, group: Group, centre: Centre) -> Array:
@@ -46,9 +51,22 @@ class Variance(ABC):
 
 @dataclass(frozen=True)
 class PerExample(Variance):
-    """The variance of each example and query, as noisy as its shadows are few."""
+    """The variance of each example and query, as noisy as its shadows are few.
+
+    Args:
+        ddof: taken from the number of shadows by which the sum of squares is divided: 0 or 1 is usual.
+    """
 
     ddof: int = 0
+
+    def __post_init__(self) -> None:
+        if self.ddof < 0:
+            raise ValueError(f"ddof is taken from the number of shadows and must be at least 0; got {self.ddof}")
+
+    @property
+    def min_shadows(self) -> int:
+        """One more than ``ddof``, or two."""
+        return max(2, self.ddof + 1)
 
     def variance(self, group: Group, centre: Centre) -> Array:
         """(targets or 1, examples, queries)."""
@@ -106,8 +124,8 @@ class Shrunk(Variance):
         """Fixed value and centred sum of squares (or products) in one estimate."""
         return (self.strength * fixed + squares) / self._degrees(group)
 
-    def _degrees(self, group: Group) -> float:
-        return self.strength + group.size - 1
+    def _degrees(self, group: Group) -> Array:
+        return np.asarray(self.strength + group.size - 1, np.float64)
 
 
 @dataclass(frozen=True)
@@ -116,24 +134,47 @@ class ShrunkStudent(Shrunk):
 
     def log_density(self, distance: Array, deviation: Array, group: Group) -> Array:
         """Log-density of Student's t at a distance from the centre."""
-        degrees = self._degrees(group)
-        if np.isinf(degrees):
+        if np.isinf(self.strength):
             return super().log_density(distance, deviation, group)
+        degrees = self._degrees(group)
         constant = gammaln((degrees + 1) / 2) - gammaln(degrees / 2) - 0.5 * np.log(degrees * np.pi)
         standard = distance / deviation
         return np.asarray(constant - np.log(deviation) - (degrees + 1) / 2 * np.log1p(standard * standard / degrees))
 
     def tail_log_odds(self, standard: Array, group: Group) -> Array:
-        """Log-odds of lying below under Student's t."""
-        degrees = self._degrees(group)
-        if np.isinf(degrees):
+        """Log-odds of lying below under Student's t; tails below the least float of full precision are all alike."""
+        if np.isinf(self.strength):
             return super().tail_log_odds(standard, group)
-        tail = stdtr(degrees, -np.abs(standard))
+        tail = np.maximum(stdtr(self._degrees(group), -np.abs(standard)), np.finfo(float).tiny)
         return np.asarray(np.sign(standard) * (np.log1p(-tail) - np.log(tail)))
 
 
 @dataclass(frozen=True)
-class LiraOnline(Attack):
+class Lira(Attack):
+    """What all forms of LiRA share: the centre and the spread of a group.
+
+    Args:
+        centre: of each group: the public reference takes the median, the paper the mean.
+        variance: :class:`Residual` by default, the sound one of the fixed variances.
+
+    Raises:
+        ValueError: if the centre is neither of these.
+    """
+
+    centre: Centre = "median"
+    variance: Variance = Residual()
+
+    def __post_init__(self) -> None:
+        check_centre(self.centre)
+
+    @property
+    def min_shadows(self) -> int:
+        """As many as the variance needs."""
+        return self.variance.min_shadows
+
+
+@dataclass(frozen=True)
+class LiraOnline(Lira):
     """log N(x; IN) - log N(x; OUT), averaged over queries.
 
     Args:
@@ -142,10 +183,6 @@ class LiraOnline(Attack):
 
     Source: Carlini et al. 2022, arXiv:2112.03570, algorithm 1.
     """
-
-    centre: Centre = "median"
-    variance: Variance = Residual()
-    min_shadows: ClassVar[int] = 2
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""
@@ -160,7 +197,7 @@ class LiraOnline(Attack):
 
 
 @dataclass(frozen=True)
-class LiraOffline(Attack):
+class LiraOffline(Lira):
     """-log N(x; OUT), averaged over queries: what public implementations compute.
 
     Two-sided: an example that is unusually *un*confident counts as a member too. See :class:`LiraOfflineOneSided`.
@@ -169,10 +206,6 @@ class LiraOffline(Attack):
         centre: as in :class:`LiraOnline`.
         variance: as in :class:`LiraOnline`.
     """
-
-    centre: Centre = "median"
-    variance: Variance = Residual()
-    min_shadows: ClassVar[int] = 2
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""
@@ -184,10 +217,13 @@ class LiraOffline(Attack):
 
 
 @dataclass(frozen=True)
-class LiraOfflineOneSided(Attack):
+class LiraOfflineOneSided(Lira):
     """How far the confidence lies above the OUT shadows: log-odds of the one-sided test, averaged over queries.
 
-    The odds rank as the probability does and, unlike its logarithm, still tell 39 from 40 deviations apart.
+    With one query log Phi(z) - log Phi(-z) ranks exactly as the paper's probability Phi(z). Over several queries its
+    mean does not rank exactly as the mean of log Phi(z), which eq. 4 can also be read to mean: log Phi saturates at 0,
+    so that only queries below the OUT shadows would count, and 9 deviations above would be as good as 40. The odds
+    weigh both sides alike and keep their digits on both.
 
     Args:
         centre: as in :class:`LiraOnline`.
@@ -195,10 +231,6 @@ class LiraOfflineOneSided(Attack):
 
     Source: Carlini et al. 2022, arXiv:2112.03570, eq. 4.
     """
-
-    centre: Centre = "median"
-    variance: Variance = Residual()
-    min_shadows: ClassVar[int] = 2
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""

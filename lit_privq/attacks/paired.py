@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
-from lit_privq.attacks.attack import Attack
 from lit_privq.attacks.evidence import Evidence
-from lit_privq.attacks.group import Array, Centre, Group, mean_over_queries
-from lit_privq.attacks.lira import Residual, Shrunk, Variance
+from lit_privq.attacks.group import Array, Group, mean_over_queries
+from lit_privq.attacks.lira import Lira, Residual, Shrunk
 
 _LEAST = (
     1e-9  # share of a variance that the parent must leave unexplained: a copy of the parent adds nothing, not infinity
@@ -18,7 +16,7 @@ _LEAST = (
 
 
 @dataclass(frozen=True)
-class Paired(Attack):
+class Paired(Lira):
     """log N((x, y); IN) - log N((x, y); OUT) of a model's confidence x and its parent's y, averaged over queries.
 
     Args:
@@ -32,11 +30,8 @@ class Paired(Attack):
     Source: LiRA (Carlini et al. 2022) on two confidences; the attacker of ours.
     """
 
-    centre: Centre = "median"
-    variance: Variance = field(default_factory=Residual)
-    min_shadows: ClassVar[int] = 2
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         if type(self.variance) not in (Residual, Shrunk):
             raise ValueError(
                 f"the paired attack takes Residual or Shrunk variances; got {type(self.variance).__name__}"

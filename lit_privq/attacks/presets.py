@@ -45,7 +45,8 @@ def reference() -> dict[str, Attack]:
     """The five attacks of tensorflow/privacy's ``research/mi_lira_2021``, with exactly its choices.
 
     Median centre, population deviation; offline as density; fixed variance pooled over the values of all examples, of
-    the IN group online, of the OUT group offline.
+    the IN group online, of the OUT group offline. It also cuts the groups of held-out targets, an option of the design:
+    ``held_out(reference(), ..., equal_groups=True)``.
     """
     return {
         "lira_online": LiraOnline(variance=PerExample()),

@@ -27,6 +27,13 @@ def log_likelihood(confidence: Array) -> Array:
     return np.asarray(log_expit(np.maximum(confidence, _LOWEST)))
 
 
+def mean_likelihood(evidence: Evidence) -> Array:
+    """Mean probability over all shadows, IN and OUT, (targets or 1, examples, queries)."""
+    groups = evidence.inside, evidence.outside
+    total = sum(group.size * group.mean_of(likelihood) for group in groups)
+    return np.asarray(total / sum(group.size for group in groups))
+
+
 def population_share(
     log_ratio: Array, population: Array, *, gamma: float = 1.0, own: NDArray[np.bool_] | None = None
 ) -> Array:
@@ -69,10 +76,16 @@ class _Rmia(Attack):
     def __post_init__(self) -> None:
         if not self.gamma > 0:
             raise ValueError(f"gamma is a factor above 0, 1 is usual; got {self.gamma}")
+        if self.temperature is not None and not 0 < self.temperature < np.inf:
+            raise ValueError(
+                f"temperature divides logits and must be finite and above 0, 2 is usual; got {self.temperature}; "
+                "leave it out for the usual one"
+            )
 
     def score(self, evidence: Evidence) -> Array:
         """Log-ratio p(x | target) / p(x), averaged over queries, (targets, examples)."""
-        evidence = evidence.at(self.temperature or (2.0 if evidence.has_logits else 1.0))
+        usual = 2.0 if evidence.has_logits else 1.0
+        evidence = evidence.at(usual if self.temperature is None else self.temperature)
         return mean_over_queries(log_likelihood(evidence.targets) - np.log(self.marginal(evidence)))
 
     def finish(self, scores: Array) -> Array:
@@ -89,8 +102,8 @@ class _Rmia(Attack):
 class RmiaOnline(_Rmia):
     """Share of the other examples z with [p(x | target) / p(x)] / [p(z | target) / p(z)] above gamma.
 
-    p(x) is the mean over shadows, those that trained on x counting as much as those that did not. Several queries enter
-    as the mean of their log-ratios.
+    p(x) is the mean over all reference models, IN and OUT: where more of them trained on x than did not, these weigh
+    more; in a half-membership split both halves weigh alike. Several queries enter as the mean of their log-ratios.
 
     Args:
         gamma: by which factor an example must exceed another one, above 0.
@@ -101,7 +114,7 @@ class RmiaOnline(_Rmia):
 
     def marginal(self, evidence: Evidence) -> Array:
         """(targets or 1, examples, queries)."""
-        return (evidence.inside.mean_of(likelihood) + evidence.outside.mean_of(likelihood)) / 2
+        return mean_likelihood(evidence)
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,11 @@ class RmiaOffline(_Rmia):
     """
 
     a: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.a <= 1:
+            raise ValueError(f"a is a share and must lie in [0, 1], 0.3 is usual; got {self.a}")
 
     def marginal(self, evidence: Evidence) -> Array:
         """(targets or 1, examples, queries)."""

@@ -70,13 +70,13 @@ class Case:
             row[examples] = True
         return mask
 
-    def scores(self, attacks: Mapping[str, Attack]) -> dict[str, NDArray[np.float64]]:
-        """(targets, examples) by attack."""
+    def scores(self, attacks: Mapping[str, Attack], *, equal_groups: bool = False) -> dict[str, NDArray[np.float64]]:
+        """(targets, examples) by attack; ``equal_groups`` as in :func:`~lit_privq.attacks.held_out`."""
         if self.own is not None:
             return leave_one_out(attacks, self.shadows, self.own, targets=self.targets, parents=self.parents)
         assert self.targets is not None
         if self.parents is None:
-            return held_out(attacks, self.shadows, self.targets)
+            return held_out(attacks, self.shadows, self.targets, equal_groups=equal_groups)
         shadows, targets = self.parents
         assert targets is not None
-        return held_out(attacks, self.shadows, self.targets, parents=(shadows, targets))
+        return held_out(attacks, self.shadows, self.targets, parents=(shadows, targets), equal_groups=equal_groups)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from lit_privq.attacks import (
     Attack,
@@ -24,117 +25,20 @@ from lit_privq.attacks import (
     RmiaOnline,
     Shrunk,
     ShrunkStudent,
+    Variance,
     held_out,
     leave_one_out,
     population_share,
 )
+from lit_privq.attacks.group import Centre
 
 Make = Callable[..., Observed]
-Groups = dict[int, tuple[list[int], list[int]]]
 
-
-def groups(members: NDArray[np.bool_], target: int | None) -> Groups:
-    """IN and OUT models of each example, cut to the least of each in model order: the obvious way."""
-    models = [m for m in range(len(members)) if m != target]
-    lists = {
-        j: ([m for m in models if members[m, j]], [m for m in models if not members[m, j]])
-        for j in range(members.shape[1])
-    }
-    inside, outside = (min(len(pair[side]) for pair in lists.values()) for side in (0, 1))
-    return {j: (pair[0][:inside], pair[1][:outside]) for j, pair in lists.items()}
-
-
-def normal(x: float, centre: float, deviation: float) -> float:
-    return -0.5 * ((x - centre) / deviation) ** 2 - math.log(deviation) - 0.5 * math.log(2 * math.pi)
-
-
-def spread(phi: NDArray[np.float64], chosen: Groups, side: int, variance: str, centre: str, j: int, q: int) -> float:
-    """Deviation, from lists of values."""
-    middle = np.median if centre == "median" else np.mean
-    here = phi[chosen[j][side], j, q]
-    everything = [(phi[pair[side], i, a], i) for i, pair in chosen.items() for a in range(phi.shape[2])]
-    if variance == "per_example":
-        return float(here.std()) + 1e-30
-    if variance == "pooled":
-        return float(np.concatenate([values for values, _ in everything]).std()) + 1e-30
-    residual = float(np.mean(np.concatenate([(values - middle(values)) ** 2 for values, _ in everything])))
-    if variance == "residual":
-        return math.sqrt(residual) + 1e-30
-    return math.sqrt((16 * residual + ((here - here.mean()) ** 2).sum()) / (16 + len(here) - 1)) + 1e-30
-
-
-def twin(
-    models: Observed, target: int | None, x: NDArray[np.float64], variance: str, centre: str, how: str
-) -> list[float]:
-    """LiRA of one target from the formulas, value by value."""
-    phi = np.asarray(models.confidence, np.float64)
-    chosen = groups(models.members, target)
-    middle = np.median if centre == "median" else np.mean
-    scores = []
-    for j, pair in chosen.items():
-        total = 0.0
-        for q in range(phi.shape[2]):
-            s_in, s_out = (spread(phi, chosen, side, variance, centre, j, q) for side in (0, 1))
-            m_in, m_out = (float(middle(phi[pair[side], j, q])) for side in (0, 1))
-            if how == "online":
-                s_out = s_in if variance == "pooled" else s_out
-                total += normal(x[j, q], m_in, s_in) - normal(x[j, q], m_out, s_out)
-            elif how == "offline":
-                total -= normal(x[j, q], m_out, s_out)
-            else:
-                z = (x[j, q] - m_out) / s_out / math.sqrt(2)
-                total += math.log(math.erfc(-z) / math.erfc(z))
-        scores.append(total / phi.shape[2])
-    return scores
-
-
-VARIANCES = {"per_example": PerExample(), "pooled": Pooled(), "residual": Residual(), "shrunk": Shrunk()}
 KINDS: dict[str, Callable[..., Attack]] = {
     "online": LiraOnline,
     "offline": LiraOffline,
     "one_sided": LiraOfflineOneSided,
 }
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("variance", VARIANCES)
-@pytest.mark.parametrize("centre", ["median", "mean"])
-@pytest.mark.parametrize("count", [8, 9])
-def test_one_pass_gives_what_a_plain_loop_gives(kind: str, variance: str, centre: str, count: int, make: Make) -> None:
-    models = make(8, 14, 2, gap=0.4, spare=count - 8)  # nine models: groups of unequal size
-    attack = {"a": KINDS[kind](centre=centre, variance=VARIANCES[variance])}
-    scores = leave_one_out(attack, models)["a"]
-    for target in range(count):
-        x = np.asarray(models.confidence[target], np.float64)
-        np.testing.assert_allclose(
-            scores[target], twin(models, target, x, variance, centre, kind), rtol=1e-9, atol=1e-11
-        )
-    shadows, targets = models.models(range(7)), models.models([count - 1])
-    held = held_out(attack, shadows, targets)["a"]
-    x = np.asarray(targets.confidence[0], np.float64)
-    np.testing.assert_allclose(held[0], twin(shadows, None, x, variance, centre, kind), rtol=1e-9, atol=1e-11)
-
-
-def means(models: Observed, target: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Mean probability of the true class over IN and over OUT shadows, for each example."""
-    p = 1 / (1 + np.exp(-np.asarray(models.confidence, np.float64)))
-    for j, (inside, outside) in groups(models.members, target).items():
-        yield p[inside, j].mean(0), p[outside, j].mean(0)
-
-
-def test_base_and_rmia_give_what_a_plain_loop_gives(make: Make) -> None:
-    models = make(8, 20, 2)
-    attacks = {"base": Base(), "online": RmiaOnline(), "offline": RmiaOffline(a=0.2), "twice": RmiaOnline(gamma=2.0)}
-    scores = leave_one_out(attacks, models)
-    for target in range(8):
-        logp = -np.log1p(np.exp(-np.asarray(models.confidence[target], np.float64)))
-        pairs = list(means(models, target))
-        online = np.array([(logp[j] - np.log((a + b) / 2)).mean() for j, (a, b) in enumerate(pairs)])
-        offline = np.array([(logp[j] - np.log(0.6 * b + 0.4)).mean() for j, (_, b) in enumerate(pairs)])
-        np.testing.assert_allclose(scores["base"][target], online, rtol=1e-12, atol=1e-12)
-        for name, ratio, gamma in (("online", online, 1.0), ("offline", offline, 1.0), ("twice", online, 2.0)):
-            share = [(np.delete(ratio, j) < ratio[j] - np.log(gamma)).mean() for j in range(20)]
-            np.testing.assert_allclose(scores[name][target], share)
 
 
 def test_the_population_share_counts_pairs() -> None:
@@ -147,38 +51,9 @@ def test_the_population_share_counts_pairs() -> None:
     np.testing.assert_allclose(own, [(np.exp(x[i]) / np.exp(np.delete(x, i)) > 0.5).mean() for i in range(40)])
 
 
-def test_the_paired_attack_gives_what_a_two_dimensional_gaussian_gives(make: Make) -> None:
-    models, parent = make(8, 12, 2), make(8, 12, 2, seed=3)
-    parent = Observed(np.asarray(parent.confidence) + np.asarray(models.confidence), models.members)
-    scores = leave_one_out({"a": Paired(centre="mean")}, models, parents=(parent, None))["a"]
-    both = np.stack(
-        [np.asarray(o.confidence, np.float64) for o in (models, parent)], -1
-    )  # (models, examples, queries, 2)
-    for target in range(8):
-        chosen = groups(models.members, target)
-        expected = np.zeros(12)
-        for side, sign in ((0, 1), (1, -1)):
-            centred = np.stack([both[pair[side], j] - both[pair[side], j].mean(0) for j, pair in chosen.items()])
-            inverse = np.linalg.inv(covariance := np.einsum("jmqa,jmqb->ab", centred, centred) / centred[..., 0].size)
-            for j, pair in chosen.items():
-                off = both[target, j] - both[pair[side], j].mean(0)  # (queries, 2)
-                quadratic = np.einsum("qa,ab,qb->q", off, inverse, off)
-                expected[j] -= sign * 0.5 * (quadratic + np.log(np.linalg.det(covariance))).mean()
-        np.testing.assert_allclose(scores[target], expected, rtol=1e-9, atol=1e-10)  # the inverse costs digits
-
-
 def test_a_parent_that_repeats_the_child_adds_nothing_infinite(make: Make) -> None:
     models = make(8, 30, 1)
     assert np.isfinite(leave_one_out({"a": Paired()}, models, parents=(models, None))["a"]).all()
-
-
-def test_unaware_leave_one_out_hides_the_parent_of_the_very_target(make: Make) -> None:
-    full, quantized = make(8, 12, 2), make(8, 12, 2, seed=5)
-    quantized = Observed(quantized.confidence, full.members)
-    scores = leave_one_out({"a": LiraOnline()}, full, targets=quantized)["a"]
-    for target in range(8):
-        x = np.asarray(quantized.confidence[target], np.float64)
-        np.testing.assert_allclose(scores[target], twin(full, target, x, "residual", "median", "online"), rtol=1e-10)
 
 
 def test_no_prior_strength_is_per_example_and_infinite_strength_is_fixed(make: Make) -> None:
@@ -201,6 +76,40 @@ def test_one_sided_scores_tell_39_from_40_deviations_on_both_sides() -> None:
     assert np.isfinite(scores["a"]).all()
     assert farther > far > 0 > low > lower
     assert low == -far
+
+
+@pytest.mark.parametrize("variance", [PerExample(), Residual(), Shrunk(), ShrunkStudent(), ShrunkStudent(48.0)])
+def test_one_sided_scores_stay_finite_and_in_order_a_billion_deviations_out(variance: Variance) -> None:
+    far = np.array([0.0, 1.0, 30.0, 40.0, 1e4, 1e6, 1e9])
+    steps = np.concatenate([-far[:0:-1], far])
+    values = np.concatenate([[5.0, 6.0, 7.0, -1.0, 0.0, 1.0], steps]).reshape(-1, 1, 1)
+    models = Observed(values, np.arange(len(values))[:, None] < 3)
+    shadows, targets = models.models(range(6)), models.models(range(6, len(values)))
+    scores = held_out({"a": LiraOfflineOneSided(variance=variance)}, shadows, targets)["a"][:, 0]
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) >= 0).all()
+    assert (np.diff(scores[3:10]) > 0).all()  # from -40 to 40
+
+
+@pytest.mark.parametrize("centre", ["median", "mean"])
+@pytest.mark.parametrize("variance", [PerExample(), Pooled(), PooledSeparate(), Residual(), Shrunk(), ShrunkStudent()])
+def test_a_constant_added_to_all_confidences_changes_nothing(variance: Variance, centre: Centre, make: Make) -> None:
+    models = make(9, 60, 2)
+    near = np.round(np.asarray(models.confidence, np.float64) * 2**20) / 2**20  # exact after the shift too
+    one, other = (Observed(near + shift, models.members) for shift in (0, 1e5))
+    attacks = {kind.__name__: kind(centre, variance) for kind in (LiraOnline, LiraOffline, LiraOfflineOneSided)}
+    for seen in (leave_one_out, lambda a, o: held_out(a, o.models(range(7)), o.models([7, 8]))):
+        before, after = seen(attacks, one), seen(attacks, other)
+        for name in attacks:
+            np.testing.assert_allclose(after[name], before[name], rtol=1e-9, atol=1e-9)  # means round at 1e5
+
+
+def test_the_pooled_variance_keeps_its_digits_far_from_zero(make: Make) -> None:
+    models = make(8, 60, 2)
+    near = np.round(np.asarray(models.confidence, np.float64) * 2**20) / 2**20
+    attack = {"a": LiraOffline(variance=Pooled())}
+    scores = [leave_one_out(attack, Observed(near + shift, models.members))["a"] for shift in (0, 1e5)]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-12)
 
 
 def test_equal_confidences_leave_a_deviation_of_zero_not_rounding_noise() -> None:
@@ -226,8 +135,8 @@ def test_pooled_separate_takes_each_group_s_own_spread() -> None:
     shadows, target = models.models(range(4)), models.models([4])
     attacks = {"separate": LiraOnline(variance=PooledSeparate()), "pooled": LiraOnline(variance=Pooled())}
     scores = held_out(attacks, shadows, target)
-    assert scores["separate"][0, 0] == pytest.approx(normal(5, 1, 1) - normal(5, 10, 10))
-    assert scores["pooled"][0, 0] == pytest.approx(normal(5, 1, 1) - normal(5, 10, 1))
+    assert scores["separate"][0, 0] == pytest.approx(norm.logpdf(5, 1, 1) - norm.logpdf(5, 10, 10))
+    assert scores["pooled"][0, 0] == pytest.approx(norm.logpdf(5, 1, 1) - norm.logpdf(5, 10, 1))
 
 
 def test_rmia_uses_temperature_two_where_logits_are_stored() -> None:
@@ -242,6 +151,59 @@ def test_rmia_uses_temperature_two_where_logits_are_stored() -> None:
     cold = Observed(warm, members, logits, labels)
     scores = leave_one_out({"auto": RmiaOnline(), "one": RmiaOnline(temperature=1.0)}, cold)
     np.testing.assert_allclose(scores["auto"], scores["one"])  # the confidences above are those at temperature 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: LiraOnline(centre="mode"), "centre must be median or mean; got 'mode'"),
+        (lambda: LiraOffline(centre="Mean"), "centre must be median or mean; got 'Mean'"),
+        (lambda: LiraOfflineOneSided(centre=""), "centre must be median or mean; got ''"),
+        (lambda: Paired(centre="mode"), "centre must be median or mean; got 'mode'"),
+        (lambda: Paired(variance=PerExample()), "takes Residual or Shrunk variances; got PerExample"),
+        (lambda: PerExample(ddof=-1), "ddof .* must be at least 0; got -1"),
+        (lambda: Shrunk(-1.0), r"strength .* must be at least 0; got -1\.0"),
+        (lambda: ShrunkStudent(math.nan), "strength .* must be at least 0; got nan"),
+        (lambda: RmiaOnline(gamma=0.0), r"gamma is a factor above 0, 1 is usual; got 0\.0"),
+        (lambda: RmiaOnline(temperature=0), "temperature .* above 0, 2 is usual; got 0; leave"),
+        (lambda: RmiaOffline(temperature=-2.0), r"temperature .* above 0, 2 is usual; got -2\.0; leave"),
+        (lambda: RmiaOffline(a=3), r"must lie in \[0, 1\], 0\.3 is usual; got 3"),
+        (lambda: RmiaOffline(a=math.nan), r"must lie in \[0, 1\], 0\.3 is usual; got nan"),
+    ],
+)
+def test_options_without_meaning_are_refused(wrong: Callable[[], Attack | Variance], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        wrong()
+
+
+def turned(models: Observed) -> Observed:
+    return models.models(range(len(models.members))[::-1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda o: leave_one_out({}, o, [0, 1, 2], targets=o.models([0, 1])), "targets must be 3 models, .* got 2"),
+        (lambda o: leave_one_out({}, o, [0, 1], targets=o.models([1, 0])), "targets must have the members .* 2 of 2"),
+        (lambda o: leave_one_out({}, o, parents=(turned(o), None)), "shadows' parents must have the members"),
+        (lambda o: leave_one_out({}, o, [0, 1], parents=(o, o)), "targets' parents must be 2 models, .* got 8"),
+        (lambda o: leave_one_out({}, o, [0, 1], parents=(o, o.models([0, 2]))), "1 of 2 do not, the first is number 1"),
+        (lambda o: held_out({}, o, o, parents=(turned(o), o)), "shadows' parents must have the members"),
+        (lambda o: held_out({}, o, o, parents=(o, turned(o))), "targets' parents must have the members"),
+        (lambda o: held_out({}, o, o, parents=(o.models([0]), o)), "shadows' parents must be 8 models, .* got 1"),
+        (lambda o: held_out({}, o, once(o)), "targets and shadows must be .* as often; .* 1 and 2 queries"),
+        (lambda o: held_out({}, o, o, parents=(once(o), o)), "parents and shadows must be .* 1 and 2 queries"),
+    ],
+)
+def test_models_that_do_not_belong_together_are_refused(
+    wrong: Callable[[Observed], object], message: str, make: Make
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        wrong(make())
+
+
+def once(models: Observed) -> Observed:
+    return Observed(np.asarray(models.confidence)[..., :1], models.members)
 
 
 def test_rmia_refuses_another_temperature_without_logits(make: Make) -> None:
@@ -259,6 +221,12 @@ def test_too_few_shadows_are_refused_by_the_attack_s_name(make: Make) -> None:
         leave_one_out({"lira": LiraOnline()}, make(2))
 
 
+def test_a_variance_that_takes_more_than_the_shadows_is_refused(make: Make) -> None:
+    with pytest.raises(ValueError, match=r"lira needs at least 6 shadows .* leaves 3 and 3; use more"):
+        leave_one_out({"lira": LiraOffline(variance=PerExample(ddof=5))}, make())
+    assert np.isfinite(leave_one_out({"lira": LiraOffline(variance=PerExample(ddof=5))}, make(14))["lira"]).all()
+
+
 def test_an_example_that_no_shadow_trained_on_is_named(make: Make) -> None:
     models = make()
     members = models.members.copy()
@@ -268,7 +236,7 @@ def test_an_example_that_no_shadow_trained_on_is_named(make: Make) -> None:
 
 
 def test_pools_of_different_size_are_refused(make: Make) -> None:
-    with pytest.raises(ValueError, match="the same examples; got 10 and 60"):
+    with pytest.raises(ValueError, match="the same examples and as often; got 10 and 60 examples"):
         held_out({"lira": LiraOnline()}, make(), make(examples=10))
 
 

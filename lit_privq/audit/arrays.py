@@ -21,7 +21,8 @@ def read_arrays(path: Path) -> Observed:
     Args:
         path: an .npz, or a folder of .npy files, with ``members`` (models, examples) bool and either ``confidence``
             (models, examples, queries) or ``logits`` (models, examples, queries, classes) with ``labels`` (examples,).
-            Confidences may leave the query axis out. Uncompressed files are mapped, not loaded.
+            Confidences may leave the query axis out. Labels beside confidences alone may be values: then these are of
+            a regression. Uncompressed files are mapped, not loaded.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -34,8 +35,11 @@ def read_arrays(path: Path) -> Observed:
             f"{', '.join(sorted(arrays)) or 'nothing'}"
         )
     logits, labels = arrays.get("logits"), arrays.get("labels")
+    _check_members(arrays["members"])
+    if labels is not None:
+        _check_labels(labels, arrays["members"].shape[1], "iu" if logits is not None else "iuf")
     if logits is not None:
-        _check_logits(logits, labels, arrays["members"])
+        _check_logits(logits, arrays["members"])
     confidence = arrays.get("confidence")
     if confidence is None:
         assert logits is not None
@@ -45,6 +49,15 @@ def read_arrays(path: Path) -> Observed:
         raise ValueError(f"confidence must be float32 or float64; got {confidence.dtype}; keep it as the model gave it")
     if confidence.ndim == 2:
         confidence = confidence[..., None]
+    if confidence.ndim != 3 or not confidence.size:
+        raise ValueError(
+            f"confidence must be (models, examples, queries), at least one of each; got shape {confidence.shape}"
+        )
+    if logits is not None and logits.shape[2] != confidence.shape[2]:
+        raise ValueError(
+            f"logits and confidence must be of the same queries; got {logits.shape[2]} and {confidence.shape[2]}; "
+            "leave the confidence out and it is taken from the logits"
+        )
     members = np.asarray(arrays["members"])
     return Observed(confidence, members, logits if labels is not None else None, labels)
 
@@ -59,7 +72,7 @@ def array_case(path: Path, observed: Observed, design: Design, targets: Sequence
         targets: rows or ranges of rows, such as ``["64:74", "3"]``; all by default where each is left out in turn.
 
     Raises:
-        ValueError: if held-out targets are not named, or are no rows of the input.
+        ValueError: if held-out targets are not named, or are no rows of the input, or one trained on all or nothing.
     """
     variant = Variant(path.stem, "", "none-32", "none", 32, 32)
     models = len(observed.members)
@@ -69,6 +82,7 @@ def array_case(path: Path, observed: Observed, design: Design, targets: Sequence
             "or use --design leave_one_out"
         )
     index = np.arange(models) if targets is None else parse_rows(targets, models)
+    _check_targets(observed.members, index)
     empty = tuple(np.zeros(0, np.int64) for _ in index)
     if design == "leave_one_out":
         return Case(variant, "unaware", index, observed, None, index, empty)
@@ -111,14 +125,33 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
     return map_npz(path)
 
 
-def _check_logits(logits: NDArray[Any], labels: NDArray[Any] | None, members: NDArray[Any]) -> None:
+def _check_members(members: NDArray[Any]) -> None:
+    if members.ndim != 2 or not members.size:
+        raise ValueError(f"members must be (models, examples), at least one of each; got shape {members.shape}")
+
+
+def _check_labels(labels: NDArray[Any], examples: int, kinds: str) -> None:
+    if labels.dtype.kind not in kinds or labels.shape != (examples,):
+        wanted = "integers" if kinds == "iu" else "integers, or floats where they are values"
+        raise ValueError(f"labels must be ({examples},) {wanted}; got {labels.dtype} {labels.shape}")
+
+
+def _check_targets(members: NDArray[np.bool_], index: NDArray[np.int64]) -> None:
+    inside = members[index].sum(axis=1)
+    for row, count in zip(index.tolist(), inside.tolist(), strict=True):
+        if count in (0, members.shape[1]):
+            raise ValueError(
+                f"every target needs members and non-members among the {members.shape[1]} examples; row {row} has "
+                f"{count} members; leave it out of the targets"
+            )
+
+
+def _check_logits(logits: NDArray[Any], members: NDArray[Any]) -> None:
     if logits.ndim != 4 or logits.shape[:2] != members.shape[:2]:
         raise ValueError(
             f"logits must be (models, examples, queries, classes) with the models and examples of members "
             f"{members.shape}; got {logits.shape}"
         )
-    if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != (logits.shape[1],)):
-        raise ValueError(f"labels must be ({logits.shape[1]},) integers; got {labels.dtype} {labels.shape}")
     for model, one in enumerate(logits):
         if not np.isfinite(one).all():
             bad = np.flatnonzero(~np.isfinite(one).all(axis=(1, 2)))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,9 +24,11 @@ from lit_privq.audit.folder import FULL, Design, Folder
 from lit_privq.audit.measure import measure, rows
 from lit_privq.audit.results import Row, write_results
 from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
-from lit_privq.data.whole import write_whole
+from lit_privq.data.whole import whole_file, write_whole
 from lit_privq.metrics import Vulnerability, vulnerability
 
+_RESERVED = {"targets", "members", "file"}  # names in scores.npz, and an argument of what writes it
+_QUOTED = 'targets in a YAML file must be a list in quotes, such as ["64:74", "80"]'
 _EXAMPLE = """examples:
   python -m lit_privq audit --config configs/audit/digits.yaml --input runs/digits/confidence --output runs/digits
   python -m lit_privq audit --input mine.npz --targets 64:74 --output runs/mine
@@ -45,11 +46,13 @@ class Audit:
         define: attacks by name.
         attacks: which of them to run; all by default.
         design: whether targets are held out from the shadows, or every shadow is a target in turn.
-        targets: rows or ranges of rows of an .npz that are targets, such as 64:74; a study knows its own.
+        targets: rows or ranges of rows of an .npz that are targets, such as 64:74, in quotes where YAML is read; a
+            study knows its own.
+        equal_groups: cut every held-out example's groups to the poorest example's, as the public reference does.
         max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
         paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these
             too only those that ``attacks`` names.
-        resamples: of the examples, for the intervals; 0 draws none.
+        resamples: of the examples, for the intervals, whose ends hardly move with more; 0 draws none.
         seed: of the resampling.
     """
 
@@ -59,18 +62,27 @@ class Audit:
     attacks: list[str] | None = None
     design: Design = "held_out"
     targets: list[str] | None = None
-    max_fpr: list[float] = field(default_factory=lambda: [0.001, 0.01])
-
+    equal_groups: bool = False
+    max_fpr: list[float] = field(default_factory=lambda: [0.00001, 0.0001, 0.001, 0.01])
     paired: dict[str, Attack] = field(default_factory=paired)
-    resamples: int = 1000
+    resamples: int = 400
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if taken := sorted(_RESERVED & {*self.define, *self.paired}):
+            raise ValueError(
+                f"an attack must not be named {', '.join(taken)}, which scores.npz holds already; rename it"
+            )
 
     def described(self) -> dict[str, Any]:
         """What was done, for the record."""
-        attacks = {name: repr(attack) for name, attack in self.chosen().items()}
-        options = {"design": self.design, "targets": self.targets, "resamples": self.resamples, "seed": self.seed}
+        attacks, paired = (
+            {name: repr(attack) for name, attack in each.items()} for each in (self.chosen(), self.chosen_paired())
+        )
+        names = ("design", "targets", "equal_groups", "max_fpr", "resamples", "seed")
+        options = {name: getattr(self, name) for name in names}
         versions = {"lit_privq": __version__, "numpy": np.__version__}
-        return {"input": str(self.input), "attacks": attacks, "max_fpr": self.max_fpr, **options, "versions": versions}
+        return {"input": str(self.input), "attacks": attacks, "paired": paired, **options, "versions": versions}
 
     def chosen(self) -> dict[str, Attack]:
         """The attacks to run.
@@ -140,12 +152,22 @@ def _parse(argv: Sequence[str]) -> Audit:
     parser.add_class_arguments(Audit, skip={"attacks", "targets"})
     # Words, not YAML: there 8:10 is a number of base 60.
     parser.add_argument("--attacks", nargs="+", type=str, help="names of the attacks to run; all by default")
-    parser.add_argument("--targets", nargs="+", type=str, help="target rows or ranges of an .npz, such as 64:74 80")
+    parser.add_argument(
+        "--targets", nargs="+", type=_rows_text, help="target rows or ranges of an .npz, such as 64:74 80"
+    )
     try:
         config = parser.instantiate(parser.parse_args(list(argv)))
     except (jsonargparse.ArgumentError, TypeError) as error:
-        raise ValueError(f"{' '.join(str(error).split())}; see python -m lit_privq audit --help") from None
+        quoted = f"; {_QUOTED}" if "not iterable" in str(error) else ""
+        raise ValueError(f"{' '.join(str(error).split())}{quoted}; see python -m lit_privq audit --help") from None
     return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
+
+
+def _rows_text(value: object) -> str:
+    """A row or a range, as it was typed: of 8:10 without quotes a YAML file makes the number 490."""
+    if not isinstance(value, str):
+        raise ValueError(f"{_QUOTED}; got {value!r}")
+    return value
 
 
 def _study_folder(path: Path) -> Path | None:
@@ -157,13 +179,18 @@ def _study_folder(path: Path) -> Path | None:
 
 
 def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> Iterator[Row]:
+    if audit.targets is not None:
+        raise ValueError(
+            f"a study knows its own targets; got targets {' '.join(audit.targets)} for {path}; leave them out"
+        )
     folder = Folder(path)
     full = folder.full.observed(folder.shadows)
     attacks = audit.suited(full)
-    summary.add_left_out([name for name in audit.chosen() if name not in attacks])
+    summary.add_attacks(audit.chosen(), attacks, full)
     examples = {}
     # Shadows that are the targets themselves could not fix a threshold beforehand.
     leading = _leading(attacks) if audit.design == "held_out" else {}
+    summary.add_thresholds(list(leading))
     thresholds = shadow_scores(leading, full)
     for done, name in enumerate(folder.variants):
         models = folder.full if name == FULL else folder.read(name)
@@ -177,9 +204,11 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
             chosen = audit.chosen_paired() if case.attacker == "paired" else attacks
             if not chosen:
                 continue
-            scores = case.scores(chosen)
+            scores = case.scores(chosen, equal_groups=audit.equal_groups)
             _write_scores(audit.output / "audit" / name / f"{case.attacker}.npz", case, scores)
-            measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed)
+            what = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker, intervals"
+            told = progress.counted(what, len(case.index))
+            measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, told)
             summary.add(case, measures)
             yield from rows(case, measures)
             if case.attacker == "adaptive":
@@ -200,13 +229,16 @@ def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]
     case = array_case(audit.input, read_arrays(audit.input), audit.design, audit.targets)
     progress.say(f"attacking {len(case.index)} targets")
     attacks = audit.suited(case.shadows)
-    summary.add_left_out([name for name in audit.chosen() if name not in attacks])
-    scores = case.scores(attacks)
+    summary.add_attacks(audit.chosen(), attacks, case.shadows)
+    scores = case.scores(attacks, equal_groups=audit.equal_groups)
     _write_scores(audit.output / "scores.npz", case, scores)
-    progress.say("drawing intervals")
-    measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed)
+    told = progress.counted("drawing intervals", len(case.index))
+    measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, told)
     summary.add(case, measures)
-    known = shadow_scores(_leading(attacks), case.shadows) if case.own is None else ShadowScores()
+    progress.say("attacking shadows, for thresholds")
+    leading = _leading(attacks) if case.own is None else {}
+    summary.add_thresholds(list(leading))
+    known = shadow_scores(leading, case.shadows) if leading else ShadowScores()
     summary.add_scores(case, scores, case.calibrated_on, known)
     if min(case.shadows.members.sum(0).min(), (~case.shadows.members).sum(0).min()) > 1:
         found = vulnerability(case.shadows.confidence, case.shadows.members)
@@ -221,17 +253,15 @@ def _leading(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
 
 
 def _write_examples(path: Path, examples: Mapping[str, Vulnerability]) -> None:
-    buffer = io.BytesIO()
     separation: dict[str, Any] = {name: one.separation for name, one in examples.items()}
-    np.savez(buffer, **separation)
-    write_whole(path, buffer.getvalue())
+    with whole_file(path) as file:
+        np.savez(file, **separation)
 
 
 def _write_scores(path: Path, case: Case, scores: Mapping[str, NDArray[np.float64]]) -> None:
-    buffer = io.BytesIO()
     arrays: dict[str, Any] = dict(scores)
-    np.savez(buffer, targets=case.index, members=case.members, **arrays)
-    write_whole(path, buffer.getvalue())
+    with whole_file(path) as file:
+        np.savez(file, targets=case.index, members=case.members, **arrays)
 
 
 class Progress:
@@ -246,6 +276,10 @@ class Progress:
         line = f"audit {time.monotonic() - self._start:6.1f} s  {what}"
         self._stream.write(f"\r\x1b[K{line}" if self._stream.isatty() else f"{line}\n")
         self._stream.flush()
+
+    def counted(self, what: str, total: int) -> Callable[[int], None]:
+        """Says what is going on, with how many of so many are done."""
+        return lambda done: self.say(f"{what}, target {done + 1}/{total}")
 
 
 class _Help(jsonargparse.DefaultHelpFormatter):

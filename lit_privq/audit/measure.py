@@ -14,6 +14,7 @@ from lit_privq.audit.results import Row
 from lit_privq.metrics import (
     Roc,
     auc,
+    best_balanced_accuracy,
     bootstrap,
     interval,
     log_auroc,
@@ -26,6 +27,7 @@ from lit_privq.metrics import (
 )
 from lit_privq.metrics.roc import Floats
 
+_RESAMPLED = {"auc": auc, "balanced_accuracy": best_balanced_accuracy}
 _LOGARITHMIC = {"log_auroc": log_auroc, "semilog_auroc": semilog_auroc}
 
 
@@ -58,7 +60,7 @@ Measures = Mapping[str, Mapping[str, Measured]]  # by attack, then by metric
 
 def statistics(max_fpr: Sequence[float]) -> dict[str, Callable[[Roc], Floats]]:
     """The metrics of results.csv, by name."""
-    return {"auc": auc, **_LOGARITHMIC, **_rates(max_fpr)}
+    return {**_RESAMPLED, **_LOGARITHMIC, **_rates(max_fpr)}
 
 
 def _rates(max_fpr: Sequence[float]) -> dict[str, Callable[[Roc], Floats]]:
@@ -72,9 +74,16 @@ def _rate(bound: float) -> str:
 
 
 def measure(
-    case: Case, scores: Mapping[str, NDArray[np.float64]], max_fpr: Sequence[float], resamples: int, seed: int
+    case: Case,
+    scores: Mapping[str, NDArray[np.float64]],
+    max_fpr: Sequence[float],
+    resamples: int,
+    seed: int,
+    before: Callable[[int], None] = lambda _: None,
 ) -> Measures:
     """Every metric of every attack; all attacks, attackers and precisions of a target share its resamples.
+
+    ``before`` is called with the number of each target before it is measured, which may take seconds.
 
     Log-AUROCs and true-positive rates rest on a handful of extreme scores that no resampling imitates: their own
     intervals come from ``redrawn_log_aurocs`` and ``redrawn_tpr``.
@@ -83,13 +92,14 @@ def measure(
     estimates = {attack: _empty(metrics) for attack in scores}
     replicates, paired = ({attack: _empty(metrics) for attack in scores} for _ in range(2))
     for row, (target, members) in enumerate(zip(case.index.tolist(), case.members, strict=True)):
+        before(row)
         drawn = resample(members, resamples, seed + target) if resamples else None
         for attack, values in scores.items():
             curve = roc(values[row], members)
             for name, metric in metrics.items():
                 estimates[attack][name].append(metric(curve))
             if drawn is not None:
-                shared = bootstrap(values[row], drawn, {"auc": auc, **_rates(max_fpr)})
+                shared = bootstrap(values[row], drawn, {**_RESAMPLED, **_rates(max_fpr)})
                 for name, found in shared.items():
                     paired[attack][name].append(found)
                 for name, found in (shared | _redrawn(curve, max_fpr, resamples, seed + target)).items():

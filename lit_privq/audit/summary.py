@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -62,13 +62,24 @@ class Summary:
                     change = measured - self._full[attack, metric]
                     self.differences.append({**labels, **asdict(over_targets(change.estimates, change.replicates))})
 
-    def add_left_out(self, attacks: Sequence[str]) -> None:
-        """Say which attacks were not run, because they need classes."""
-        if attacks:
+    def add_attacks(self, wanted: Collection[str], run: Mapping[str, Attack], shadows: Observed) -> None:
+        """Say which attacks were not run, and from what those run that compare probabilities of classes."""
+        if left_out := [name for name in wanted if name not in run]:
             self.notes.append(
-                f"the labels are values, and attacks see the negative squared error; {', '.join(attacks)} left out, "
+                f"the labels are values, and attacks see the negative squared error; {', '.join(left_out)} left out, "
                 "which compare probabilities of classes"
             )
+        compare = [name for name, attack in run.items() if attack.needs_classes]
+        if compare and shadows.logits is None and not shadows.values:
+            self.notes.append(f"{', '.join(compare)} from confidences alone: softmax at temperature 1")
+
+    def add_thresholds(self, attacks: Sequence[str]) -> None:
+        """Say which attacks got thresholds from shadows."""
+        self.notes.append(
+            f"thresholds from shadows, and what they reach: of {' and '.join(attacks)} only, to save time"
+            if attacks
+            else "no thresholds from shadows: these are themselves the targets"
+        )
 
     def _note(self, case: Case) -> None:
         """Say once what a reader would stumble over."""
@@ -78,8 +89,6 @@ class Summary:
             for bound in self.max_fpr
             if allowed_false_positives(others, bound) < 1
         ]
-        if case.shadows.logits is None and not case.shadows.values:
-            notes.append("RMIA and BASE from confidences alone: softmax at temperature 1")
         self.notes += [note for note in notes if note not in self.notes]
 
     def add_scores(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.data.mapped import map_bytes
+from lit_privq.data.whole import whole_file
 
 _NUMBERS = ("index", "bits", "last_bits", "n_shadows", "n_targets", "split_seed", "n_queries")
 _META = ("dataset", "net", "fingerprint", "method", "size_bytes", *_NUMBERS)
@@ -89,17 +91,11 @@ class Dump:
 
 
 def write_dump(path: Path, dump: Dump) -> None:
-    """Write a dump, to a temporary file first, so that a reader sees all of it or nothing."""
+    """Write a dump; a reader sees all of it or nothing."""
     arrays = {field.name: getattr(dump, field.name) for field in fields(dump) if field.name != "meta"}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, meta=np.array(json.dumps(dict(dump.meta))), **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, meta=np.array(json.dumps(dict(dump.meta))), **arrays)
 
 
 def read_dump(path: Path) -> Dump:
@@ -127,28 +123,39 @@ def read_dump(path: Path) -> Dump:
 def map_npz(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz, mapped from the file where stored uncompressed (``numpy.load`` would copy them).
 
+    Lengths are checked, checksums of mapped arrays are not: that would read all of a file larger than memory.
+
     Raises:
-        ValueError: if the file is truncated or no .npz.
+        ValueError: if the file is truncated or no .npz, or an array in it is damaged or none of numbers; names both.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             whole = map_bytes(path)
             infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            return {info.filename[:-4]: _member(whole, archive, info) for info in infos}
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError) as error:
+            return {info.filename[:-4]: _member(path, whole, archive, info) for info in infos}
+    except (zipfile.BadZipFile, EOFError, OSError, KeyError, zlib.error) as error:
         raise ValueError(f"{path.name} is truncated or no .npz file ({error})") from error
 
 
-def _member(whole: NDArray[np.uint8], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def _member(path: Path, whole: NDArray[np.uint8], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """One array of the archive: a view of the mapped file, or a copy where it is compressed or of an unusual kind."""
-    with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(member)
-        header = member.tell()
-    if info.compress_type != zipfile.ZIP_STORED or fortran or dtype.kind not in "biuf":
+    try:
         with archive.open(info) as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read(member)
+            header = member.tell()
+        if info.compress_type != zipfile.ZIP_STORED or fortran or dtype.kind not in "biuf":
+            with archive.open(info) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{info.filename} in {path.name} is no array of numbers ({error})") from error
+    promised = header + math.prod(shape) * dtype.itemsize
+    if promised != info.file_size:
+        raise ValueError(
+            f"{info.filename} in {path.name} must have the {promised} bytes that its header promises; got "
+            f"{info.file_size}; write the file again"
+        )
     # The local header before the data states its own lengths; those in the archive's directory may differ.
     name, extra = whole[info.header_offset + 26 : info.header_offset + 30].view("<u2").tolist()
     start = info.header_offset + 30 + name + extra + header

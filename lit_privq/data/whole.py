@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file, then rename: a reader sees all of it or nothing. Makes the folder."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file to write to, renamed in the end: a reader sees all of it or nothing. Makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write what is in memory already; see :func:`whole_file`."""
+    with whole_file(path) as file:
+        file.write(content)

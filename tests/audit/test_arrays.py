@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lit_privq.attacks import Observed, leave_one_out, reference, standard
+from lit_privq.attacks import Observed, held_out, leave_one_out, reference, standard
 from lit_privq.audit import main
 from lit_privq.audit.command import _parse
 
@@ -34,6 +34,13 @@ def arrays(**changes: Any) -> dict[str, Any]:
     confidence = random.normal(size=(10, 40, 2)) + members[..., None]
     both = {"confidence": confidence.astype(np.float32), "members": members, **changes}
     return {name: array for name, array in both.items() if array is not None}
+
+
+def lonely(inside: bool) -> NDArray[np.bool_]:
+    """Every other model has members and others, but all examples except the last have one group only."""
+    members = np.full((10, 40), inside)
+    members[1::2, -1] = not inside
+    return members
 
 
 def save(path: Path, **changes: Any) -> Path:
@@ -102,7 +109,21 @@ def test_confidence_without_a_query_axis_is_one_query(tmp_path: Path, page: list
         ({"members": np.zeros((10, 40), int)}, [], "members must be boolean"),
         ({"members": np.zeros((10, 39), bool)}, [], "confidence must be .* with the models and examples of members"),
         ({"members": np.zeros((9, 40), bool)}, [], "got 10 models"),
-        ({"members": np.ones((10, 40), bool)}, [], "for 40 examples, the first is 0, there is none that did not train"),
+        ({"members": np.arange(10)[:, None] > np.zeros(40)}, [], "row 9 has 40 members; leave it out"),
+        ({"members": np.zeros((10, 40), bool)}, [], "row 9 has 0 members; leave it out"),
+        ({"members": lonely(True)}, [], "for 39 examples, the first is 0, there is none that did not train"),
+        ({"members": lonely(False)}, [], "for 39 examples, the first is 0, there is none that trained"),
+        ({"confidence": np.float32(1)}, [], r"confidence must be \(models, examples, queries\), .* got shape \(\)"),
+        ({"confidence": np.zeros((10, 40, 0), np.float32)}, [], r"at least one of each; got shape \(10, 40, 0\)"),
+        ({"members": np.zeros((10, 0), bool)}, [], r"members must be .* at least one of each; got shape \(10, 0\)"),
+        ({"labels": np.zeros(39, int)}, [], r"labels must be \(40,\) integers, or floats where .* got int64 \(39,\)"),
+        ({"labels": np.full(40, "cat")}, [], r"labels must be \(40,\) integers"),
+        (
+            {"logits": np.zeros((10, 40, 1, 3)), "labels": np.zeros(40)},
+            [],
+            r"labels must be \(40,\) integers; got float64",
+        ),
+        ({"logits": np.zeros((10, 40, 1, 3)), "labels": np.zeros(40, int)}, [], "of the same queries; got 1 and 2"),
         ({"confidence": np.zeros((10, 40, 2), np.float16)}, [], "must be float32 or float64; got float16"),
         ({"confidence": np.full((10, 40, 2), np.inf)}, [], "model 0 has NaN or infinity for 40 of 40 examples"),
         ({}, ["--targets", "8:12"], "targets must be rows of the input, 0 to 9; got '8:12'"),
@@ -144,6 +165,75 @@ def test_bad_logits_are_refused_by_name(
 def test_held_out_targets_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be named among 10 models, as in --targets 1:10"):
         audit(save(tmp_path / "mine.npz"), tmp_path)
+
+
+def test_a_target_without_others_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    members = arrays()["members"].copy()
+    members[9] = False
+    with pytest.raises(ValueError, match="row 9 has 0 members"):
+        audit(save(tmp_path / "mine.npz", members=members), tmp_path / "out", "--targets", "9")
+    assert not (tmp_path / "out" / "scores.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["targets", "members", "file"])
+def test_names_that_the_scores_need_are_refused(tmp_path: Path, name: str) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"define: {{{name}: {{class_path: lit_privq.attacks.Threshold}}}}\n")
+    with pytest.raises(ValueError, match=f"must not be named {name}"):
+        audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config), "--targets", "9")
+
+
+@pytest.mark.parametrize("targets", ["8:10", "[8:10]"])
+def test_ranges_that_yaml_turns_into_numbers_are_refused(tmp_path: Path, targets: str) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"targets: {targets}\n")
+    with pytest.raises(ValueError, match="quote"):
+        audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config))
+
+
+def test_labels_that_are_values_make_it_a_regression(tmp_path: Path, page: list[Path]) -> None:
+    audit(save(tmp_path / "mine.npz", labels=np.zeros(40, np.float32)), tmp_path, "--targets", "8:10")
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert any("rmia_online" in note and "left out" in note for note in content["notes"])
+
+
+def test_what_was_run_is_recorded_and_what_was_not_is_said(tmp_path: Path, page: list[Path]) -> None:
+    config = CONFIGS / "reference.yaml"
+    audit(save(tmp_path / "mine.npz"), tmp_path, "--targets", "8:10", "--config", str(config))
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["audit"]["equal_groups"] is True
+    assert content["audit"]["paired"] == {}
+    assert len(content["audit"]["attacks"]) == 5
+    assert not any("temperature" in note for note in content["notes"])
+    assert any("of lira_online and lira_online_fixed only" in note for note in content["notes"])
+    audit(save(tmp_path / "mine.npz"), tmp_path, "--design", "leave_one_out")
+    notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
+    assert any("rmia_online, rmia_offline, base from confidences alone" in note for note in notes)
+    assert any("no thresholds from shadows" in note for note in notes)
+
+
+def test_the_reference_s_groups_are_cut(tmp_path: Path, page: list[Path]) -> None:
+    members = np.random.default_rng(1).random((14, 40)) < 0.5
+    confidence = np.random.default_rng(0).normal(size=(14, 40, 1)) + members[..., None]
+    source = save(tmp_path / "mine.npz", members=members, confidence=confidence)
+    options = ("--config", str(CONFIGS / "reference.yaml"), "--targets", "12:14")
+    found = []
+    for more in ((), ("--equal_groups", "false")):
+        audit(source, tmp_path, *options, *more)
+        with np.load(tmp_path / "scores.npz") as scores:
+            found.append(scores["lira_online"])
+    models = Observed(confidence, members)
+    shadows, targets = models.models(range(12)), models.models([12, 13])
+    cut = held_out(reference(), shadows, targets, equal_groups=True)["lira_online"]
+    np.testing.assert_array_equal(found[0], cut)
+    assert (found[1] != cut).any()
+
+
+def test_progress_is_told_target_by_target(
+    tmp_path: Path, page: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit(save(tmp_path / "mine.npz"), tmp_path, "--targets", "8:10")
+    assert "drawing intervals, target 2/2" in capsys.readouterr().err
 
 
 def test_what_is_no_array_file_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_privq.attacks import Observed, held_out, standard
+from lit_privq.attacks import Observed, held_out, paired, reference, standard
 from lit_privq.audit import main
 from lit_privq.data.store import read_dump, write_dump
 
@@ -52,6 +52,26 @@ def test_every_attacker_sees_every_variant_it_can(study: Study, tmp_path: Path, 
     assert {row["target"] for row in rows} == {"8", "9"}
     assert Counter(row["metric"] for row in rows if not row["attacker"]) == {"accuracy": 6}
     assert page == [tmp_path]
+
+
+def test_targets_of_a_study_are_not_for_the_asking(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a study knows its own targets; got targets 0:3"):
+        audit(study(), tmp_path, *QUICK, "--targets", "0:3")
+
+
+def test_the_reference_s_config_runs_its_five_attacks_and_no_others(
+    study: Study, tmp_path: Path, page: list[Path]
+) -> None:
+    config = Path(__file__).parents[2] / "configs/audit/reference.yaml"
+    rows = audit(study(), tmp_path, "--config", str(config), "--resamples", "20")
+    assert {row["attacker"] for row in rows if row["attack"]} == {"unaware", "adaptive"}
+    assert {row["attack"] for row in rows if row["attack"]} == set(reference())
+
+
+def test_the_paired_attacks_are_on_record(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    audit(study(), tmp_path, *QUICK)
+    record = json.loads((tmp_path / "metrics.json").read_text())["audit"]
+    assert record["paired"] == {"lira_online_fixed": repr(paired()["lira_online_fixed"])}
 
 
 def test_the_paired_attacker_runs_what_was_asked_for(study: Study, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,43 @@ def test_a_truncated_file_is_named_with_its_remedy(tmp_path: Path, dump: Dump, s
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ValueError, match=r"003\.npz is not a usable dump: .* delete it and run predict"):
         read_dump(path)
+
+
+def npy(array: Any, cut: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()[: len(buffer.getvalue()) - cut]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        (npy(np.arange(9.0), cut=16), r"b.npy in x.npz must have the 200 bytes that its header promises; got 184"),
+        (npy(np.array([{}], object)), r"b.npy in x.npz is no array of numbers"),
+        (b"no array at all", r"b.npy in x.npz is no array of numbers"),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_damaged_array_of_a_whole_npz_is_named(tmp_path: Path, damaged: bytes, message: str, last: bool) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", npy(np.zeros(3)))
+        archive.writestr("b.npy", damaged)
+        if not last:
+            archive.writestr("c.npy", npy(np.ones(99)))
+    with pytest.raises(ValueError, match=message):
+        map_npz(tmp_path / "x.npz")
+
+
+def test_a_corrupt_compressed_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, a=np.random.default_rng(0).normal(size=5000))
+    whole = bytearray(path.read_bytes())
+    for place in range(200, len(whole) - 200, 997):
+        broken = bytearray(whole)
+        broken[place] ^= 0xFF
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"x.npz"):
+            map_npz(path)
 
 
 def test_a_missing_file_or_array_is_named(tmp_path: Path) -> None:

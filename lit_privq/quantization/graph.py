@@ -80,11 +80,12 @@ class Graph:
         image: one example (1, ...), to see what each node returns.
 
     Raises:
-        ValueError: if the network cannot be traced, a layer is of an unsupported kind, never runs or runs twice, or
-            if two layers share a weight.
+        ValueError: if the network cannot be traced, a layer is of an unsupported kind, computes its weight, never runs
+            or runs twice, or if two layers share a weight.
     """
 
     def __init__(self, net: nn.Module, image: Tensor) -> None:
+        _check_own_weights(net)
         graph = _trace(net)
         self.modules = dict(net.named_modules())
         self.layers = _layers(graph, net)  # node -> name, in order
@@ -315,6 +316,17 @@ def _layers(graph: fx.Graph, net: nn.Module) -> dict[fx.Node, str]:
 
 def _is_layer(module: nn.Module) -> TypeGuard[Layer]:
     return isinstance(module, (nn.Conv2d, nn.Linear))
+
+
+def _check_own_weights(net: nn.Module) -> None:
+    """Refuse a weight that is computed from others: what is written to it is overwritten before the layer runs."""
+    for name, module in net.named_modules():
+        if _is_layer(module) and "weight" not in dict(module.named_parameters(recurse=False)):
+            raise ValueError(
+                f"layer {name or type(module).__name__} computes its weight instead of holding it as a parameter; "
+                'keep the computed one first: torch.nn.utils.parametrize.remove_parametrizations(layer, "weight"), '
+                "or for the old functions torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove"
+            )
 
 
 def _check_kind(name: str, module: nn.Module) -> None:

@@ -161,11 +161,21 @@ class NetworkQuantizer:
         return [self._report(piece, problem, solution, *entry, seconds) for entry in enumerate(errors)]
 
     def network(self, model: int, precision: int) -> nn.Module:
-        """A copy of a network with its weights on the grid; nothing else is changed."""
+        """A copy of a network with its weights on the grid; nothing else is changed.
+
+        Raises:
+            ValueError: if units are left, or a layer does not keep the weight that is written to it.
+        """
         net = copy.deepcopy(self._nets[model])
         for name, quantized in self.codes(model, precision).items():
             layer = cast(Layer, net.get_submodule(name))
-            layer.weight.data = quantized.weight().reshape(layer.weight.shape).to(layer.weight.device)
+            weight = quantized.weight().reshape(layer.weight.shape).to(layer.weight.device)
+            layer.weight.data = weight
+            if not torch.equal(layer.weight, weight):
+                raise ValueError(
+                    f"layer {name} does not keep the weight that is written to it, so it would stay float; "
+                    "its weight must be a parameter of its own (remove parametrizations before quantizing)"
+                )
         return net
 
     def codes(self, model: int, precision: int) -> dict[str, Quantized]:

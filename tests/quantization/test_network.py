@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
@@ -340,6 +341,30 @@ def refused(net: nn.Module, data: Tensor | None = None) -> str:
 def test_a_layer_that_never_runs_is_named() -> None:
     net = Free(lambda parts, x: parts.used(x), used=nn.Linear(4, 2), idle=nn.Linear(4, 2))  # type: ignore[operator]
     assert "layer idle never runs" in refused(net)
+
+
+@pytest.mark.parametrize(
+    "computed",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        pytest.param(nn.utils.weight_norm, marks=pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")),
+        lambda layer: prune.l1_unstructured(layer, "weight", 2),
+    ],
+    ids=["weight_norm", "spectral_norm", "old_weight_norm", "prune"],
+)
+def test_a_layer_that_computes_its_weight_is_named(computed: Callable[[nn.Module], nn.Module]) -> None:
+    said = refused(nn.Sequential(nn.Linear(4, 4), computed(nn.Linear(4, 2))))
+    assert "layer 1 computes its weight" in said
+    assert "remove_parametrizations" in said
+
+
+def test_a_layer_that_does_not_keep_its_codes_is_never_handed_out_as_quantized() -> None:
+    net = nn.Sequential(nn.Linear(4, 2)).eval()
+    quantizer, _ = quantize([net], torch.randn(1, 4, 4), Nearest(), [2])
+    nn.utils.parametrizations.weight_norm(net[0])
+    with pytest.raises(ValueError, match="layer 0 does not keep the weight"):
+        quantizer.network(0, 0)
 
 
 def test_a_layer_that_runs_twice_is_named() -> None:

@@ -110,8 +110,9 @@ class NetworkQuantizer:
         batch_size: images that run through a unit together; bounds memory, does not change results.
 
     Raises:
-        ValueError: if a network is in training mode or differs from the first, there is no calibration image, a
-            pattern of bits matches nothing or leaves a layer out, or the graph does not reproduce the network.
+        ValueError: if a network is in training mode or differs from the first, there is no calibration image or no
+            precision, a pattern of bits matches nothing or leaves a layer out, or the graph does not reproduce the
+            network.
     """
 
     def __init__(
@@ -124,6 +125,8 @@ class NetworkQuantizer:
         batch_size: int = 256,
     ) -> None:
         images = images if isinstance(images, Tensor) else torch.stack(list(images))
+        if not bits:
+            raise ValueError("bits must hold at least one precision; got an empty list, give for example [4, 2]")
         _check_nets(nets, images, seeds)
         self._nets, self._method, self._bits, self._seeds = list(nets), method, list(bits), list(seeds)
         self._batch_size = batch_size
@@ -375,10 +378,9 @@ def _levels(layer: str, bits: Sequence[Bits]) -> Tensor:
 def _without_groups(layer: Layer, quantized: Quantized) -> Quantized:
     """Rows of all groups in one matrix again, codes as small integers, for keeping."""
     groups = n_groups(layer)
-    dtype = torch.uint8 if int(quantized.levels.max()) <= 256 else torch.int32
     codes, scale, zero = (
         value.reshape(len(value) // groups, -1, value.shape[2])  # (models, rows of all groups, ...)
-        for value in (quantized.codes.to(dtype), quantized.scale, quantized.zero)
+        for value in (quantized.codes.to(torch.uint8), quantized.scale, quantized.zero)
     )
     return Quantized(codes.cpu(), scale.cpu(), zero.cpu(), quantized.levels[::groups].cpu())
 

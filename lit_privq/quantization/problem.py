@@ -14,13 +14,15 @@ def levels_from_bits(bits: float) -> int:
     """Points of the grid at a precision: ``round(2 ** bits)``.
 
     Raises:
-        ValueError: if ``bits`` is below 1 or above 16.
+        ValueError: if ``bits`` is below 1 or above 8, as a code is stored in one byte.
 
     >>> [levels_from_bits(bits) for bits in (1, 1.58, 2, 4, 8)]
     [2, 3, 4, 16, 256]
     """
-    if not 1 <= bits <= 16:
-        raise ValueError(f"bits must lie between 1 and 16 (1, 1.58, 2, 4, 8 are usual); got {bits}")
+    if not 1 <= bits <= 8:
+        raise ValueError(
+            f"bits must lie between 1 and 8 (1, 1.58, 2, 4, 8 are usual), as a code is stored in one byte; got {bits}"
+        )
     return round(2**bits)
 
 

@@ -136,9 +136,15 @@ def test_a_pattern_that_matches_no_layer_is_named() -> None:
         NetworkQuantizer([small(0)], images(1), Nearest(), [{"*": 2, "last": 8}], [0])
 
 
-def test_bits_below_one_are_refused_with_the_layer() -> None:
-    with pytest.raises(ValueError, match="layer fc: bits must lie between 1 and 16"):
-        NetworkQuantizer([small(0)], images(1), Nearest(), [{"*": 2, "fc": 0.5}], [0])
+@pytest.mark.parametrize("bits", [0.5, 8.1, 12, 16])
+def test_bits_that_no_byte_holds_are_refused_with_the_layer_before_anything_is_solved(bits: float) -> None:
+    with pytest.raises(ValueError, match=f"layer fc: bits must lie between 1 and 8 .* one byte; got {bits}"):
+        NetworkQuantizer([small(0)], images(1), Nearest(), [{"*": 2, "fc": bits}], [0])
+
+
+def test_an_empty_list_of_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="bits must hold at least one precision"):
+        NetworkQuantizer([small(0)], images(1), Nearest(), [], [0])
 
 
 def test_a_pattern_decouples_the_last_layer() -> None:

@@ -13,12 +13,17 @@ from typing import Any, TypeAlias, TypeGuard
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from lit_privq.quantization.layers import Layer
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _MERGES = ("add", "iadd", "cat", "concat", "concatenate")
-_MATRIX_PRODUCTS = ("linear", "conv1d", "conv2d", "conv3d", "matmul", "bmm", "mm", "addmm", "einsum", "bilinear")
+_MATRIX_PRODUCTS = (
+    *("matmul", "imatmul", "mm", "bmm", "mv", "addmm", "addmv", "addbmm", "baddbmm", "inner", "tensordot", "einsum"),
+    *("linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    *("scaled_dot_product_attention", "multi_head_attention_forward", "embedding", "embedding_bag"),
+)
 _ACTIVATIONS = {name.lower() for name in nn.modules.activation.__all__} | {"leaky_relu", "log_sigmoid"}
 _ATTENTION = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)
 
@@ -93,7 +98,9 @@ class Graph:
         self.nodes = list(graph.nodes)
         self.order = {node: position for position, node in enumerate(self.nodes)}
         self.image, self.output = _ends(self.nodes)
-        self.kept = self._kept(net, image)
+        few, more = (_probe(self.nodes, net, image, size) for size in (2, 3))
+        self._check_products(few)
+        self.kept = self._kept(few, more)
 
     def pieces(self, unit: str) -> list[Piece]:
         """All that runs, in order: units of the wanted size, and single nodes between them.
@@ -153,14 +160,38 @@ class Graph:
         alone = [name for name in self.layers.values() if name.startswith(f"{prefix}.")] == list(layers)
         return prefix if prefix and alone else f"{layers[0]}..{layers[-1]}"
 
-    def _kept(self, net: nn.Module, image: Tensor) -> set[fx.Node]:
+    def _kept(self, few: Mapping[fx.Node, Any], more: Mapping[fx.Node, Any]) -> set[fx.Node]:
         """Nodes that return a tensor with one row per example; others are computed again wherever they are needed."""
-        few, more = (_probe(self.nodes, net, image, size) for size in (2, 3))
         depends = {self.image}
         for node in self.nodes:
             if depends.intersection(node.all_input_nodes):
                 depends.add(node)
-        return {node for node in depends if few.get(node) == 2 and more.get(node) == 3}
+        return {node for node in depends if _n_rows(few.get(node)) == 2 and _n_rows(more.get(node)) == 3}
+
+    def _check_products(self, values: Mapping[fx.Node, Any]) -> None:
+        """Refuse a parameter that enters a matrix product without a module around it: it would silently stay float.
+
+        Parameters are followed through whatever is done to them alone, such as a transpose; sizes do not tie them to
+        the images, sums and products with activations do.
+        """
+        names: dict[fx.Node, str] = {}  # made of parameters alone -> the first of them
+        data = {self.image}
+        for node in self.nodes:
+            parameters = [names[source] for source in node.all_input_nodes if source in names]
+            if parameters and _function_name(node) in _MATRIX_PRODUCTS:
+                raise ValueError(
+                    f"parameter {parameters[0]} is used by {_function_name(node)} directly, so it cannot be quantized; "
+                    "make it the weight of a Conv2d or Linear, or a buffer if it is meant to stay float"
+                )
+            if node.op == "get_attr":
+                value = _attribute(self.modules[""], str(node.target))
+                if isinstance(value, nn.Parameter) and value.ndim:
+                    names[node] = str(node.target)
+            elif any(isinstance(leaf, Tensor) for leaf in tree_leaves(values.get(node))):
+                if data.intersection(node.all_input_nodes):
+                    data.add(node)
+                elif parameters:
+                    names[node] = parameters[0]
 
     # ---------------------------------------------------------------------------------------------- units
 
@@ -301,8 +332,6 @@ def _layers(graph: fx.Graph, net: nn.Module) -> dict[fx.Node, str]:
     leaves = Counter(str(node.target) for node in calls)
     for name in leaves:
         _check_kind(name, modules[name])
-    for node in graph.nodes:
-        _check_weights(node, net)
     for name, module in modules.items():
         if _is_layer(module) and leaves[name] != 1:
             times = "never runs" if not leaves[name] else f"runs {leaves[name]} times"
@@ -338,18 +367,6 @@ def _check_kind(name: str, module: nn.Module) -> None:
             f"layer {name} is a {type(module).__name__}, which cannot be quantized; "
             "supported are Conv2d and Linear (of any groups, stride, padding and dilation)"
         )
-
-
-def _check_weights(node: fx.Node, net: nn.Module) -> None:
-    """Refuse a parameter that enters a matrix product without a module around it: it would silently stay float."""
-    if node.op not in ("call_function", "call_method") or _function_name(node) not in _MATRIX_PRODUCTS:
-        return
-    for source in node.all_input_nodes:
-        if source.op == "get_attr" and isinstance(_attribute(net, str(source.target)), nn.Parameter):
-            raise ValueError(
-                f"parameter {source.target} is used by {_function_name(node)} directly, so it cannot be quantized; "
-                "make it the weight of a Conv2d or Linear"
-            )
 
 
 def _check_untied(layers: Mapping[str, nn.Module]) -> None:
@@ -441,10 +458,15 @@ def _attribute(module: nn.Module, name: str) -> object:
 
 
 @torch.no_grad()
-def _probe(nodes: Sequence[fx.Node], net: nn.Module, image: Tensor, size: int) -> dict[fx.Node, int]:
-    """Length of the first axis of every node that returns a tensor, for so many examples."""
+def _probe(nodes: Sequence[fx.Node], net: nn.Module, image: Tensor, size: int) -> dict[fx.Node, Any]:
+    """The value of every node, for so many copies of one example."""
     modules, values = dict(net.named_modules()), dict[fx.Node, Any]()
     for node in nodes[:-1]:
         is_image = node.op == "placeholder" and not node.args
         values[node] = image.expand(size, *image.shape[1:]) if is_image else _call(node, values, modules, {})
-    return {node: len(value) for node, value in values.items() if isinstance(value, Tensor) and value.ndim}
+    return values
+
+
+def _n_rows(value: object) -> int | None:
+    """Length of the first axis of a tensor; None for anything else."""
+    return len(value) if isinstance(value, Tensor) and value.ndim else None

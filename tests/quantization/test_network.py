@@ -395,6 +395,49 @@ def test_a_weight_without_a_module_is_named() -> None:
     assert "parameter own.kernel is used by linear directly" in refused(net)
 
 
+PRODUCTS: dict[str, tuple[str, tuple[int, ...], Callable[[Tensor, Tensor], Tensor]]] = {
+    "transposed": ("matmul", (4, 4), lambda x, w: x @ w.t()),
+    "scaled": ("linear", (4, 4), lambda x, w: F.linear(x, w * 2)),
+    "chunked": ("matmul", (4, 8), lambda x, w: x.matmul(w.chunk(2, dim=1)[1])),
+    "expanded": ("bmm", (1, 4, 4), lambda x, w: torch.bmm(x.unsqueeze(1), w.expand(x.size(0), -1, -1)).squeeze(1)),
+    "einsum": ("einsum", (4, 4), lambda x, w: torch.einsum("ni,ij->nj", x, w)),
+    "bilinear": ("bilinear", (4, 4, 4), lambda x, w: F.bilinear(x, x, w)),
+    "vector": ("matmul", (4,), lambda x, w: x + (x @ w).unsqueeze(1)),
+    "conv_transpose": (
+        "conv_transpose2d",
+        (1, 1, 1, 1),
+        lambda x, w: F.conv_transpose2d(x.view(-1, 1, 2, 2), w).flatten(1),
+    ),
+    "attention": (
+        "scaled_dot_product_attention",
+        (3, 4),
+        lambda x, w: F.scaled_dot_product_attention(w.expand(x.size(0), 3, 4), x.unsqueeze(1), x.unsqueeze(1)).mean(1),
+    ),
+}
+
+
+def with_parameter(shape: tuple[int, ...], rule: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
+    """A Linear behind any use of a parameter of its own."""
+    net = Free(lambda parts, x: parts.fc(rule(x, parts.own.w)), own=nn.Module(), fc=nn.Linear(4, 2))  # type: ignore[operator,union-attr,arg-type]
+    cast(nn.Module, net.own).w = nn.Parameter(torch.ones(shape))
+    return net
+
+
+@pytest.mark.parametrize("use", PRODUCTS)
+def test_a_parameter_that_reaches_a_product_without_a_module_is_named(use: str) -> None:
+    product, shape, rule = PRODUCTS[use]
+    assert f"parameter own.w is used by {product} directly" in refused(with_parameter(shape, rule))
+
+
+def test_parameters_that_are_added_to_or_scale_activations_stay_float() -> None:
+    def rule(x: Tensor, w: Tensor) -> Tensor:
+        y = x * w[0] + w[1].expand(x.size(0), -1)  # a scale and a position
+        return y + y.unsqueeze(1).matmul(y.unsqueeze(2)).squeeze(2)
+
+    quantizer, _ = quantize([with_parameter((2, 4), rule).eval()], torch.randn(1, 4, 4), Nearest(), [2])
+    assert quantizer.units == ("fc",)
+
+
 def test_a_network_that_branches_on_values_is_refused() -> None:
     assert "Branching cannot be traced by torch.fx" in refused(Branching())
 

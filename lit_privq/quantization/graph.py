@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
@@ -25,6 +25,7 @@ _MATRIX_PRODUCTS = (
     *("scaled_dot_product_attention", "multi_head_attention_forward", "embedding", "embedding_bag"),
 )
 _ACTIVATIONS = {name.lower() for name in nn.modules.activation.__all__} | {"leaky_relu", "log_sigmoid"}
+_FORWARDS = ("forward", "_conv_forward", "__call__")
 _ATTENTION = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)
 
 
@@ -90,7 +91,7 @@ class Graph:
     """
 
     def __init__(self, net: nn.Module, image: Tensor) -> None:
-        _check_own_weights(net)
+        _check_layers(net)
         graph = _trace(net)
         self.modules = dict(net.named_modules())
         self.layers = _layers(graph, net)  # node -> name, in order
@@ -315,9 +316,21 @@ class Graph:
 # --------------------------------------------------------------------------------------------------- tracing
 
 
+class _Tracer(fx.Tracer):
+    """Keeps layers whole: a subclass of Conv2d or Linear that computes what these compute is not looked into."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a call of the module is one node of the graph."""
+        return _is_layer(m) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _trace(net: nn.Module) -> fx.Graph:
+    if _is_layer(net):
+        raise ValueError(
+            f"each layer needs a name, and the network is a {type(net).__name__} itself; give nn.Sequential(net)"
+        )
     try:
-        return fx.Tracer().trace(net)
+        return _Tracer().trace(net)
     except Exception as error:
         raise ValueError(
             f"{type(net).__name__} cannot be traced by torch.fx, so its units are not known: {error}; "
@@ -332,6 +345,7 @@ def _layers(graph: fx.Graph, net: nn.Module) -> dict[fx.Node, str]:
     leaves = Counter(str(node.target) for node in calls)
     for name in leaves:
         _check_kind(name, modules[name])
+    _check_called(graph, {name for name, module in modules.items() if _is_layer(module)})
     for name, module in modules.items():
         if _is_layer(module) and leaves[name] != 1:
             times = "never runs" if not leaves[name] else f"runs {leaves[name]} times"
@@ -347,12 +361,24 @@ def _is_layer(module: nn.Module) -> TypeGuard[Layer]:
     return isinstance(module, (nn.Conv2d, nn.Linear))
 
 
-def _check_own_weights(net: nn.Module) -> None:
-    """Refuse a weight that is computed from others: what is written to it is overwritten before the layer runs."""
+def _check_layers(net: nn.Module) -> None:
+    """Refuse layers that are not what their kind says.
+
+    What is written to a weight that is computed from others is overwritten before the layer runs, and of a forward of
+    its own nothing is known.
+    """
     for name, module in net.named_modules():
-        if _is_layer(module) and "weight" not in dict(module.named_parameters(recurse=False)):
+        if not _is_layer(module):
+            continue
+        kind, plain = type(module), nn.Conv2d if isinstance(module, nn.Conv2d) else nn.Linear
+        if any(getattr(kind, method, None) is not getattr(plain, method, None) for method in _FORWARDS):
             raise ValueError(
-                f"layer {name or type(module).__name__} computes its weight instead of holding it as a parameter; "
+                f"layer {name or kind.__name__} is a {kind.__name__} with a forward of its own, of which no quantizer "
+                f"here knows what it computes; make it a module that holds a plain {plain.__name__} and calls it"
+            )
+        if "weight" not in dict(module.named_parameters(recurse=False)):
+            raise ValueError(
+                f"layer {name or kind.__name__} computes its weight instead of holding it as a parameter; "
                 'keep the computed one first: torch.nn.utils.parametrize.remove_parametrizations(layer, "weight"), '
                 "or for the old functions torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove"
             )
@@ -367,6 +393,24 @@ def _check_kind(name: str, module: nn.Module) -> None:
             f"layer {name} is a {type(module).__name__}, which cannot be quantized; "
             "supported are Conv2d and Linear (of any groups, stride, padding and dilation)"
         )
+
+
+def _check_called(graph: fx.Graph, layers: Collection[str]) -> None:
+    """Refuse a layer whose weight is read otherwise than by calling the layer; its type and shape may be."""
+    for node in graph.nodes:
+        name = str(node.target).removesuffix(".weight")
+        users = [_function_name(user) for user in node.users if not _is_description(user)]
+        if node.op == "get_attr" and name in layers and str(node.target) != name and users:
+            raise ValueError(
+                f"layer {name}: its weight is used by {users[0]} without calling the layer, so it cannot be quantized; "
+                "write the forward so that it calls the layer, and uses its weight nowhere else"
+            )
+
+
+def _is_description(node: fx.Node) -> bool:
+    """Whether it reads a tensor's type or shape, and no value."""
+    attribute = node.args[1] if _function_name(node) == "getattr" else _function_name(node)
+    return attribute in ("dtype", "device", "shape", "ndim", "size", "dim", "numel")
 
 
 def _check_untied(layers: Mapping[str, nn.Module]) -> None:

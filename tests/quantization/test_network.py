@@ -373,6 +373,50 @@ def test_a_layer_that_does_not_keep_its_codes_is_never_handed_out_as_quantized()
         quantizer.network(0, 0)
 
 
+class Renamed(nn.Conv2d):
+    """Computes what any Conv2d computes."""
+
+
+class Doubled(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Standardised(nn.Conv2d):
+    def _conv_forward(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(inputs, weight - weight.mean(), bias)
+
+
+def test_a_subclass_of_a_layer_is_quantized_as_the_layer_is() -> None:
+    net = nn.Sequential(Renamed(1, 2, 3), nn.Flatten(), nn.Linear(72, 2)).eval()
+    quantizer, _ = quantize([net], images(1), Nearest(), [2])
+    assert quantizer.units == ("0", "2")
+    assert len(quantizer.network(0, 0).get_parameter("0.weight")[0].unique()) <= 4
+
+
+@pytest.mark.parametrize("kind", [Doubled, Standardised])
+def test_a_subclass_with_a_forward_of_its_own_is_named(kind: type[nn.Conv2d]) -> None:
+    said = refused(nn.Sequential(kind(1, 2, 3), nn.Flatten(), nn.Linear(72, 2)), images(1))
+    assert f"layer 0 is a {kind.__name__} with a forward of its own" in said
+    assert "a module that holds a plain Conv2d" in said
+
+
+def test_a_network_that_is_one_layer_is_told_to_give_it_a_name() -> None:
+    assert "the network is a Linear itself" in refused(nn.Linear(4, 2))
+
+
+def test_a_layer_whose_weight_is_used_without_calling_it_is_named() -> None:
+    net = Free(lambda parts, x: F.linear(x, parts.fc.weight), fc=nn.Linear(4, 2))  # type: ignore[union-attr,arg-type]
+    assert "layer fc: its weight is used by linear without calling the layer" in refused(net)
+    swin = torchvision.models.swin_t(num_classes=2)
+    assert "qkv: its weight is used by shifted_window_attention without" in refused(swin, images(1, 2, (3, 32, 32)))
+
+
+def test_the_type_and_shape_of_a_weight_may_be_read() -> None:
+    net = Free(lambda parts, x: parts.fc(x.to(parts.fc.weight.dtype)) + parts.fc.weight.size(0), fc=nn.Linear(4, 2))  # type: ignore[operator,union-attr,arg-type]
+    assert quantize([net.eval()], torch.randn(1, 4, 4), Nearest(), [2])[0].units == ("fc",)
+
+
 def test_a_layer_that_runs_twice_is_named() -> None:
     net = Free(lambda parts, x: parts.fc(parts.fc(x)), fc=nn.Linear(4, 4))  # type: ignore[operator]
     assert "layer fc runs 2 times" in refused(net)

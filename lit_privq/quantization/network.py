@@ -434,28 +434,36 @@ def _check_solution(problem: UnitProblem, solution: Mapping[str, Quantized]) -> 
 
 @torch.no_grad()
 def _check_path(graph: Graph, pieces: Sequence[Piece], nets: Sequence[nn.Module], images: Tensor) -> None:
-    """Refuse networks whose graph does not compute what they compute, with the name of the first unit that does not."""
+    """Refuse networks that the graph with their parameters does not reproduce, with the first unit that differs.
+
+    The graph's own modules run, as they will for every model.
+    """
     if graph.output not in graph.kept:
         raise ValueError("the network must return one row per example")
-    for net, few in zip(nets, images, strict=True):
+    for model, (net, few) in enumerate(zip(nets, images, strict=True)):
         modules = dict(net.named_modules())
         expected = _layer_inputs(net, list(graph.layers.values()), few)
         values = {graph.image: few}
         for piece in pieces:
             for name in piece.layers:
                 before = graph.before(piece, name)
-                entering = before.run(modules, {}, [values[node] for node in before.inputs])
-                if not _close(entering, expected[name]):
-                    raise ValueError(_refusal(piece.name))
-            values[piece.output] = piece.run(modules, {}, [values[node] for node in piece.inputs])
+                if not _close(_run_on(before, graph, modules, values), expected[name]):
+                    raise ValueError(_refusal(piece.name, model))
+            values[piece.output] = _run_on(piece, graph, modules, values)
         if not _close(values[graph.output], expected[""]):
-            raise ValueError(_refusal(next(piece.name for piece in reversed(pieces) if piece.layers)))
+            raise ValueError(_refusal(next(piece.name for piece in reversed(pieces) if piece.layers), model))
 
 
-def _refusal(unit: str) -> str:
+def _run_on(piece: Piece, graph: Graph, modules: Mapping[str, nn.Module], values: Mapping[fx.Node, Tensor]) -> Tensor:
+    """The output of a piece with one model's parameters."""
+    return piece.run(graph.modules, piece.state(modules), [values[node] for node in piece.inputs])
+
+
+def _refusal(unit: str, model: int) -> str:
     return (
-        f"unit {unit}: the traced graph does not reproduce the network's own forward, so calibration is refused; "
-        "look for randomness, branches on the training mode, or views that are changed in place"
+        f"unit {unit}: the traced graph does not reproduce the forward of model {model}, so calibration is refused; "
+        "look for randomness, branches on the training mode, views that are changed in place, or (in a fleet) parts "
+        "other than model 0's"
     )
 
 

@@ -384,7 +384,7 @@ class Doubled(nn.Conv2d):
 
 class Standardised(nn.Conv2d):
     def _conv_forward(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return super()._conv_forward(inputs, weight - weight.mean(), bias)
+        return cast(Tensor, super()._conv_forward(inputs, weight - weight.mean(), bias))
 
 
 def test_a_subclass_of_a_layer_is_quantized_as_the_layer_is() -> None:
@@ -497,6 +497,13 @@ def test_a_unit_whose_graph_does_not_reproduce_the_network_is_named() -> None:
         last=nn.Linear(64, 2),
     )
     assert "unit last: the traced graph does not reproduce" in refused(net)
+
+
+@pytest.mark.parametrize("other", [nn.Tanh(), nn.LeakyReLU(0.3)], ids=["tanh", "leaky"])
+def test_networks_of_equal_shapes_and_other_activations_are_refused(other: nn.Module) -> None:
+    nets: list[nn.Module] = [nn.Sequential(nn.Linear(4, 8), act, nn.Linear(8, 2)).eval() for act in (nn.ReLU(), other)]
+    with pytest.raises(ValueError, match=r"the forward of model 1.*parts other than model 0's"):
+        quantize(nets, torch.randn(2, 6, 4), Nearest(), [2])
 
 
 def test_activations_that_are_not_finite_are_refused_with_unit_and_model() -> None:

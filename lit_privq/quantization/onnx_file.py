@@ -28,8 +28,8 @@ def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequen
         image_shape: (channels, height, width); the number of images stays free.
 
     Raises:
-        ValueError: if a package of the extra `onnx` is missing, a layer has more than 256 levels, or onnxruntime's
-            output differs from the network's.
+        ValueError: if a package of the extra `onnx` is missing, a layer has more than 256 levels or is not float32,
+            torch.onnx cannot export the network, or onnxruntime's output differs from the network's.
     """
     try:
         import onnx  # an extra, and slow to import
@@ -38,26 +38,21 @@ def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequen
     except ImportError as error:
         raise ValueError(f"ONNX export needs {error.name}; install it with: pip install 'lit_privq[onnx]'") from error
 
+    for name, layer in layers.items():
+        _check_float32(name, layer["scale"].dtype)
     images = torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(0))
-    program = torch.onnx.export(
-        net,
-        (images,),
-        dynamo=True,
-        optimize=False,  # it would fold batch norms into the weights, which then leave their grids
-        verbose=False,
-        opset_version=_OPSET,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("examples")},),
+    program = _exported(net, images)
+    weights = {f"{name}.weight" for name in layers}
+    optimizer.fold_constants(
+        program.model,  # a weight that is folded, as into its transpose, cannot be replaced by codes
+        should_fold=lambda node: False if any(value and value.name in weights for value in node.inputs) else None,
     )
-    assert program is not None
-    optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     model.ir_version = _IR_VERSION
     _forget_sources(model)
     for name, layer in layers.items():
-        _store_integers(model.graph, f"{name}.weight", layer)
+        _store_integers(model.graph, name, layer)
     content: bytes = model.SerializeToString()
     onnx.checker.check_model(model)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -70,11 +65,46 @@ def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequen
     return content
 
 
-def _store_integers(graph: onnx.GraphProto, name: str, layer: Stored) -> None:
+def _check_float32(name: str, dtype: torch.dtype) -> None:
+    if dtype != torch.float32:
+        raise ValueError(
+            f"ONNX export needs float32 weights, as runtimes scale integers to these; layer {name} has {dtype}; "
+            "quantize the network after net.float(), or export to safetensors"
+        )
+
+
+def _exported(net: nn.Module, images: Tensor) -> torch.onnx.ONNXProgram:
+    """The network in ONNX, its weights still float."""
+    try:
+        program = torch.onnx.export(
+            net,
+            (images,),
+            dynamo=True,
+            optimize=False,  # it would fold batch norms into the weights, which then leave their grids
+            verbose=False,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("examples")},),
+        )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ValueError(
+            f"torch.onnx cannot export {type(net).__name__} for images {list(images.shape[1:])}: {reason}; "
+            "check the shape of its images, or export to safetensors"
+        ) from error
+    assert program is not None
+    return program
+
+
+def _store_integers(graph: onnx.GraphProto, layer_name: str, layer: Stored) -> None:
     """Replace a float weight by its codes and the nodes that turn them into the weight."""
     from onnx import TensorProto, helper, numpy_helper
 
-    position = next(index for index, tensor in enumerate(graph.initializer) if tensor.name == name)
+    name = f"{layer_name}.weight"
+    position = next((index for index, tensor in enumerate(graph.initializer) if tensor.name == name), None)
+    if position is None:
+        raise ValueError(f"layer {layer_name}: torch.onnx left no weight of its name to replace; export to safetensors")
     dims = list(graph.initializer[position].dims)
     del graph.initializer[position]
     bits = next((bits for bits in (2, 4, 8) if layer["levels"] <= 2**bits), None)

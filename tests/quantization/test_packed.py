@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,10 +18,17 @@ DATA = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(4))
 
 
 def quantized(bits: Bits, width: int = 8, grid: Any = None) -> tuple[nn.Module, dict[str, dict[str, Any]]]:
-    """A network and its layers as a checkpoint keeps them."""
+    """A small network and its layers as a checkpoint keeps them."""
     torch.manual_seed(0)
-    net = small_resnet(num_classes=3, width=width).eval()
-    quantizer = NetworkQuantizer([net], DATA, Nearest(grid=grid or Search2d()), [bits], [0])
+    return quantized_from(small_resnet(num_classes=3, width=width), bits, grid)
+
+
+def quantized_from(
+    net: nn.Module, bits: Bits, grid: Any = None, dtype: torch.dtype = torch.float32
+) -> tuple[nn.Module, dict[str, dict[str, Any]]]:
+    """Any network and its layers as a checkpoint keeps them."""
+    data = DATA.to(dtype)
+    quantizer = NetworkQuantizer([net.to(dtype).eval()], data, Nearest(grid=grid or Search2d()), [bits], [0])
     for _ in quantizer.units:
         quantizer.step()
     layers = {
@@ -144,3 +151,46 @@ def test_integer_zeros_reach_onnx_as_zero_points() -> None:
     graph = onnx.load_from_string(onnx_bytes(net, layers, (1, 8, 8))).graph
     assert all(len(node.input) == 3 for node in graph.node if node.op_type == "DequantizeLinear")
     assert not any(node.op_type == "Sub" for node in graph.node)
+
+
+class Tokens(nn.Module):
+    """Linear layers on (examples, positions, channels), with and without a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(1, 4, 3), nn.Linear(6, 3)
+        self.biased, self.plain = nn.Linear(4, 6), nn.Linear(6, 6, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.stem(x).flatten(2).transpose(1, 2)  # (examples, positions, channels)
+        return cast(Tensor, self.head(self.plain(self.biased(tokens).relu()).mean(1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_linear_layers_on_positions_reach_onnx_as_integers(bits: int) -> None:
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    net, layers = quantized_from(Tokens(), bits)
+    content = onnx_bytes(net, layers, (1, 8, 8))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {"images": DATA[0].numpy()})
+    torch.testing.assert_close(torch.from_numpy(got), outputs(net), rtol=1e-4, atol=1e-4)  # float32 products
+    graph = onnx.load_from_string(content).graph
+    assert {f"{name}.weight.codes" for name in layers} <= {tensor.name for tensor in graph.initializer}
+    assert sum(node.op_type == "DequantizeLinear" for node in graph.node) == len(layers) == 4
+
+
+def test_a_float64_network_is_told_what_onnx_needs() -> None:
+    pytest.importorskip("onnxscript")
+    net, layers = quantized_from(Tokens(), 4, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"layer stem has torch\.float64; quantize the network after net\.float\(\)"):
+        onnx_bytes(net, layers, (1, 8, 8))
+
+
+@pytest.mark.slow
+def test_a_network_that_onnx_cannot_express_is_named_in_one_line() -> None:
+    pytest.importorskip("onnxscript")
+    net, layers = quantized_from(Tokens(), 4)
+    with pytest.raises(ValueError, match=r"torch\.onnx cannot export Tokens for images \[2, 8, 8\]: ") as error:
+        onnx_bytes(net, layers, (2, 8, 8))
+    assert "\n" not in str(error.value)

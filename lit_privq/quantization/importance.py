@@ -31,6 +31,9 @@ def output_importance(
     Returns:
         By name of the unit, the shape of its output without examples; mean 1.
 
+    Raises:
+        ValueError: if the network's output is not finite.
+
     Source: the Fisher weighting of Li et al. 2021, arXiv:2102.05426, section 3.3; normalised here, as a loss whose
     weights are some 1e-4 small (or, in the public code, all close to 1) is another loss or none.
     """
@@ -60,6 +63,11 @@ def _gradients(
             outputs.append(value)
         values[piece.output] = value
     logits = values[graph.output]  # (examples, classes)
+    if not logits.isfinite().all():
+        raise ValueError(
+            "the network's output on its calibration images is not finite, so no importance can be drawn from it; "
+            "check the checkpoint, its batch-norm statistics included, for NaN or overflow"
+        )
     if logits.shape[1] == 1:
         return torch.autograd.grad(logits.sum(), outputs)
     labels = torch.multinomial(logits.detach().softmax(dim=1), 1, generator=generator).squeeze(1)

@@ -302,10 +302,12 @@ class NetworkQuantizer:
 
     def _fisher(self, pieces: Sequence[Piece], images: Tensor) -> dict[str, Tensor]:
         """Importance of each unit's outputs, (models, ...)."""
-        own = [
-            output_importance(self._graph, pieces, net, few, seed, self._batch_size)
-            for net, few, seed in zip(self._nets, images, self._seeds, strict=True)
-        ]
+        own = []
+        for model, (net, few, seed) in enumerate(zip(self._nets, images, self._seeds, strict=True)):
+            try:
+                own.append(output_importance(self._graph, pieces, net, few, seed, self._batch_size))
+            except ValueError as error:
+                raise ValueError(f"model {model}: {error}") from error
         return {name: torch.stack([one[name] for one in own]) for name in self.units}
 
     # ---------------------------------------------------------------------------------------------- reports
@@ -393,6 +395,7 @@ def _check_nets(nets: Sequence[nn.Module], images: Tensor, seeds: Sequence[int])
         )
     if images.ndim < 2 or not images.shape[1]:
         raise ValueError(f"no calibration data: images must be (models, examples, ...); got {list(images.shape)}")
+    _check_finite(nets, images)
     shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in nets]
     for model, net in enumerate(nets):
         if any(module.training for module in net.modules()):
@@ -401,6 +404,20 @@ def _check_nets(nets: Sequence[nn.Module], images: Tensor, seeds: Sequence[int])
             odd = sorted({name for name, _ in shapes[model].items() ^ shapes[0].items()})
             raise ValueError(
                 f"all networks must be of one architecture; model {model} differs from model 0 in {odd[:5]}"
+            )
+
+
+def _check_finite(nets: Sequence[nn.Module], images: Tensor) -> None:
+    """Buffers may hold infinities, as masks do; what these make of activations is looked at in every unit."""
+    for model, (net, own) in enumerate(zip(nets, images, strict=True)):
+        odd = [name for name, value in net.named_parameters() if not value.isfinite().all()]
+        if odd:
+            raise ValueError(f"parameters of model {model} are not finite: {odd[:5]}; check its checkpoint for NaN")
+        bad = (~own.isfinite()).flatten(1).any(dim=1).nonzero().flatten()  # examples
+        if len(bad):
+            raise ValueError(
+                f"{len(bad)} of {len(own)} calibration images of model {model} are not finite, the first is image "
+                f"{int(bad[0])}; check the data and how it is normalised"
             )
 
 

@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
+from lit_privq.quantization.brecq import Brecq
 from lit_privq.quantization.graph import Graph
 from lit_privq.quantization.layers import gram, gram_and_cross
 from lit_privq.quantization.nearest import Nearest
@@ -506,11 +507,32 @@ def test_networks_of_equal_shapes_and_other_activations_are_refused(other: nn.Mo
         quantize(nets, torch.randn(2, 6, 4), Nearest(), [2])
 
 
-def test_activations_that_are_not_finite_are_refused_with_unit_and_model() -> None:
+METHODS = pytest.mark.parametrize("method", [Nearest(), Brecq(iterations=2, fisher=True)], ids=["nearest", "fisher"])
+
+
+@METHODS
+def test_images_that_are_not_finite_are_refused_with_model_and_image(method: Method) -> None:
     data = images(2)
     data[1, 3, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="1 of 12 calibration images of model 1 are not finite, the first is image 3"):
+        quantize([small(0), small(1)], data, method, [2])
+
+
+@METHODS
+def test_parameters_that_are_not_finite_are_refused_with_model_and_name(method: Method) -> None:
+    nets = [small(0), small(1)]
+    nets[1].get_parameter("fc.weight").data[0, 0] = torch.inf
+    with pytest.raises(ValueError, match=r"parameters of model 1 are not finite: \['fc.weight'\]"):
+        quantize(nets, images(2), method, [2])
+
+
+def test_activations_that_are_not_finite_are_refused_with_unit_and_model() -> None:
+    nets = [small(0), small(1)]
+    nets[1].get_buffer("bn1.running_mean")[0] = torch.nan
     with pytest.raises(ValueError, match="unit conv1: activations of model 1 are not finite"):
-        quantize([small(0), small(1)], data, Nearest(), [2])
+        quantize(nets, images(2), Nearest(), [2])
+    with pytest.raises(ValueError, match="model 1: the network's output on its calibration images is not finite"):
+        quantize(nets, images(2), Brecq(iterations=2, fisher=True), [2])
 
 
 def test_no_calibration_data_is_refused() -> None:

@@ -165,8 +165,10 @@ class AdaRound:
 
     @property
     def looks_at(self) -> str:
-        """Activations; gram matrices suffice for a linear target."""
-        return "gram" if self.linear_target else "activations"
+        """Activations, and gram matrices where the grid is chosen by them; these suffice for a linear target."""
+        if self.linear_target:
+            return "gram"
+        return "gram and activations" if self.grid.by_output and self.start is None else "activations"
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""

@@ -26,6 +26,7 @@ from lit_privq.quantization.problem import (
     UnitProblem,
     Weighing,
     levels_from_bits,
+    looks,
 )
 
 Bits: TypeAlias = float | Mapping[str, float]
@@ -198,7 +199,7 @@ class NetworkQuantizer:
         target = self._run(piece, self._float_state(piece), [prefix.float[node] for node in piece.inputs])
         _check_activations(piece.name, target)
         prefix.float[piece.output] = target
-        state, active = self._quantized_state(piece), method.looks_at == "activations"
+        state, active = self._quantized_state(piece), looks(method, at="activations")
         fed = prefix.quantized if method.inputs == "quantized" else prefix.float
         inputs = [
             fed[node] if method.inputs == "quantized" else self._each_precision(fed[node]) for node in piece.inputs
@@ -240,7 +241,7 @@ class NetworkQuantizer:
         weights = torch.stack([cast(Tensor, modules[name].weight).detach() for modules in self._modules])
         levels = self._levels[name].to(weights.device).repeat(len(self._nets)).repeat_interleave(n_groups(layer))
         problem = LayerProblem(name, to_matrix(layer, self._each_precision(weights)), levels)
-        if method.looks_at != "gram":
+        if not looks(method, at="gram"):
             return problem
         before, moments = self._graph.before(piece, name), list[tuple[Tensor, ...]]()
         state, quantized_state = self._float_state(before), self._quantized_state(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -101,7 +101,7 @@ class Method(Protocol):
 
     @property
     def looks_at(self) -> str:
-        """What it needs beyond weights: "nothing", "gram" or "activations"."""
+        """What it needs beyond weights: "nothing", "gram", "activations" or "gram and activations"; see `looks`."""
 
     @property
     def unit(self) -> str:
@@ -113,6 +113,11 @@ class Method(Protocol):
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""
+
+
+def looks(method: Method, at: Literal["gram", "activations"]) -> bool:
+    """Whether a method asks for gram matrices, or for activations."""
+    return at in method.looks_at.split(" and ")
 
 
 @runtime_checkable

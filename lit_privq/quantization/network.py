@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -197,7 +198,7 @@ class NetworkQuantizer:
     def _solve(self, piece: Piece, method: Method, prefix: _Prefix) -> tuple[UnitProblem, dict[str, Quantized]]:
         """The problem of a unit and the method's solution."""
         target = self._run(piece, self._float_state(piece), [prefix.float[node] for node in piece.inputs])
-        _check_activations(piece.name, target)
+        _check_range(piece.name, "activations", target)
         prefix.float[piece.output] = target
         state, active = self._quantized_state(piece), looks(method, at="activations")
         fed = prefix.quantized if method.inputs == "quantized" else prefix.float
@@ -239,6 +240,7 @@ class NetworkQuantizer:
     def _layer_problem(self, piece: Piece, name: str, method: Method, prefix: _Prefix) -> LayerProblem:
         layer = self._layer(name)
         weights = torch.stack([cast(Tensor, modules[name].weight).detach() for modules in self._modules])
+        _check_range(piece.name, f"weights of {name}", weights)
         levels = self._levels[name].to(weights.device).repeat(len(self._nets)).repeat_interleave(n_groups(layer))
         problem = LayerProblem(name, to_matrix(layer, self._each_precision(weights)), levels)
         if not looks(method, at="gram"):
@@ -314,12 +316,18 @@ class NetworkQuantizer:
     # ---------------------------------------------------------------------------------------------- reports
 
     def _errors(self, piece: Piece) -> list[float]:
-        """Relative squared error of the unit's output per model and precision."""
+        """Relative squared error of the unit's output per model and precision; refuses outputs that overflow."""
         errors = []
         for entry, output in enumerate(self._prefix.quantized[piece.output]):
             target = self._prefix.float[piece.output][entry // len(self._bits)]
             power = target.double().square().sum().clamp_min(torch.finfo(torch.float64).tiny)
             errors.append(float((output - target).double().square().sum() / power))
+            if not math.isfinite(errors[-1]):
+                model, precision = divmod(entry, len(self._bits))
+                raise ValueError(
+                    f"unit {piece.name}: the quantized output of model {model} at bits {self._bits[precision]} is not "
+                    "finite; take another method or more bits, or quantize the network after net.double()"
+                )
         return errors
 
     def _report(
@@ -428,13 +436,27 @@ def _check_patterns(bits: Sequence[Bits], layers: Sequence[str]) -> None:
             raise ValueError(f"pattern {pattern!r} of bits matches no layer; the layers are {', '.join(layers)}")
 
 
-def _check_activations(unit: str, target: Tensor) -> None:
-    finite = target.isfinite().flatten(1).all(dim=1)
-    if not finite.all():
+def _check_range(unit: str, what: str, values: Tensor) -> None:
+    """Refuse (models, ...) that are not finite, or whose squares may sum to infinity: methods compare squared errors.
+
+    Half precision is held against float32, as squares that matter are taken in it.
+    """
+    low, high = values.flatten(1).aminmax(dim=1)  # (models,)
+    largest = torch.maximum(-low, high).double()
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    small = largest < (torch.finfo(dtype).max / values[0].numel()) ** 0.5  # (models,), False for NaN
+    if small.all():
+        return
+    model = int((~small).nonzero()[0])
+    if not largest[model].isfinite():
         raise ValueError(
-            f"unit {unit}: activations of model {int((~finite).nonzero()[0])} are not finite; "
+            f"unit {unit}: {what} of model {model} are not finite; "
             "check the checkpoint and the calibration images for NaN or overflow"
         )
+    raise ValueError(
+        f"unit {unit}: {what} of model {model} reach {float(largest[model]):.1e}, whose squares overflow {dtype}; "
+        "check the checkpoint and the scale of the images, or quantize the network after net.double()"
+    )
 
 
 def _check_solution(problem: UnitProblem, solution: Mapping[str, Quantized]) -> None:

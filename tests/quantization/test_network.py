@@ -535,6 +535,40 @@ def test_activations_that_are_not_finite_are_refused_with_unit_and_model() -> No
         quantize(nets, images(2), Brecq(iterations=2, fisher=True), [2])
 
 
+@METHODS
+@pytest.mark.parametrize("layer", ["conv1", "fc"])
+def test_activations_whose_squares_overflow_are_refused_with_unit_and_model(layer: str, method: Method) -> None:
+    nets = [small(0), small(1)]
+    nets[1].get_parameter(f"{layer}.weight").data.mul_(1e25)
+    with pytest.raises(
+        ValueError, match=rf"unit {layer}: activations of model 1 reach .*e\+2\d, whose squares overflow"
+    ):
+        quantize(nets, images(2), method, [2])
+    assert quantize([net.double() for net in nets], images(2).double(), Nearest(), [2])[1][-1].error < 1
+
+
+def test_weights_whose_squares_overflow_are_refused_with_unit_and_model() -> None:
+    net = nn.Sequential(nn.Linear(4, 2)).eval()
+    net.get_parameter("0.weight").data.mul_(1e25)
+    assert "unit 0: weights of 0 of model 0 reach" in refused(net, 1e-25 * torch.ones(1, 4, 4))
+
+
+def test_a_quantized_output_that_overflows_is_refused_with_unit_and_bits() -> None:
+    @dataclass(frozen=True)
+    class Huge:
+        looks_at: str = "nothing"
+        unit: str = "layer"
+        inputs: str = "quantized"
+
+        def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
+            solved = Nearest().solve(problem)
+            return {name: replace(one, scale=torch.full_like(one.scale, 3e37)) for name, one in solved.items()}
+
+    data = 10 * torch.ones(1, 4, 4)
+    with pytest.raises(ValueError, match="unit 0: the quantized output of model 0 at bits 2 is not finite"):
+        quantize([nn.Sequential(nn.Linear(4, 2)).eval()], data, Huge(), [2])
+
+
 def test_no_calibration_data_is_refused() -> None:
     with pytest.raises(ValueError, match="no calibration data"):
         quantize([small(0)], images(1)[:, :0], Nearest(), [2])

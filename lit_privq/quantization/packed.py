@@ -67,15 +67,15 @@ def packed_bytes(state: Mapping[str, Tensor], layers: Mapping[str, Stored], abou
     Raises:
         ValueError: if a weight in the state is not exactly scale * (codes - zero), or has more than 256 levels.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    tensors = {name: _copy(value) for name, value in state.items()}
     described = {}
     for name, layer in layers.items():
         weight = tensors.pop(f"{name}.weight")
         if not torch.equal(_weight(layer).reshape(weight.shape), weight):
             raise ValueError(f"layer {name}: its weight is not the one its codes describe; quantize the model again")
         tensors[f"{name}.codes"] = pack(layer["codes"], int(layer["levels"]))
-        tensors[f"{name}.scale"] = layer["scale"].flatten().contiguous()
-        tensors[f"{name}.zero"] = layer["zero"].flatten().contiguous()
+        tensors[f"{name}.scale"] = _copy(layer["scale"].flatten())
+        tensors[f"{name}.zero"] = _copy(layer["zero"].flatten())
         described[name] = {"levels": int(layer["levels"]), "shape": list(weight.shape)}
     text = json.dumps({"layers": described, "about": dict(about)}, separators=(",", ":"))
     return safetensors.torch.save(tensors, metadata={_ABOUT: text})
@@ -113,6 +113,11 @@ def _weight(layer: Stored) -> Tensor:
     """The layer's weights (rows, columns), by the very operations that made them."""
     scale, zero = layer["scale"], layer["zero"]
     return Quantized(layer["codes"].to(scale.dtype), scale, zero, torch.tensor(layer["levels"])).weight()
+
+
+def _copy(value: Tensor) -> Tensor:
+    """On the CPU and in memory of its own: safetensors refuses tied parameters, which are written once per name."""
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _places(levels: int, count: int) -> Tensor:

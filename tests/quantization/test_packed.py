@@ -100,6 +100,18 @@ def test_a_weight_that_left_its_grid_is_refused() -> None:
         packed_bytes(net.state_dict(), layers, {})
 
 
+def test_tied_batch_norms_are_packed_and_come_back(tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        net = small_resnet(num_classes=3, width=8)
+        first, second = (net.get_submodule(f"layer1.0.{name}") for name in ("bn1", "bn2"))
+        second.weight, second.bias = first.weight, first.bias
+        return net
+
+    net, layers = quantized_from(tied(), 2)
+    path = written(tmp_path / "x.safetensors", packed_bytes(net.state_dict(), layers, {}))
+    assert torch.equal(outputs(load_packed(path, tied()).eval()), outputs(net))
+
+
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     net, layers = quantized(2)
     path = written(tmp_path / "x.safetensors", packed_bytes(net.state_dict(), layers, {}))

@@ -112,9 +112,9 @@ class NetworkQuantizer:
         batch_size: images that run through a unit together; bounds memory, does not change results.
 
     Raises:
-        ValueError: if a network is in training mode or differs from the first, there is no calibration image or no
-            precision, a pattern of bits matches nothing or leaves a layer out, or the graph does not reproduce the
-            network.
+        ValueError: if a network is in training mode, differs from the first, is not finite or does not run on its
+            calibration images, there is no such image or no precision, a pattern of bits matches nothing or leaves a
+            layer out, or the graph does not reproduce the network.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class NetworkQuantizer:
         seeds: Sequence[int],
         batch_size: int = 256,
     ) -> None:
-        images = images if isinstance(images, Tensor) else torch.stack(list(images))
+        images = images if isinstance(images, Tensor) else _stacked(images)
         if not bits:
             raise ValueError("bits must hold at least one precision; got an empty list, give for example [4, 2]")
         _check_nets(nets, images, seeds)
@@ -396,6 +396,14 @@ def _without_groups(layer: Layer, quantized: Quantized) -> Quantized:
     return Quantized(codes.cpu(), scale.cpu(), zero.cpu(), quantized.levels[::groups].cpu())
 
 
+def _stacked(images: Sequence[Tensor]) -> Tensor:
+    """(models, examples, ...)."""
+    kinds = {f"{one.dtype} {list(one.shape)}" for one in images}
+    if len(kinds) != 1:
+        raise ValueError(f"each model needs calibration images of the same number, shape and type; got {sorted(kinds)}")
+    return torch.stack(list(images))
+
+
 def _check_nets(nets: Sequence[nn.Module], images: Tensor, seeds: Sequence[int]) -> None:
     if not nets or not len(nets) == len(images) == len(seeds):
         raise ValueError(
@@ -414,6 +422,23 @@ def _check_nets(nets: Sequence[nn.Module], images: Tensor, seeds: Sequence[int])
             raise ValueError(
                 f"all networks must be of one architecture; model {model} differs from model 0 in {odd[:5]}"
             )
+        _check_images(net, model, images[model, :1])
+
+
+@torch.no_grad()
+def _check_images(net: nn.Module, model: int, image: Tensor) -> None:
+    """Refuse calibration images that a network does not take, (1, ...)."""
+    try:
+        net(image)
+    except (RuntimeError, ValueError, IndexError) as error:
+        own, reason = next(net.parameters(), image), str(error).partition("\n")[0]
+        got = f"{image.dtype} {list(image.shape[1:])} on {image.device}"
+        remedy = "give them in the shape and on the device that it takes, as in training"
+        if image.dtype != own.dtype:
+            remedy = f"convert them to the network's {own.dtype}, scaled and normalised as in training"
+        raise ValueError(
+            f"model {model} does not run on its calibration images, each {got}; {remedy} ({reason})"
+        ) from error
 
 
 def _check_finite(nets: Sequence[nn.Module], images: Tensor) -> None:

@@ -569,6 +569,29 @@ def test_a_quantized_output_that_overflows_is_refused_with_unit_and_bits() -> No
         quantize([nn.Sequential(nn.Linear(4, 2)).eval()], data, Huge(), [2])
 
 
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (
+            torch.zeros(1, 4, 1, 8, 8, dtype=torch.uint8),
+            r"each torch.uint8 \[1, 8, 8\].*convert them to .* torch.float32",
+        ),
+        (torch.zeros(1, 4, 1, 8, 8, dtype=torch.float64), "convert them to the network's torch.float32"),
+        (torch.zeros(1, 4, 3, 8, 8), r"each torch.float32 \[3, 8, 8\] on cpu; give them in the shape"),
+        (torch.zeros(1, 4, 64), r"each torch.float32 \[64\] on cpu; give them in the shape"),
+    ],
+    ids=["uint8", "float64", "channels", "flat"],
+)
+def test_images_that_the_network_does_not_take_are_refused(data: Tensor, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"model 0 does not run on its calibration images, .*{sentence}"):
+        quantize([small(0)], data, Nearest(), [2])
+
+
+def test_images_that_differ_in_shape_between_models_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"same number, shape and type; got \['torch.float32 \[11, 1, 8, 8\]'"):
+        NetworkQuantizer([small(0), small(1)], [images(1)[0], images(1, 11)[0]], Nearest(), [2], [0, 1])
+
+
 def test_no_calibration_data_is_refused() -> None:
     with pytest.raises(ValueError, match="no calibration data"):
         quantize([small(0)], images(1)[:, :0], Nearest(), [2])

@@ -79,7 +79,7 @@ def test_a_training_that_cannot_be_meant_is_refused(
 @pytest.mark.parametrize(
     ("bits", "named"),
     [
-        ("0.5", "layer conv1: bits must lie between 1 and 16"),
+        ("0.5", "layer conv1: bits must lie between 1 and 8"),
         ("two", "Given value: two"),
         ('{"*": 2, "head": 8}', "pattern 'head' of bits matches no layer; the layers are conv1"),
     ],

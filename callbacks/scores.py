@@ -11,7 +11,7 @@ from lit_privq.metrics.roc import roc
 
 
 class MembershipScores(Metric):
-    """The audit's metrics, areas under the ROC and a true-positive rate, of scores that arrive in batches.
+    """The audit's metrics of scores that come in batches: areas under the ROC, balanced accuracy, a true-positive rate.
 
     Scores stay as they are: torchmetrics' own binary metrics pass values outside [0, 1] through a sigmoid, which
     rounds together the very log-ratios that decide the rate at 0.1 % false positives.
@@ -36,7 +36,10 @@ class MembershipScores(Metric):
         self.members.append(members.detach().bool())
 
     def compute(self) -> dict[str, Tensor]:
-        """``auc``, ``log_auroc``, ``semilog_auroc`` and ``tpr_at_<max_fpr>``, NaN where that allows no false alarm."""
+        """``auc``, ``balanced_accuracy``, ``log_auroc``, ``semilog_auroc`` and ``tpr_at_<max_fpr>``.
+
+        The last is NaN where its bound allows no false alarm; the balanced accuracy is that of the best threshold.
+        """
         curve = roc(torch.cat(self.scores).cpu().numpy(), torch.cat(self.members).cpu().numpy())
         found = {name: float(function(curve)) for name, function in statistics([self.max_fpr]).items()}
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}

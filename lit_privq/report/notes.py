@@ -99,14 +99,23 @@ def _operating_point(focus: Focus, scores: Scores | None) -> Iterator[str]:
             f"Each target is judged on {fewest} non-members: at {bound_percent(focus.bound)} false positives the "
             f"{allowed:.0f} or so that look most like members decide."
         )
-    for bound in focus.empty:
-        amount = f", {bound * fewest:.1g} of {fewest}" if fewest else ""
-        paper = " The paper’s figure has this bound on its axis; here" if bound == PAPER_BOUND else " In its place"
-        instead = "the AUC" if focus.bound is None else f"{bound_percent(focus.bound)}"
+    if focus.empty:
+        bounds = joined([bound_percent(bound) for bound in focus.empty])
+        of = f" among {fewest}" if fewest else ""
+        several = len(focus.empty) > 1
         yield (
-            f"A bound of {bound_percent(bound)} would mean fewer than one false positive{amount}: the value is left "
-            f"empty instead of printing 0.{paper} it is {instead}."
+            f"{f'Bounds of {bounds}' if several else f'A bound of {bounds}'} would mean fewer than one false "
+            f"positive{of}: the {'values are' if several else 'value is'} left empty instead of printing 0."
+            f"{_instead(focus)}"
         )
+
+
+def _instead(focus: Focus) -> str:
+    """What stands where the paper has its bound, as the end of a note; empty where that bound itself does."""
+    here = "the AUC" if focus.bound is None else bound_percent(focus.bound)
+    if PAPER_BOUND in focus.empty:
+        return f" The paper’s figure has {bound_percent(PAPER_BOUND)} on its axis; here it is {here}."
+    return "" if focus.bound == PAPER_BOUND else f" The page shows {here} instead."
 
 
 def _limits(results: Results) -> Iterator[str]:

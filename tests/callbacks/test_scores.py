@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from callbacks.scores import MembershipScores
-from lit_privq.metrics import auc, log_auroc, roc, semilog_auroc, tpr_at_fpr
+from lit_privq.metrics import auc, best_balanced_accuracy, log_auroc, roc, semilog_auroc, tpr_at_fpr
 
 
 def test_batches_of_any_size_give_what_the_audit_gives_at_once() -> None:
@@ -21,6 +21,7 @@ def test_batches_of_any_size_give_what_the_audit_gives_at_once() -> None:
         found = metric.compute()
         assert float(found["auc"]) == auc(curve)
         assert float(found["tpr_at_0.01"]) == tpr_at_fpr(curve, 0.01)
+        assert float(found["balanced_accuracy"]) == best_balanced_accuracy(curve)
         assert float(found["log_auroc"]) == log_auroc(curve)
         assert float(found["semilog_auroc"]) == semilog_auroc(curve)
 

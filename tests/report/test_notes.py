@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,18 @@ def seen(study: Path) -> Focus:
 
 def test_an_empty_bound_is_explained_with_its_count(seen: Focus) -> None:
     text = " ".join(notes(seen, SCORES, 16)).replace("\xa0", " ")
-    assert "A bound of 0.1 % would mean fewer than one false positive, 0.6 of 600" in text
+    assert "A bound of 0.1 % would mean fewer than one false positive among 600: the value is left empty" in text
     assert "here it is 1 %" in text
+
+
+def test_several_empty_bounds_share_a_sentence(seen: Focus) -> None:
+    few = " ".join(notes(dataclasses.replace(seen, empty=(1e-5, 1e-4, 1e-3)), SCORES, 16)).replace("\xa0", " ")
+    assert "Bounds of 0.001 %, 0.01 % and 0.1 % would mean fewer than one false positive among 600: the values" in few
+    paper = dataclasses.replace(seen, empty=(1e-5,), metric="tpr_at_0.001")
+    text = " ".join(notes(paper, SCORES, 16)).replace("\xa0", " ")
+    assert "A bound of 0.001 % would mean" in text
+    assert "instead of printing 0. " in text
+    assert "The page shows" not in text
 
 
 def test_how_few_non_members_decide_is_said(seen: Focus) -> None:

@@ -138,11 +138,11 @@ def _check(study: Study, path: Path) -> None:
         raise ValueError(f"{path}: fleet must be auto or at least 1 model per process; got {study.fleet}")
     for row in study.quantize:
         numbers = [x for bits in row.bits for x in (bits.values() if isinstance(bits, dict) else [bits])]
-        wrong = [x for x in numbers if not 1 <= x <= 16]
+        wrong = [x for x in numbers if not 1 <= x <= 8]
         if wrong or not numbers or {} in row.bits:
             got = wrong[0] if wrong else row.bits
             raise ValueError(
-                f"{path}: bits of {row.name} must be numbers from 1 to 16, such as [4, 2, 1.58]; got {got}"
+                f"{path}: bits of {row.name} must be numbers from 1 to 8, such as [4, 2, 1.58]; got {got}"
             )
     twice = sorted({name for name in study.variants if study.variants.count(name) > 1})
     if twice:

@@ -141,9 +141,7 @@ def _check(study: Study, path: Path) -> None:
         wrong = [x for x in numbers if not 1 <= x <= 8]
         if wrong or not numbers or {} in row.bits:
             got = wrong[0] if wrong else row.bits
-            raise ValueError(
-                f"{path}: bits of {row.name} must be numbers from 1 to 8, such as [4, 2, 1.58]; got {got}"
-            )
+            raise ValueError(f"{path}: bits of {row.name} must be numbers from 1 to 8, such as [4, 2, 1.58]; got {got}")
     twice = sorted({name for name in study.variants if study.variants.count(name) > 1})
     if twice:
         raise ValueError(f"{path}: every method and precision must be listed once; {', '.join(twice)} occurs again")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import lightning as L
 import torch
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from torch import Tensor, nn
 
 from lit_privq.classifier import plain
 from lit_privq.data.datamodule import ShadowModule
+from lit_privq.data.pool import Picks
 from lit_privq.export import size_on_disk
-from lit_privq.quantization.batchnorm import correct_bias, tune_batch_norm
+from lit_privq.quantization.batchnorm import correct_bias, tunable, tune_batch_norm
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport, bits_of
+from lit_privq.quantization.options import check_options
 from lit_privq.quantization.problem import Method, Quantized
 from lit_privq.query import check_same_study, checkpoint_path, network_of, read_checkpoint
 from lit_privq.study.variant import variant_name
 
 Bits = float | dict[str, float]
+logger = logging.getLogger(__name__)
 
 
 class Calibration(ShadowModule):
@@ -30,10 +36,14 @@ class Calibration(ShadowModule):
         bits: 1, 1.58, 2, 4, 8, ...; or a map of shell patterns over layer names, last match wins, such as
             ``{"*": 1.58, "fc": 8}``; or a list of these, which share one pass over the float networks.
         name: of the method in folders and tables; None takes the class's name in lower case.
-        batch_size: images per forward pass while activations are collected.
+        batch_size: images per forward pass while activations are collected, and while biases are corrected.
         bias_correction: shift biases afterwards, so that each channel's mean output is the float network's.
         batch_norm_batches: batches of 128 calibration images, shifted and mirrored as in training, from which batch
             norms are estimated anew afterwards; 0 leaves them as they are, 100 is what follows OBC in the original.
+        batch_norm_momentum: of that estimate; None averages all batches, 0.1 is the original's.
+
+    Raises:
+        ValueError: if a number above is out of its range.
     """
 
     calibrates = True  # asks the data module for calibration sets
@@ -47,12 +57,23 @@ class Calibration(ShadowModule):
         batch_size: int = 256,
         bias_correction: bool = False,
         batch_norm_batches: int = 0,
+        batch_norm_momentum: float | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_options(
+            (batch_size >= 1, "batch_size must be at least 1, such as 256", batch_size),
+            (batch_norm_batches >= 0, "batch_norm_batches must be at least 0", batch_norm_batches),
+            (
+                batch_norm_momentum is None or 0 < batch_norm_momentum <= 1,
+                "batch_norm_momentum must be a fraction in (0, 1], such as 0.1",
+                batch_norm_momentum,
+            ),
+        )
         self.automatic_optimization = False
         self.checkpoint, self.method, self.batch_size = checkpoint, method, batch_size
-        self.bias_correction, self.batch_norm_batches = bias_correction, batch_norm_batches
+        self.bias_correction = bias_correction
+        self.batch_norm_batches, self.batch_norm_momentum = batch_norm_batches, batch_norm_momentum
         self.bits: Sequence[Bits] = bits if isinstance(bits, list) else [bits]
         self.name = name or type(method).__name__.lower()
         self.variants = [variant_name(self.name, bits) for bits in self.bits]
@@ -72,9 +93,21 @@ class Calibration(ShadowModule):
             check_same_study(parent, path, self.data, model)
             self.parents.append(parent)
             self.nets.append(network_of(parent, path))
+        if self.batch_norm_batches and not tunable(self.nets[0]):
+            logger.warning(
+                "batch_norm_batches %d does nothing: no batch norm of this network keeps running statistics",
+                self.batch_norm_batches,
+            )
 
     def configure_optimizers(self) -> None:
         """Each method brings its own."""
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """One bar over the units, where the trainer would show one per epoch."""
+        trainer: Any = self.trainer  # it has callbacks without declaring them
+        bars = [callback for callback in trainer.callbacks if isinstance(callback, ProgressBar)]
+        trainer.callbacks = [callback for callback in trainer.callbacks if callback not in bars]
+        return [UnitBar() for _ in bars]
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         """Solve the next unit for all models and precisions, and advance past it."""
@@ -107,16 +140,21 @@ class Calibration(ShadowModule):
         assert self.quantizer is not None
         net, calibration = self.quantizer.network(k, precision), self.data.calibration(self.data.models[k])
         if self.bias_correction:
-            images, _ = self.data.sampler("pool", self.device).batch(self.data.augmentation(calibration, None))
-            correct_bias(self.nets[k], net, images)
+            kept = correct_bias(self.nets[k], net, self._images(calibration, None), self.batch_size)
+            if kept and k == precision == 0:  # the same layers in all
+                logger.warning(
+                    "bias_correction leaves layers %s shifted: they have neither a bias nor a batch norm behind them",
+                    ", ".join(kept),
+                )
         if self.batch_norm_batches:
-
-            def augmented(indices: Tensor, generator: torch.Generator) -> Tensor:
-                return self.data.sampler("pool", self.device).batch(self.data.augmentation(indices, generator))[0]
-
-            seed = self._seed(self.data.models[k])
-            tune_batch_norm(net, calibration.to(self.device), seed, self.batch_norm_batches, augment=augmented)
+            seed, momentum = self._seed(self.data.models[k]), self.batch_norm_momentum
+            tune_batch_norm(net, calibration, seed, self.batch_norm_batches, augment=self._images, momentum=momentum)
         return net
+
+    def _images(self, indices: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Pool images of indices, shifted and mirrored where there is a generator: drawn on the CPU, made here."""
+        picks = self.data.augmentation(indices, generator)
+        return self.data.sampler("pool", self.device).batch(Picks(*(part.to(self.device) for part in picks)))[0]
 
     def _checkpoint(self, k: int, precision: int) -> dict[str, Any]:
         """The checkpoint of one model at one precision."""
@@ -140,6 +178,26 @@ class Calibration(ShadowModule):
         }
         made["size_bytes"] = size_on_disk(checkpoint)
         return checkpoint
+
+
+class UnitBar(TQDMProgressBar):
+    """One bar over all units, instead of one for each epoch of one step."""
+
+    @property
+    def train_description(self) -> str:
+        """What stands before the bar."""
+        return "Units"
+
+    def on_train_epoch_start(self, *_: Any) -> None:  # noqa: ANN401  # trainer and module
+        """Go on with the same bar."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401
+        """One more is done; how many there are is known from the first on."""
+        assert isinstance(pl_module, Calibration)
+        assert pl_module.quantizer is not None
+        self.train_progress_bar.total = len(pl_module.quantizer.units)
+        self.train_progress_bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
+        self.train_progress_bar.update(1)
 
 
 def _stored(layer: Quantized, bits: float) -> dict[str, Any]:

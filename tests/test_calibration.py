@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
+from lit_privq.cli import run_cli
 from lit_privq.quantization.problem import levels_from_bits
+from lit_privq.query import network_of
 
 METHODS = ["nearest", "adaround"]
 CLASSES = {"nearest": "Nearest", "adaround": "AdaRound"}
@@ -122,6 +126,117 @@ def test_adaround_flips_roundings_and_lowers_the_error_of_the_units(study: Path,
         assert sum(unit["flipped"] for unit in adaround) / len(adaround) > 0.01
         total = [sum(unit["error"] for unit in units) for units in (nearest, adaround)]
         assert total[1] < total[0]
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """Kinds of tensors that differ, such as running_mean."""
+    assert before["state_dict"].keys() == after["state_dict"].keys()
+    pairs = ((name, value, after["state_dict"][name]) for name, value in before["state_dict"].items())
+    return {name.rpartition(".")[2] for name, value, other in pairs if not torch.equal(value, other)}
+
+
+@pytest.fixture
+def nearest(privq: Callable[..., None], study: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Quantize model 3 at 1.58 bits to nearest, with further options."""
+
+    def run(name: str, *options: str) -> dict[str, Any]:
+        parent = str(study / "checkpoints/none-32/003.ckpt")
+        command = ("--model.checkpoint", parent, "--model.bits", "1.58", *options)
+        privq("fit", "ptq/nearest.yaml", tmp_path / name, *command)
+        return load(tmp_path / name, "nearest-1.58", 3)
+
+    return run
+
+
+def test_bias_correction_gives_the_mean_logits_on_the_calibration_images_back(
+    conf: Path, study: Path, nearest: Callable[..., dict[str, Any]]
+) -> None:
+    parent, plain = load(study, "none-32", 3), load(study, "nearest-1.58", 3)
+    mended = nearest("mended", "--model.bias_correction", "true", "--model.batch_size", "5")
+    assert changed(plain, mended) == {"running_mean", "bias"}
+    data = run_cli(["--config", str(conf / "shadow/digits.yaml")], run=False).datamodule
+    picks = data.augmentation(mended["lit_privq"]["calibration"], None)
+    images, _ = data.sampler("pool", torch.device("cpu")).batch(picks)
+    with torch.no_grad():
+        wanted, before, after = (network_of(one, study)(images).mean(0) for one in (parent, plain, mended))
+    torch.testing.assert_close(after, wanted, rtol=1e-4, atol=1e-4)  # float32 sums over 16 images
+    assert (before - wanted).abs().max() > 0.1
+
+
+def test_layers_that_bias_correction_cannot_shift_are_told_once(
+    nearest: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lit_privq.calibration.correct_bias", lambda *_: ["stem", "fc"])
+    nearest("once", "--model.bias_correction", "true", "--model.bits", "[4, 1.58]")
+    told = [record.message for record in caplog.records if "bias_correction" in record.message]
+    assert told == [
+        "bias_correction leaves layers stem, fc shifted: they have neither a bias nor a batch norm behind them"
+    ]
+
+
+def test_batch_norm_batches_tune_statistics_alone_and_alike_each_time(
+    study: Path, nearest: Callable[..., dict[str, Any]]
+) -> None:
+    plain = load(study, "nearest-1.58", 3)
+    first, second = (nearest(name, "--model.batch_norm_batches", "3") for name in ("first", "second"))
+    assert changed(plain, first) == {"running_mean", "running_var", "num_batches_tracked"}
+    assert not changed(first, second)
+    late = nearest("late", "--model.batch_norm_batches", "3", "--model.batch_norm_momentum", "0.9")
+    assert changed(first, late) == {"running_mean", "running_var"}
+
+
+def test_batch_norm_batches_that_tune_nothing_are_told(
+    privq: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = "{class_path: lit_privq.models.mlp.perceptron, init_args: {in_features: 64, num_classes: 10}}"
+    privq("fit", "shadow/digits.yaml", tmp_path, "--model.net", net, "--trainer.max_epochs", "1")
+    parent = str(tmp_path / "checkpoints/none-32/000.ckpt")
+    command = ("--model.checkpoint", parent, "--model.bits", "2", "--model.batch_norm_batches", "100")
+    privq("fit", "ptq/nearest.yaml", tmp_path, *command)
+    told = [record.message for record in caplog.records if record.name == "lit_privq.calibration"]
+    assert told == ["batch_norm_batches 100 does nothing: no batch norm of this network keeps running statistics"]
+
+
+@pytest.mark.parametrize("models", ["0", "0:3"])
+def test_one_progress_bar_counts_the_units(
+    privq: Callable[..., None], study: Path, tmp_path: Path, models: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parents = str(study / "checkpoints/none-32/{index:03d}.ckpt")
+    options = ("--data.model_index", models, "--model.checkpoint", parents, "--model.bits", "[4, 2]")
+    privq("fit", "ptq/nearest.yaml", tmp_path, *options, "--trainer.enable_progress_bar", "true")
+    shown = re.split(r"[\r\n]+", capsys.readouterr().out.strip())
+    assert all(line.startswith("Units: ") for line in shown)
+    counts = [found[0] for line in shown if (found := re.findall(r" (\d+/\d+) ", line))]
+    assert list(dict.fromkeys(counts)) == [f"{unit}/7" for unit in range(1, 8)]
+    assert "relative_error=" in shown[-1]
+
+
+SHIPPED = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(str(path.relative_to(SHIPPED)) for path in SHIPPED.glob("ptq/**/*.yaml"))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_general_config_writes_to_a_folder_of_no_data_set(config: str) -> None:
+    root = yaml.safe_load((SHIPPED / config).read_text())["trainer"]["default_root_dir"]
+    assert root == ("runs/digits" if config.startswith("ptq/digits/") else "runs/ptq")
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_shipped_config_quantizes_a_checkpoint(
+    privq: Callable[..., None], study: Path, tmp_path: Path, config: str
+) -> None:
+    """As shipped, but for fewer iterations and no W&B."""
+    shipped, parent = SHIPPED / config, load(study, "none-32", 0)
+    method = yaml.safe_load(shipped.read_text())["model"]["init_args"]["method"]
+    learned = "iterations" in method.get("init_args", {})
+    bits = {"sign": "1", "sign_scaled": "1"}.get(shipped.stem, "1.58")
+    options = [*(("--model.method.init_args.iterations", "3") if learned else ()), "--model.bits", bits]
+    options += ["--model.checkpoint", str(study / "checkpoints/none-32/000.ckpt"), "--trainer.accelerator", "cpu"]
+    privq("fit", str(shipped), tmp_path, *options, "--trainer.callbacks", "callbacks.WriteCheckpoints")
+    made = load(tmp_path, f"{shipped.stem}-{bits}", 0)
+    tuned = {"running_mean", "running_var", "num_batches_tracked"} if shipped.stem.startswith("obc") else set()
+    assert changed(parent, made) == {"weight"} | tuned
+    assert made["lit_privq"]["method"] == shipped.stem
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from lit_privq.quantization.graph import Graph, Piece
 from lit_privq.quantization.layers import Layer
+
+BatchNorm: TypeAlias = nn.modules.batchnorm._BatchNorm
+
+
+def tunable(net: nn.Module) -> list[BatchNorm]:
+    """Batch norms that keep running statistics."""
+    return [module for module in net.modules() if isinstance(module, BatchNorm) and module.track_running_stats]
 
 
 @torch.no_grad()
@@ -28,46 +36,48 @@ def tune_batch_norm(
 
     Args:
         net: a quantized network in eval mode.
-        images: calibration images, (examples, channels, height, width).
+        images: calibration images, (examples, channels, height, width), or whatever `augment` makes images of.
         seed: for the order of the images, and for the augmentation.
         n_batches: how many batches are drawn; images come again, in a new order, when all have been.
-        batch_size: images per batch.
-        augment: batch and generator -> batch, as in training; None leaves the images alone.
-        momentum: None averages all batches, which is the least noisy; 0.1 (the layers' usual value) weighs late batches
-            more, as public codes do.
+        batch_size: the largest batch; batches are as equal as can be.
+        augment: batch and generator -> batch, as in training; None leaves the images alone. The generator is on the
+            CPU, so that the draws do not depend on the device.
+        momentum: None averages all batches, which is the least noisy; 0.1, the layers' usual value, weighs late batches
+            more, as the original does.
 
     Raises:
         ValueError: if there is no image, or a batch would hold a single one.
 
-    Source: the tuning that follows OBC in Frantar & Alistarh 2022, arXiv:2208.11580.
+    Source: the tuning that follows OBC in Frantar & Alistarh 2022, arXiv:2208.11580 (postproc.py of the public code).
     """
-    if min(len(images), batch_size) < 2:
+    n_parts = -(-len(images) // max(batch_size, 1))
+    if batch_size < 2 or len(images) < 2 * max(n_parts, 1):
         raise ValueError(
-            f"batch-norm tuning needs batches of at least 2 images; got {len(images)} images in batches of {batch_size}"
+            "batch-norm tuning needs batches of at least 2 images; "
+            f"got {len(images)} images in batches of {batch_size}, calibrate on more"
         )
-    generator = torch.Generator(images.device).manual_seed(seed)
-    norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    norms = [norm for norm in norms if norm.track_running_stats]
+    generator, norms = torch.Generator().manual_seed(seed), tunable(net)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = momentum
         norm.train()
-    for _ in range(n_batches if norms else 0):
-        batch = images[_draw(len(images), batch_size, generator)]
+    for drawn in itertools.islice(_batches(len(images), n_parts, generator), n_batches if norms else 0):
+        batch = images[drawn.to(images.device)]
         net(batch if augment is None else augment(batch, generator))
     for norm, before in zip(norms, momenta, strict=True):
         norm.momentum = before
         norm.eval()
 
 
-def _draw(n_images: int, size: int, generator: torch.Generator) -> Tensor:
-    """A batch without replacement."""
-    return torch.randperm(n_images, generator=generator, device=generator.device)[:size]
+def _batches(n_images: int, n_parts: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices of batches without end: one permutation after the other, each in so many parts."""
+    while True:
+        yield from torch.randperm(n_images, generator=generator).tensor_split(n_parts)
 
 
 @torch.no_grad()
-def correct_bias(net: nn.Module, quantized: nn.Module, images: Tensor) -> list[str]:
+def correct_bias(net: nn.Module, quantized: nn.Module, images: Tensor, batch_size: int = 256) -> list[str]:
     """Shift biases so that the mean output of every channel is the float network's again, in place, layer by layer.
 
     Each layer's shift is measured with all layers before it corrected already, in one walk over both networks. A layer
@@ -77,6 +87,7 @@ def correct_bias(net: nn.Module, quantized: nn.Module, images: Tensor) -> list[s
         net: the float network, in eval mode.
         quantized: its quantized copy, whose biases and running means are changed.
         images: calibration images, (examples, channels, height, width).
+        batch_size: images that run through a layer together; bounds memory.
 
     Returns:
         Names of layers that have neither a bias nor a batch norm, so that they keep their shift.
@@ -84,28 +95,46 @@ def correct_bias(net: nn.Module, quantized: nn.Module, images: Tensor) -> list[s
     Source: Nagel et al. 2019, arXiv:1906.04721, section 4.2, with measured means.
     """
     graph = Graph(net, images[:1])
-    own, theirs = dict(quantized.named_modules()), dict(net.named_modules())
-    values = [{graph.image: images}, {graph.image: images}]
-    kept = []
-    for piece in graph.pieces("layer"):
+    own, theirs = _Walk(quantized, graph.image, images, batch_size), _Walk(net, graph.image, images, batch_size)
+    kept, pieces = list[str](), graph.pieces("layer")
+    for position, piece in enumerate(pieces):
         if piece.layers:
             (name,) = piece.layers
-            shift = _mean(graph, piece, name, own, values[0]) - _mean(graph, piece, name, theirs, values[1])
-            if not _shift(own, name, piece, shift):
+            before = graph.before(piece, name)
+            if not _shift(own.modules, name, piece, own.mean(before, name) - theirs.mean(before, name)):
                 kept.append(name)
-        for modules, known in zip((own, theirs), values, strict=True):
-            known[piece.output] = piece.run(modules, {}, [known[node] for node in piece.inputs])
+        needed = {node for later in pieces[position + 1 :] for node in later.inputs}
+        for walk in (own, theirs):
+            walk.advance(piece, needed)
     return kept
 
 
-def _mean(
-    graph: Graph, piece: Piece, name: str, modules: dict[str, nn.Module], values: dict[fx.Node, Tensor]
-) -> Tensor:
-    """Mean of each output channel of a layer, (channels,)."""
-    before = graph.before(piece, name)
-    output = modules[name](before.run(modules, {}, [values[node] for node in before.inputs]))
-    axis = 1 if isinstance(modules[name], nn.Conv2d) else -1
-    return cast(Tensor, output.movedim(axis, 0).flatten(1).double().mean(dim=1))
+class _Walk:
+    """One network on its way through the graph: the values of the nodes that will be read again."""
+
+    def __init__(self, net: nn.Module, image: fx.Node, images: Tensor, batch_size: int) -> None:
+        self.modules, self._batch_size = dict(net.named_modules()), batch_size
+        self._values = {image: images}
+
+    def mean(self, before: Piece, name: str) -> Tensor:
+        """Mean of each output channel of a layer, (channels,) float64."""
+        layer = self.modules[name]
+        axis = 1 if isinstance(layer, nn.Conv2d) else -1
+        total, count = torch.zeros(()), 0
+        for part in self._run(before):
+            output = layer(part).movedim(axis, 0).flatten(1)  # (channels, examples * positions)
+            total, count = total + output.sum(dim=1, dtype=torch.float64), count + output.shape[1]
+        return total / count
+
+    def advance(self, piece: Piece, needed: set[fx.Node]) -> None:
+        """Run a piece, and let go what nothing will read again."""
+        self._values[piece.output] = torch.cat(list(self._run(piece)))
+        self._values = {node: value for node, value in self._values.items() if node in needed}
+
+    def _run(self, piece: Piece) -> Iterator[Tensor]:
+        """Outputs of a piece, a batch at a time."""
+        inputs = [self._values[node].split(self._batch_size) for node in piece.inputs]
+        return (piece.run(self.modules, {}, batch) for batch in zip(*inputs, strict=True))
 
 
 def _shift(modules: dict[str, nn.Module], name: str, piece: Piece, shift: Tensor) -> bool:
@@ -117,7 +146,7 @@ def _shift(modules: dict[str, nn.Module], name: str, piece: Piece, shift: Tensor
     node = next(node for node in piece.nodes if node.target == name)
     behind = [user for user in node.users if user in piece.nodes and user.op == "call_module"]
     norm = modules[str(behind[0].target)] if behind else None
-    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_mean is None:
+    if not isinstance(norm, BatchNorm) or norm.running_mean is None:
         return False
     norm.running_mean += shift.to(norm.running_mean.dtype)
     return True

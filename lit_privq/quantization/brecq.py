@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lit_privq.quantization.adaround import AdaRound
+from lit_privq.quantization.options import check_options
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,20 @@ class Brecq(AdaRound):
             mean squared gradient of its log-likelihood, divided by its own mean). The public code squares gradients
             of some 1e-4 plus one, which is no weighting at all; so the plain square is the default here.
 
+    Raises:
+        ValueError: if an option is out of its range, or the target is said to be linear.
+
     Source: Li et al. 2021, arXiv:2102.05426. Blocks, batch of 32, 20,000 iterations and the rounding term are those of
     its public code, and are the defaults; the other arguments are AdaRound's.
     """
 
     linear_target: Literal[False] = False
     fisher: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must = "linear_target must be false, as a block's output is not linear in its weights; or choose AdaRound"
+        check_options((not self.linear_target, must, self.linear_target))
 
     @property
     def unit(self) -> str:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lit_privq.quantization.options import check_options
 from lit_privq.quantization.problem import Quantized
 
 Affine = tuple[Tensor, Tensor]
@@ -142,6 +143,9 @@ class Paper(Grid):
         exponent: of the absolute weight error that is summed per channel; not used by output.
         by_output: whether to compare by output error instead.
 
+    Raises:
+        ValueError: if an option is out of its range.
+
     Source: Frantar & Alistarh 2022, arXiv:2208.11580, and Li et al. 2021, arXiv:2102.05426 (their public codes).
     """
 
@@ -149,6 +153,12 @@ class Paper(Grid):
     candidates: int = 80
     exponent: float = 2.4
     by_output: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(
+            (1 <= self.candidates <= 100, "candidates must lie between 1 and 100, such as 80", self.candidates),
+            (self.exponent > 0, "exponent must be above 0, such as 2.4", self.exponent),
+        )
 
     def fit(self, weight: Tensor, levels: Tensor, gram: Tensor | None = None) -> Affine:
         """The first of the shrunk ranges with the least error, per channel."""
@@ -174,6 +184,9 @@ class Search2d(Grid):
         narrowest: the smallest width, in the same units.
         shifts: half steps to either side of the centre that are tried for the zero.
         by_output: whether to compare by output error instead of squared weight error.
+
+    Raises:
+        ValueError: if an option is out of its range.
     """
 
     ranges: int = 40
@@ -181,6 +194,14 @@ class Search2d(Grid):
     narrowest: float = 0.05
     shifts: int = 2
     by_output: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(
+            (self.ranges >= 1, "ranges must be at least 1, such as 40", self.ranges),
+            (self.narrowest > 0, "narrowest must be above 0, such as 0.05", self.narrowest),
+            (self.narrowest < self.widest, f"narrowest must be below widest, {self.widest}", self.narrowest),
+            (self.shifts >= 0, "shifts must be at least 0, such as 2", self.shifts),
+        )
 
     def fit(self, weight: Tensor, levels: Tensor, gram: Tensor | None = None) -> Affine:
         """The first best of all widths and zeros, per channel."""
@@ -208,11 +229,17 @@ class Free(Grid):
         start: the grid to start from.
         rounds: how often codes and codebook take turns; the best visited one is kept.
         by_output: whether codebooks are fitted and compared by output error instead of weight error.
+
+    Raises:
+        ValueError: if an option is out of its range.
     """
 
     start: Grid = Search2d()
     rounds: int = 10
     by_output: bool = False
+
+    def __post_init__(self) -> None:
+        check_options((self.rounds >= 0, "rounds must be at least 0, such as 10", self.rounds))
 
     def fit(self, weight: Tensor, levels: Tensor, gram: Tensor | None = None) -> Affine:
         """The best codebook on the way."""
@@ -238,10 +265,16 @@ class Widened(Grid):
     Args:
         grid: the rule whose grids are taken.
         steps: by how many steps of the scale the whole grid becomes wider; negative for narrower, above -1.
+
+    Raises:
+        ValueError: if an option is out of its range.
     """
 
     grid: Grid
     steps: float
+
+    def __post_init__(self) -> None:
+        check_options((self.steps > -1, "steps must be above -1, where two levels become one", self.steps))
 
     @property
     def by_output(self) -> bool:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lit_privq.quantization.grid import Grid, Paper, quantize_to, refit
+from lit_privq.quantization.options import check_inputs
 from lit_privq.quantization.problem import Quantized, UnitProblem, check_finite
 
 
@@ -20,12 +21,18 @@ class Nearest:
         refitted: whether scale and offset are fitted to the codes afterwards, by least squares (of the output error
             where the grid is chosen by it, else of the weight error).
         inputs: whose activations feed a grid that is chosen by output error.
+
+    Raises:
+        ValueError: if an option is out of its range.
     """
 
     unit: ClassVar[str] = "layer"
     grid: Grid = field(default_factory=Paper)
     refitted: bool = False
     inputs: Literal["float", "quantized"] = "float"
+
+    def __post_init__(self) -> None:
+        check_inputs(self.inputs)
 
     @property
     def looks_at(self) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Grid, Paper, round_to_grid
+from lit_privq.quantization.options import check_inputs, check_options
 from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
 
 PENDING = 64
@@ -31,6 +32,9 @@ class OBC:
         inputs: whose activations the gram matrix is of: the "float" network's, as in the original, or the
             "quantized" prefix's, with the weights re-targeted to them.
 
+    Raises:
+        ValueError: if an option is out of its range.
+
     Source: Frantar & Alistarh 2022, arXiv:2208.11580.
     """
 
@@ -39,6 +43,10 @@ class OBC:
     grid: Grid = field(default_factory=Paper)
     damping: float = 1e-3
     inputs: Literal["float", "quantized"] = "float"
+
+    def __post_init__(self) -> None:
+        check_inputs(self.inputs)
+        check_options((self.damping >= 0, "damping must be at least 0", self.damping))
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""

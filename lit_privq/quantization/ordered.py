@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Grid, Paper, quantize_to, refit
+from lit_privq.quantization.options import check_inputs, check_options
 from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
 
 BLOCK = 32
@@ -18,7 +19,10 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class Ordered:
-    """GPTQ: one pass over the columns, those of the strongest inputs first.
+    """GPTQ with its columns ordered by activation: one pass, those of the strongest inputs first.
+
+    The public code goes through the columns in the layer's own order unless asked for this one (``--act-order``),
+    which is the only one here.
 
     Args:
         grid: how scale and zero are chosen, before the first weight is rounded.
@@ -26,6 +30,9 @@ class Ordered:
         damping: added to the gram's diagonal, as a fraction of its mean.
         inputs: whose activations the gram matrix is of: the "float" network's, or the "quantized" prefix's, with the
             weights re-targeted to them.
+
+    Raises:
+        ValueError: if an option is out of its range.
 
     Source: Frantar et al. 2023, arXiv:2210.17323; in the form without an inverse of Chee et al. 2023,
         arXiv:2307.13304, which gives the same codes.
@@ -37,6 +44,10 @@ class Ordered:
     refitted: bool = False
     damping: float = 1e-2
     inputs: Literal["float", "quantized"] = "float"
+
+    def __post_init__(self) -> None:
+        check_inputs(self.inputs)
+        check_options((self.damping >= 0, "damping must be at least 0", self.damping))
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""

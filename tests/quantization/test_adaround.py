@@ -14,6 +14,7 @@ from torch import Tensor
 from lit_privq.quantization.adaround import (
     AdaRound,
     BatchLoss,
+    Best,
     GramLoss,
     Rounding,
     Schedule,
@@ -21,6 +22,7 @@ from lit_privq.quantization.adaround import (
     from_weight,
     rectified_sigmoid,
 )
+from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.grid import MinMax, Paper
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
@@ -258,7 +260,7 @@ def test_from_another_solution_codes_move_by_at_most_one_and_never_to_the_worse(
     assert ((solution["fc"].codes - start["fc"].codes).abs() <= 1).all()
     assert (error(problem, solution) <= error(problem, start)).all()
     assert (error(problem, solution) < 0.9 * error(problem, start)).any()
-    unmoved = replace(method, iterations=0).solve(replace(problem, start=start))
+    unmoved = replace(method, iterations=1).solve(replace(problem, start=start))
     assert torch.equal(unmoved["fc"].codes, start["fc"].codes)
 
 
@@ -275,6 +277,33 @@ def test_without_a_better_solution_for_long_a_model_is_done() -> None:
         alone = replace(one_model(problem, model), start=Nearest().solve(one_model(problem, model)))
         codes = replace(method, patience=30).solve(alone)["fc"].codes[0]
         assert (codes == hasty["fc"].codes[model]).double().mean() > 0.98  # float32 sums may decide a tie differently
+
+
+def test_patience_counts_from_the_end_of_the_warm_up_and_from_each_better_solution() -> None:
+    start = Quantized(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([3]))
+    losses = iter([2.0, 5.0, 5.0, 5.0, 1.0, 3.0, 3.0, 3.0])
+    rounding, alpha = from_solution(start)
+    best = Best({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
+    up = {"fc": alpha + 9}
+    assert [best.look(up, iteration) for iteration in (100, 200, 300)] == [False, False, False]  # worse, but calm
+    assert best.codes["fc"].codes.item() == 1
+    assert [best.look(up, iteration) for iteration in (300, 350, 400, 401)] == [False, False, False, True]
+    assert best.codes["fc"].codes.item() == 2
+
+
+def test_no_search_ends_during_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    class Noting(Best):
+        def look(self, alphas: Mapping[str, Tensor], iteration: int) -> bool:
+            looks.append(iteration)
+            return super().look(alphas, iteration)
+
+    monkeypatch.setattr("lit_privq.quantization.adaround.Best", Noting)
+    problem = linear_unit(levels=4)
+    method = replace(SHORT, linear_target=True, start=Descent(), warmup=0.5, patience=1)
+    method.solve(replace(problem, start=Descent().solve(problem)))
+    assert 150 < looks[-1] < 300
 
 
 def test_from_a_solution_the_first_relaxed_weight_is_that_solution() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from typing import cast
 
 import pytest
@@ -56,17 +57,49 @@ def test_the_same_seed_gives_the_same_statistics() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.buffers(), second.buffers(), strict=True))
 
 
-def test_each_batch_is_augmented_and_drawn_without_replacement() -> None:
+@pytest.mark.parametrize(("batch_size", "sizes"), [(16, [16] * 4), (24, [22, 21, 21]), (64, [64]), (100, [64])])
+def test_every_image_comes_once_before_any_comes_again_and_then_in_another_order(
+    batch_size: int, sizes: list[int]
+) -> None:
     seen: list[Tensor] = []
 
     def note(batch: Tensor, generator: torch.Generator) -> Tensor:
-        seen.append(batch.flatten(1)[:, 0].clone())
+        seen.append(batch)
         return batch
 
-    tune_batch_norm(trained_like(), DATA, seed=0, n_batches=7, batch_size=16, augment=note)
-    assert len(seen) == 7
-    assert all(len(batch.unique()) == 16 for batch in seen)
-    assert not torch.equal(seen[0], seen[1])
+    n_batches = 3 * len(sizes) + 1
+    tune_batch_norm(trained_like(), DATA, seed=0, n_batches=n_batches, batch_size=batch_size, augment=note)
+    assert [len(batch) for batch in seen] == [*sizes * 3, sizes[0]]
+    first, second = (torch.cat(seen[k * len(sizes) : (k + 1) * len(sizes)])[:, 0, 0, 0] for k in range(2))
+    assert torch.equal(first.sort().values, DATA[:, 0, 0, 0].sort().values)
+    assert torch.equal(second.sort().values, first.sort().values)
+    assert not torch.equal(second, first)
+
+
+def test_images_and_augmentation_are_drawn_on_the_cpu_wherever_the_images_are() -> None:
+    """On the device "meta", which draws nothing: a generator there would fail."""
+    drawn: list[torch.Generator] = []
+
+    def images_of(indices: Tensor, generator: torch.Generator) -> Tensor:
+        assert indices.device.type == "meta"
+        drawn.append(generator)
+        return DATA[:8]
+
+    tune_batch_norm(trained_like(), torch.arange(16, device="meta"), 0, n_batches=2, batch_size=8, augment=images_of)
+    assert [generator.device.type for generator in drawn] == ["cpu", "cpu"]
+
+
+def test_with_a_momentum_late_batches_weigh_more_by_hand() -> None:
+    seen: list[Tensor] = []
+
+    def note(batch: Tensor, generator: torch.Generator) -> Tensor:
+        seen.append(batch.mean())
+        return batch
+
+    net = nn.Sequential(nn.BatchNorm2d(1)).eval()
+    tune_batch_norm(net, DATA, seed=0, n_batches=3, batch_size=16, augment=note, momentum=0.5)
+    torch.testing.assert_close(net[0].running_mean, (seen[0] / 8 + seen[1] / 4 + seen[2] / 2).view(1))
+    assert net[0].momentum == 0.1
 
 
 def test_dropout_keeps_still_while_batch_norm_is_tuned() -> None:
@@ -75,9 +108,11 @@ def test_dropout_keeps_still_while_batch_norm_is_tuned() -> None:
     torch.testing.assert_close(net[1].running_mean, DATA.mean().view(1))
 
 
-def test_a_single_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 2 images; got 1 images"):
-        tune_batch_norm(trained_like(), DATA[:1], seed=0)
+@pytest.mark.parametrize(("n_images", "batch_size"), [(0, 128), (1, 128), (64, 1), (64, 0), (3, 2)])
+def test_batches_of_a_single_image_are_refused(n_images: int, batch_size: int) -> None:
+    message = f"at least 2 images; got {n_images} images in batches of {batch_size}, calibrate on more"
+    with pytest.raises(ValueError, match=message):
+        tune_batch_norm(trained_like(), DATA[:n_images], seed=0, batch_size=batch_size)
 
 
 def channel_means(net: nn.Module, name: str) -> Tensor:
@@ -104,3 +139,29 @@ def test_after_bias_correction_the_mean_of_every_channel_is_the_float_networks()
 def test_layers_with_neither_bias_nor_norm_are_told() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8, bias=False), nn.ReLU(), nn.Linear(8, 2)).eval()
     assert correct_bias(net, quantized(net), DATA) == ["1"]
+
+
+def test_bias_correction_in_batches_equals_that_of_all_images_at_once() -> None:
+    net = trained_like()
+    whole, parts = quantized(net), quantized(net)
+    correct_bias(net, whole, DATA, batch_size=64)
+    correct_bias(net, parts, DATA, batch_size=9)
+    torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-5, atol=1e-5)  # float32 sums
+
+
+def test_bias_correction_never_runs_more_images_than_a_batch_and_keeps_no_value_that_is_done_with() -> None:
+    """Walks a chain of layers: at any time at most what enters and leaves one of them is alive."""
+    net = nn.Sequential(nn.Flatten(), *(nn.Linear(64, 64, bias=False) for _ in range(6))).eval()
+    mended = quantized(net)
+    alive: list[weakref.ref[Tensor]] = []
+    most: list[int] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert len(output) <= 16
+        alive.append(weakref.ref(output))
+        most.append(sum(one() is not None for one in alive))
+
+    for layer in mended.children():
+        layer.register_forward_hook(note)
+    correct_bias(net, mended, DATA, batch_size=16)
+    assert max(most) <= 5  # four batches of one layer's output, and the one that is just made

@@ -117,7 +117,7 @@ def test_from_another_method_codes_move_by_at_most_one_and_units_never_err_more(
 def test_the_start_is_solved_layer_by_layer_from_the_quantized_prefix() -> None:
     net, data = trained_like(0), images(1)
     plain, _ = quantize([net], data, Nearest(), [2])
-    started, reports = quantize([net], data, replace(SHORT, iterations=0, start=Nearest()), [2])
+    started, reports = quantize([net], data, replace(SHORT, iterations=1, start=Nearest()), [2])
     for name, one in plain.codes(0, 0).items():
         assert torch.equal(one.codes, started.codes(0, 0)[name].codes)
     assert all(report.flipped == 0 for report in reports)

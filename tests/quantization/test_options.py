@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lit_privq.calibration import Calibration
+from lit_privq.quantization.adaround import AdaRound
+from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.grid import Free, Paper, Search2d, Widened
+from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.obc import OBC
+from lit_privq.quantization.ordered import Ordered
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        *[
+            (method, options, message)
+            for method in (AdaRound, Brecq)
+            for options, message in (
+                ({"iterations": 0}, "iterations must be at least 1, such as 4000; got 0"),
+                ({"iterations": -1}, "iterations must be at least 1"),
+                ({"lr": 0.0}, "lr must be above 0, such as 0.001; got 0.0"),
+                ({"lr": float("nan")}, "lr must be above 0"),
+                ({"batch_size": 0}, "batch_size must be at least 1"),
+                ({"rounding_weight": -0.1}, "rounding_weight must be at least 0"),
+                ({"warmup": 2.0}, r"warmup must be a fraction in \[0, 1\), such as 0.2; got 2.0"),
+                ({"warmup": -0.1}, "warmup must be a fraction"),
+                ({"first_exponent": 0.0}, "first_exponent must be above 0"),
+                ({"last_exponent": -2.0}, "last_exponent must be above 0"),
+                ({"patience": 10}, "patience needs a start, .*; got patience 10"),
+                ({"patience": 0, "start": Nearest()}, "patience must be at least 1"),
+            )
+        ],
+        (Brecq, {"linear_target": True}, "linear_target must be false, .* choose AdaRound; got True"),
+        *[
+            (method, {"inputs": "quantised"}, 'inputs must be "float" or "quantized"; got \'quantised\'')
+            for method in (Nearest, OBC, Ordered, AdaRound, Brecq)
+        ],
+        *[(method, {"damping": -1e-3}, "damping must be at least 0; got -0.001") for method in (OBC, Ordered)],
+        (Paper, {"candidates": 0}, "candidates must lie between 1 and 100, such as 80; got 0"),
+        (Paper, {"candidates": 101}, "candidates must lie between 1 and 100"),  # 1 - 100 / 100 is no range
+        (Paper, {"exponent": 0.0}, "exponent must be above 0"),
+        (Search2d, {"ranges": 0}, "ranges must be at least 1"),
+        (Search2d, {"narrowest": 1.6}, "narrowest must be below widest, 1.6; got 1.6"),
+        (Search2d, {"narrowest": 0.0}, "narrowest must be above 0"),
+        (Search2d, {"shifts": -1}, "shifts must be at least 0"),
+        (Free, {"rounds": -1}, "rounds must be at least 0"),
+        (Widened, {"grid": Paper(), "steps": -1.0}, "steps must be above -1, .*; got -1.0"),
+        *[
+            (Calibration, {"checkpoint": "X.ckpt", "method": Nearest(), "bits": 2, **options}, message)
+            for options, message in (
+                ({"batch_size": 0}, "batch_size must be at least 1"),
+                ({"batch_norm_batches": -1}, "batch_norm_batches must be at least 0"),
+                ({"batch_norm_momentum": 0.0}, r"batch_norm_momentum must be a fraction in \(0, 1\]"),
+            )
+        ],
+    ],
+)
+def test_an_option_out_of_its_range_is_refused_when_it_is_given(
+    make: Callable[..., object], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**options)

@@ -31,6 +31,7 @@ from lit_privq.metrics import (
     OperatingPoint,
     Split,
     auc,
+    best_balanced_accuracy,
     bootstrap,
     clopper_pearson,
     epsilon_lower_bound,
@@ -61,7 +62,13 @@ STATISTICS: Mapping[str, tuple[Statistic, Truth]] = {
     },
 }
 LOGARITHMIC = {"log_auroc": "log-AUROC, loglog", "semilog_auroc": "log-AUROC, semilog"}
-REPORTED = {"auc": "AUC", "tpr_at_0.05": "TPR at 5 %", "tpr_at_0.01": "TPR at 1 %", **LOGARITHMIC}
+REPORTED = {
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "tpr_at_0.05": "TPR at 5 %",
+    "tpr_at_0.01": "TPR at 1 %",
+    **LOGARITHMIC,
+}
 POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)  # to average over gaps
 
 
@@ -96,6 +103,7 @@ def main() -> None:
     print("| kind | setting | coverage | se | trials |\n|---|---|--:|--:|--:|")
     parts = (
         one_target,
+        balanced_accuracy,
         logarithmic,
         several_targets,
         shared_pool,
@@ -143,6 +151,27 @@ def one_target(trials: int) -> Iterator[Row]:
         setting = f"{others} non-members, gap {gap:g}"
         yield from simulated("bootstrap, one target", setting, trials, resampled)
         yield from simulated("redrawn, one target", setting, trials, placed)
+
+
+def balanced_accuracy(trials: int) -> Iterator[Row]:
+    """One target's best balanced accuracy; picked on its examples, its truth is the mean over other sets of as many."""
+    for others, gap in ((300, 0.0), (300, 1.0), (1000, 0.0), (1000, 1.0), (1000, 2.0)):
+        members = np.arange(2 * others) < others
+        sets = np.random.default_rng(1).spawn(4000)
+        truth = float(np.mean([best_balanced_accuracy(roc(normal(others, gap, each), members)) for each in sets]))
+
+        def trial(
+            random: np.random.Generator,
+            others: int = others,
+            gap: float = gap,
+            members: NDArray[np.bool_] = members,
+            truth: float = truth,
+        ) -> dict[str, bool]:
+            found = audited(random, {"": normal(others, gap, random)[None]}, members)[""]["balanced_accuracy"]
+            assert found.replicates is not None
+            return {"balanced accuracy": covers(interval(found.replicates[0]), truth)}
+
+        yield from simulated("resampled, one target", f"{others} non-members, gap {gap:g}", trials, trial)
 
 
 def logarithmic(trials: int) -> Iterator[Row]:

@@ -229,6 +229,15 @@ def test_the_reference_s_groups_are_cut(tmp_path: Path, page: list[Path]) -> Non
     assert (found[1] != cut).any()
 
 
+def test_the_best_balanced_accuracy_lies_in_its_own_interval(tmp_path: Path, page: list[Path]) -> None:
+    audit(save(tmp_path / "mine.npz"), tmp_path, "--design", "leave_one_out", "--attacks", "threshold")
+    with (tmp_path / "results.csv").open() as file:
+        found = [row for row in csv.DictReader(file) if row["metric"] == "balanced_accuracy"]
+    assert len(found) == 10
+    for row in found:
+        assert float(row["low"]) < float(row["value"]) < float(row["high"])  # resamples alone lie above
+
+
 def test_progress_is_told_target_by_target(
     tmp_path: Path, page: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

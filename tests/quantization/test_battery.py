@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from lit_privq.models.small import small_resnet
@@ -24,30 +26,32 @@ from lit_privq.quantization.problem import Method, levels_from_bits
 from lit_privq.quantization.sign import ScaledSign, Sign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
+CONFIGS = Path(__file__).parents[2] / "configs/ptq"
 QUICK = Descent(rounds=4, sweeps=4, pair_sweeps=1)
-METHODS: dict[str, Method] = {
-    "nearest": Nearest(),
-    "nearest by output": Nearest(grid=Search2d(by_output=True), refitted=True),
-    "sign": Sign(),
-    "scaled sign": ScaledSign(),
-    "ternary": SparseTernary(),
-    "absmean": Absmean(),
-    "adaround": AdaRound(iterations=6, lr=0.3, batch_size=8),
-    "adaround, linear target": AdaRound(iterations=6, lr=0.3, linear_target=True),
-    "brecq": Brecq(iterations=6, lr=0.3, batch_size=8),
-    "brecq, fisher": Brecq(iterations=6, lr=0.3, batch_size=8, fisher=True),
-    "obc": OBC(damping=0.1),
-    "obc, sequential": OBC(damping=0.1, inputs="quantized"),
-    "ordered": Ordered(damping=0.1),
-    "descent": replace(QUICK, damping=0.1),
-    "adaround from descent": AdaRound(iterations=6, lr=0.3, batch_size=8, start=QUICK),
-    "brecq from descent": Brecq(iterations=6, lr=0.3, batch_size=8, start=QUICK),
+ANY, FROM_THREE = [1, 1.58, 2, 4], [1.58, 2, 4]
+METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 16 levels, where it allows them
+    "nearest": (Nearest(), ANY),
+    "nearest by output": (Nearest(grid=Search2d(by_output=True), refitted=True), ANY),
+    "sign": (Sign(), [1]),
+    "scaled sign": (ScaledSign(), [1]),
+    "ternary": (SparseTernary(), FROM_THREE),
+    "absmean": (Absmean(), FROM_THREE),
+    "adaround": (AdaRound(iterations=6, lr=0.3, batch_size=8), ANY),
+    "adaround, linear target": (AdaRound(iterations=6, lr=0.3, linear_target=True), ANY),
+    "brecq": (Brecq(iterations=6, lr=0.3, batch_size=8), ANY),
+    "brecq, fisher": (Brecq(iterations=6, lr=0.3, batch_size=8, fisher=True), ANY),
+    "obc": (OBC(damping=0.1), ANY),
+    "obc, sequential": (OBC(damping=0.1, inputs="quantized"), ANY),
+    "ordered": (Ordered(damping=0.1), ANY),
+    "descent": (replace(QUICK, damping=0.1), ANY),
+    "adaround from descent": (AdaRound(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
+    "brecq from descent": (Brecq(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
 }
-BITS: list[float] = [1, 1.58, 2, 4]
-ONLY: dict[type, list[float]] = {Sign: [1], ScaledSign: [1], SparseTernary: [1.58, 2, 4], Absmean: [1.58, 2, 4]}
 
 every_method = pytest.mark.parametrize("name", METHODS)
-every_gram_method = pytest.mark.parametrize("name", [name for name, one in METHODS.items() if one.looks_at == "gram"])
+every_gram_method = pytest.mark.parametrize(
+    "name", [name for name, (one, _) in METHODS.items() if one.looks_at == "gram"]
+)
 
 
 def images() -> Tensor:
@@ -63,12 +67,10 @@ def network() -> nn.Module:
     return net
 
 
-def bits_for(method: Method) -> list[float]:
-    return ONLY.get(type(method), BITS)
-
-
-def solved(method: Method, data: Tensor, net: nn.Module | None = None) -> NetworkQuantizer:
-    quantizer = NetworkQuantizer([net or network()], data, method, bits_for(method), seeds=[5])
+def solved(name: str, data: Tensor, net: nn.Module | None = None) -> NetworkQuantizer:
+    """By the method of this name, at all its precisions."""
+    method, bits = METHODS[name]
+    quantizer = NetworkQuantizer([net or network()], data, method, bits, seeds=[5])
     for _ in quantizer.units:
         quantizer.step()
     return quantizer
@@ -76,13 +78,23 @@ def solved(method: Method, data: Tensor, net: nn.Module | None = None) -> Networ
 
 @functools.cache
 def quantized(name: str) -> NetworkQuantizer:
-    """By the method of this name, at all its precisions."""
-    return solved(METHODS[name], images())
+    return solved(name, images())
+
+
+def precisions(name: str) -> range:
+    return range(len(METHODS[name][1]))
+
+
+def test_the_method_of_every_shipped_config_is_in_the_battery() -> None:
+    files = [yaml.safe_load(path.read_text()) for path in CONFIGS.glob("**/*.yaml")]
+    shipped = {file["model"]["init_args"]["method"]["class_path"] for file in files}
+    assert shipped
+    assert shipped <= {f"{type(one).__module__}.{type(one).__name__}" for one, _ in METHODS.values()}
 
 
 @every_method
 def test_an_output_channel_holds_at_most_its_levels(name: str) -> None:
-    for precision, bits in enumerate(bits_for(METHODS[name])):
+    for precision, bits in enumerate(METHODS[name][1]):
         net = quantized(name).network(0, precision)
         layers = [module for module in net.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
         assert len(layers) == 7
@@ -92,8 +104,8 @@ def test_an_output_channel_holds_at_most_its_levels(name: str) -> None:
 
 @every_method
 def test_the_same_seeds_give_the_same_networks_bit_for_bit(name: str) -> None:
-    first, second = quantized(name), solved(METHODS[name], images())
-    for precision in range(len(bits_for(METHODS[name]))):
+    first, second = quantized(name), solved(name, images())
+    for precision in precisions(name):
         one, other = (quantizer.network(0, precision).state_dict() for quantizer in (first, second))
         assert all(torch.equal(value, other[key]) for key, value in one.items())
 
@@ -104,15 +116,15 @@ def test_the_order_of_the_images_does_not_matter(name: str) -> None:
     answer it; and codes on two grids may stand for the same weights.
     """
     net, data = copy.deepcopy(network()).double(), images().double()
-    first, second = (solved(METHODS[name], order, net) for order in (data, data.flip(1)))
-    for precision in range(len(bits_for(METHODS[name]))):
+    first, second = (solved(name, order, net) for order in (data, data.flip(1)))
+    for precision in precisions(name):
         torch.testing.assert_close(*(quantizer.network(0, precision).state_dict() for quantizer in (first, second)))
 
 
 @every_method
 def test_nothing_but_the_weights_of_layers_changes(name: str) -> None:
     before = network().state_dict()
-    for precision in range(len(bits_for(METHODS[name]))):
+    for precision in precisions(name):
         after = quantized(name).network(0, precision).state_dict()
         changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
         assert changed == {f"{layer}.weight" for layer in quantized(name).codes(0, precision)}

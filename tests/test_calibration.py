@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from lit_privq.cli import run_cli
+from lit_privq.cli import main, run_cli
 from lit_privq.quantization.problem import levels_from_bits
 from lit_privq.query import network_of
 
@@ -222,21 +222,23 @@ def test_a_general_config_writes_to_a_folder_of_no_data_set(config: str) -> None
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_shipped_config_quantizes_a_checkpoint(
-    privq: Callable[..., None], study: Path, tmp_path: Path, config: str
+def test_a_shipped_config_quantizes_a_checkpoint_by_the_command_it_opens_with(
+    study: Path, tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As shipped, but for fewer iterations and no W&B."""
-    shipped, parent = SHIPPED / config, load(study, "none-32", 0)
-    method = yaml.safe_load(shipped.read_text())["model"]["init_args"]["method"]
-    learned = "iterations" in method.get("init_args", {})
-    bits = {"sign": "1", "sign_scaled": "1"}.get(shipped.stem, "1.58")
-    options = [*(("--model.method.init_args.iterations", "3") if learned else ()), "--model.bits", bits]
-    options += ["--model.checkpoint", str(study / "checkpoints/none-32/000.ckpt"), "--trainer.accelerator", "cpu"]
-    privq("fit", str(shipped), tmp_path, *options, "--trainer.callbacks", "callbacks.WriteCheckpoints")
-    made = load(tmp_path, f"{shipped.stem}-{bits}", 0)
-    tuned = {"running_mean", "running_var", "num_batches_tracked"} if shipped.stem.startswith("obc") else set()
+    """As shipped, W&B's callback too, but for fewer iterations."""
+    monkeypatch.chdir(SHIPPED.parent)
+    text, parent = (SHIPPED / config).read_text(), load(study, "none-32", 0)
+    (command,) = re.findall("^# python -m lit_privq (fit .*)$", text, re.MULTILINE)
+    command = command.replace("X.ckpt", str(study / "checkpoints/none-32/000.ckpt"))
+    options = ["--trainer.default_root_dir", str(tmp_path), "--trainer.accelerator", "cpu"]
+    if "iterations:" in text:
+        options += ["--model.method.init_args.iterations", "3"]
+    main([*command.split(), *options])
+    name, bits = Path(config).stem, command.split()[-1]
+    made = load(tmp_path, f"{name}-{bits}", 0)
+    tuned = {"running_mean", "running_var", "num_batches_tracked"} if "batch_norm_batches" in text else set()
     assert changed(parent, made) == {"weight"} | tuned
-    assert made["lit_privq"]["method"] == shipped.stem
+    assert (made["lit_privq"]["method"], made["lit_privq"]["bits"]) == (name, float(bits))
 
 
 @pytest.mark.parametrize(

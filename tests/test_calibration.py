@@ -181,6 +181,8 @@ def test_batch_norm_batches_tune_statistics_alone_and_alike_each_time(
     first, second = (nearest(name, "--model.batch_norm_batches", "3") for name in ("first", "second"))
     assert changed(plain, first) == {"running_mean", "running_var", "num_batches_tracked"}
     assert not changed(first, second)
+    counts = [int(value) for name, value in first["state_dict"].items() if name.endswith("num_batches_tracked")]
+    assert set(counts) == {3}
     late = nearest("late", "--model.batch_norm_batches", "3", "--model.batch_norm_momentum", "0.9")
     assert changed(first, late) == {"running_mean", "running_var"}
 

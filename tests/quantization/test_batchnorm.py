@@ -141,27 +141,29 @@ def test_layers_with_neither_bias_nor_norm_are_told() -> None:
     assert correct_bias(net, quantized(net), DATA) == ["1"]
 
 
-def test_bias_correction_in_batches_equals_that_of_all_images_at_once() -> None:
+@pytest.mark.parametrize("batch_size", [1, 9, 63, 64, 1000])
+def test_bias_correction_in_batches_of_any_size_equals_that_of_all_images_at_once(batch_size: int) -> None:
     net = trained_like()
     whole, parts = quantized(net), quantized(net)
-    correct_bias(net, whole, DATA, batch_size=64)
-    correct_bias(net, parts, DATA, batch_size=9)
+    assert correct_bias(net, whole, DATA, batch_size=len(DATA)) == correct_bias(net, parts, DATA, batch_size) == []
     torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-5, atol=1e-5)  # float32 sums
 
 
 def test_bias_correction_never_runs_more_images_than_a_batch_and_keeps_no_value_that_is_done_with() -> None:
-    """Walks a chain of layers: at any time at most what enters and leaves one of them is alive."""
+    """Walks a chain of layers: of all values that went into one, only those of the last are alive."""
     net = nn.Sequential(nn.Flatten(), *(nn.Linear(64, 64, bias=False) for _ in range(6))).eval()
     mended = quantized(net)
-    alive: list[weakref.ref[Tensor]] = []
-    most: list[int] = []
+    values: dict[int, weakref.ref[Tensor]] = {}
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert len(output) <= 16
-        alive.append(weakref.ref(output))
-        most.append(sum(one() is not None for one in alive))
+    def note(index: int, batch: Tensor) -> None:
+        assert len(batch) <= 16
+        value = batch._base  # of which the batch is a part
+        assert value is not None
+        values[index] = weakref.ref(value)
+        assert [other for other, one in values.items() if one() is not None] == [index]
 
-    for layer in mended.children():
-        layer.register_forward_hook(note)
+    for index, layer in enumerate(mended.children()):
+        if index:  # what leaves nn.Flatten shares the images' memory
+            layer.register_forward_pre_hook(lambda _, inputs, index=index: note(index, inputs[0]))
     correct_bias(net, mended, DATA, batch_size=16)
-    assert max(most) <= 5  # four batches of one layer's output, and the one that is just made
+    assert len(values) == 6

@@ -63,7 +63,7 @@ class Calibration(ShadowModule):
         self.save_hyperparameters()
         check_options(
             (batch_size >= 1, "batch_size must be at least 1, such as 256", batch_size),
-            (batch_norm_batches >= 0, "batch_norm_batches must be at least 0", batch_norm_batches),
+            (batch_norm_batches >= 0, "batch_norm_batches must be at least 0, such as 100", batch_norm_batches),
             (
                 batch_norm_momentum is None or 0 < batch_norm_momentum <= 1,
                 "batch_norm_momentum must be a fraction in (0, 1], such as 0.1",

@@ -175,7 +175,7 @@ class AdaRound:
             (0 <= self.warmup < 1, "warmup must be a fraction in [0, 1), such as 0.2", self.warmup),
             (self.first_exponent > 0, "first_exponent must be above 0, such as 20", self.first_exponent),
             (self.last_exponent > 0, "last_exponent must be above 0, such as 2", self.last_exponent),
-            (self.patience is None or self.patience >= 1, "patience must be at least 1", self.patience),
+            (self.patience is None or self.patience >= 1, "patience must be at least 1, or none", self.patience),
             (
                 self.patience is None or self.start is not None,
                 "patience needs a start, without which the last solution is returned; leave it out or set start",

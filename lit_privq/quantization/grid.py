@@ -199,7 +199,7 @@ class Search2d(Grid):
         check_options(
             (self.ranges >= 1, "ranges must be at least 1, such as 40", self.ranges),
             (self.narrowest > 0, "narrowest must be above 0, such as 0.05", self.narrowest),
-            (self.narrowest < self.widest, f"narrowest must be below widest, {self.widest}", self.narrowest),
+            (self.widest > self.narrowest, f"widest must be above narrowest, {self.narrowest}", self.widest),
             (self.shifts >= 0, "shifts must be at least 0, such as 2", self.shifts),
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 
 def check_options(*rules: tuple[bool, str, object]) -> None:
-    """Refuse the first option that breaks its rule.
+    """Refuse the first option that breaks its rule, or is an infinite number.
 
     Args:
         rules: whether it holds, what must hold, and what was got.
@@ -17,6 +19,8 @@ def check_options(*rules: tuple[bool, str, object]) -> None:
     for holds, must, got in rules:
         if not holds:
             raise ValueError(f"{must}; got {got}")
+        if isinstance(got, float) and math.isinf(got):
+            raise ValueError(f"{must}, and finite; got {got}")
 
 
 def check_inputs(inputs: str) -> None:

@@ -47,7 +47,7 @@ class Ordered:
 
     def __post_init__(self) -> None:
         check_inputs(self.inputs)
-        check_options((self.damping >= 0, "damping must be at least 0", self.damping))
+        check_options((self.damping >= 0, "damping must be at least 0, such as 0.01", self.damping))
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""

@@ -8,10 +8,14 @@ import pytest
 from lit_privq.calibration import Calibration
 from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.grid import Free, Paper, Search2d, Widened
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
 from lit_privq.quantization.ordered import Ordered
+from lit_privq.quantization.ternary import SparseTernary
+
+INFINITY = float("inf")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ from lit_privq.quantization.ordered import Ordered
                 ({"first_exponent": 0.0}, "first_exponent must be above 0"),
                 ({"last_exponent": -2.0}, "last_exponent must be above 0"),
                 ({"patience": 10}, "patience needs a start, .*; got patience 10"),
-                ({"patience": 0, "start": Nearest()}, "patience must be at least 1"),
+                ({"patience": 0, "start": Nearest()}, "patience must be at least 1, or none; got 0"),
             )
         ],
         (Brecq, {"linear_target": True}, "linear_target must be false, .* choose AdaRound; got True"),
@@ -40,16 +44,35 @@ from lit_privq.quantization.ordered import Ordered
             (method, {"inputs": "quantised"}, 'inputs must be "float" or "quantized"; got \'quantised\'')
             for method in (Nearest, OBC, Ordered, AdaRound, Brecq)
         ],
-        *[(method, {"damping": -1e-3}, "damping must be at least 0; got -0.001") for method in (OBC, Ordered)],
+        *[
+            (method, {"damping": damping}, f"damping must be at least 0, such as {such_as}; got {damping}")
+            for method, such_as in ((OBC, 0.001), (Ordered, 0.01))
+            for damping in (-1e-3, float("nan"))
+        ],
         (Paper, {"candidates": 0}, "candidates must lie between 1 and 100, such as 80; got 0"),
         (Paper, {"candidates": 101}, "candidates must lie between 1 and 100"),  # 1 - 100 / 100 is no range
         (Paper, {"exponent": 0.0}, "exponent must be above 0"),
         (Search2d, {"ranges": 0}, "ranges must be at least 1"),
-        (Search2d, {"narrowest": 1.6}, "narrowest must be below widest, 1.6; got 1.6"),
+        (Search2d, {"narrowest": 1.6}, "widest must be above narrowest, 1.6; got 1.6"),
         (Search2d, {"narrowest": 0.0}, "narrowest must be above 0"),
         (Search2d, {"shifts": -1}, "shifts must be at least 0"),
         (Free, {"rounds": -1}, "rounds must be at least 0"),
         (Widened, {"grid": Paper(), "steps": -1.0}, "steps must be above -1, .*; got -1.0"),
+        *[
+            (make, options, "and finite; got inf")
+            for make, options in (
+                (AdaRound, {"lr": INFINITY}),
+                (AdaRound, {"rounding_weight": INFINITY}),
+                (Brecq, {"first_exponent": INFINITY}),
+                (OBC, {"damping": INFINITY}),
+                (Ordered, {"damping": INFINITY}),
+                (Paper, {"exponent": INFINITY}),
+                (Search2d, {"widest": INFINITY}),
+                (Widened, {"grid": Paper(), "steps": INFINITY}),
+            )
+        ],
+        (SparseTernary, {"sparsity": 1.0}, r"sparsity must be a fraction in \[0, 1\), such as 0.5; got 1.0"),
+        (Descent, {"grids": ()}, "grids must name at least one grid to start from; got none"),
         *[
             (Calibration, {"checkpoint": "X.ckpt", "method": Nearest(), "bits": 2, **options}, message)
             for options, message in (

@@ -51,6 +51,17 @@ def test_two_columns_by_hand() -> None:
     assert found.codes.tolist() == [[[1.0, 0.0]]]
 
 
+def test_the_strongest_input_is_settled_first_wherever_it_stands(make_layer: MakeLayer, make_unit: MakeUnit) -> None:
+    layer = make_layer(models=1, rows=16, dtype=torch.float64)
+    assert layer.gram is not None
+    order = layer.gram[0].diagonal().argsort()
+    ordered = Ordered().solve(make_unit(layer))[layer.name]
+    unmoved = ordered.codes == quantize_to(layer.weight, (ordered.scale, ordered.zero), layer.levels).codes
+    assert order[-1] not in (0, len(order) - 1)  # neither first nor last in the layer's own order
+    assert unmoved[0, :, order[-1]].all()  # no error came before
+    assert not unmoved[0, :, order[0]].all()
+
+
 @pytest.mark.parametrize("levels", [3, 4, 16])
 def test_it_beats_nearest_rounding_on_the_same_grid(levels: int, make_layer: MakeLayer, make_unit: MakeUnit) -> None:
     layer = make_layer(rows=16, columns=48, levels=levels)

@@ -187,6 +187,15 @@ def test_batch_norm_batches_tune_statistics_alone_and_alike_each_time(
     assert changed(first, late) == {"running_mean", "running_var"}
 
 
+def test_batch_norms_are_tuned_on_images_shifted_and_mirrored_as_in_training(
+    nearest: Callable[..., dict[str, Any]],
+) -> None:
+    tuned = ("--model.batch_norm_batches", "3")
+    moving, still = nearest("moving", *tuned), nearest("still", *tuned, "--data.padding", "0", "--data.mirror", "false")
+    means = [made["state_dict"]["net.bn1.running_mean"] for made in (moving, still)]
+    assert (means[0] - means[1]).abs().max() > 1e-3  # the same 16 images in another order differ by float noise
+
+
 def test_batch_norm_batches_that_tune_nothing_are_told(
     privq: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

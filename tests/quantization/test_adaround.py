@@ -291,6 +291,14 @@ def test_patience_counts_from_the_end_of_the_warm_up_and_from_each_better_soluti
     assert best.codes["fc"].codes.item() == 2
 
 
+def test_patience_counts_from_the_end_of_a_warm_up_that_found_a_better_solution() -> None:
+    start = Quantized(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([3]))
+    losses = iter([2.0, 1.0, 3.0, 3.0, 3.0])
+    rounding, alpha = from_solution(start)
+    best = Best({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
+    assert [best.look({"fc": alpha}, iteration) for iteration in (50, 250, 300, 301)] == [False, False, False, True]
+
+
 def test_no_search_ends_during_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 

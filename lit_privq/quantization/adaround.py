@@ -142,9 +142,9 @@ class AdaRound:
             it and some twenty looks on the way is kept.
         patience: with a start, after how many iterations behind the warm-up without a better hard-rounded solution a
             model is done; None goes through all iterations. No shipped config sets it: on the block of
-            `benchmarks/learned.py`, BRECQ from `Descent` with 4,000 iterations at lr 1e-2 first doubles the error,
-            and falls below the start's between iterations 3,000 and 3,400; patience 1,000 ends at 2,000 and loses
-            all that is gained, 9 and 10 % at 2 and 1.58 bits.
+            `benchmarks/learned.py` (digits, seed 0), BRECQ from `Descent` with 4,000 iterations at lr 1e-2 first
+            doubles the error, and falls below the start's between iterations 3,000 and 3,400; patience 1,000 ends at
+            2,000 and loses all that is gained, 9 and 10 % at 2 and 1.58 bits.
 
     Raises:
         ValueError: if an option is out of its range, or there is patience without a start.

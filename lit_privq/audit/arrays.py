@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lit_privq.attacks import Observed, logit_confidence
 from lit_privq.audit.case import Case, Variant
 from lit_privq.audit.folder import Design
-from lit_privq.data.store import map_npz
+from lit_privq.data.store import map_npy, map_npz
 
 
 def read_arrays(path: Path) -> Observed:
@@ -76,12 +76,12 @@ def array_case(path: Path, observed: Observed, design: Design, targets: Sequence
     """
     variant = Variant(path.stem, "", "none-32", "none", 32, 32)
     models = len(observed.members)
-    if targets is None and design == "held_out":
+    if not targets and design == "held_out":
         raise ValueError(
             f"held-out targets must be named among {models} models, as in --targets {max(models - 10, 1)}:{models}, "
             "or use --design leave_one_out"
         )
-    index = np.arange(models) if targets is None else parse_rows(targets, models)
+    index = parse_rows(targets, models) if targets else np.arange(models)
     _check_targets(observed.members, index)
     empty = tuple(np.zeros(0, np.int64) for _ in index)
     if design == "leave_one_out":
@@ -113,11 +113,7 @@ def parse_rows(texts: Sequence[str], count: int) -> NDArray[np.int64]:
 
 def _load(path: Path) -> Mapping[str, NDArray[Any]]:
     if path.is_dir():
-        files = sorted(path.glob("*.npy"))
-        try:
-            return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} must hold whole .npy files of numbers; {error}") from None
+        return {file.stem: map_npy(file) for file in sorted(path.glob("*.npy"))}
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no {path}; give an .npz, a folder of .npy files or a study's confidence folder"
@@ -134,6 +130,11 @@ def _check_labels(labels: NDArray[Any], examples: int, kinds: str) -> None:
     if labels.dtype.kind not in kinds or labels.shape != (examples,):
         wanted = "integers" if kinds == "iu" else "integers, or floats where they are values"
         raise ValueError(f"labels must be ({examples},) {wanted}; got {labels.dtype} {labels.shape}")
+    if len(bad := np.flatnonzero(~np.isfinite(labels))):
+        raise ValueError(
+            f"labels must be finite; {len(bad)} of {examples} are NaN or infinite, the first is that of example "
+            f"{bad[0]}; leave these examples out"
+        )
 
 
 def _check_targets(members: NDArray[np.bool_], index: NDArray[np.int64]) -> None:
@@ -151,6 +152,11 @@ def _check_logits(logits: NDArray[Any], members: NDArray[Any]) -> None:
         raise ValueError(
             f"logits must be (models, examples, queries, classes) with the models and examples of members "
             f"{members.shape}; got {logits.shape}"
+        )
+    if logits.dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"logits must be float32 or float64, float16 rounds away what an attack sees; got {logits.dtype}; query "
+            "the model again in float32"
         )
     for model, one in enumerate(logits):
         if not np.isfinite(one).all():

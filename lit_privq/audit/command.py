@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,8 +28,8 @@ from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
 from lit_privq.data.whole import whole_file, write_whole
 from lit_privq.metrics import Vulnerability, vulnerability
 
-_RESERVED = {"targets", "members", "file"}  # names in scores.npz, and an argument of what writes it
-_QUOTED = 'targets in a YAML file must be a list in quotes, such as ["64:74", "80"]'
+_RESERVED = ("targets", "members", "file", "allow_pickle")  # names in scores.npz, and arguments of what writes it
+_QUOTED = 'attacks and targets in a YAML file are lists of words in quotes, such as ["64:74", "80"]'
 _EXAMPLE = """examples:
   python -m lit_privq audit --config configs/audit/digits.yaml --input runs/digits/confidence --output runs/digits
   python -m lit_privq audit --input mine.npz --targets 64:74 --output runs/mine
@@ -54,6 +55,9 @@ class Audit:
             too only those that ``attacks`` names.
         resamples: of the examples, for the intervals, whose ends hardly move with more; 0 draws none.
         seed: of the resampling.
+
+    Raises:
+        ValueError: if there is no attack or one's name cannot be written, or if max_fpr or resamples make no sense.
     """
 
     input: Path
@@ -69,10 +73,20 @@ class Audit:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if taken := sorted(_RESERVED & {*self.define, *self.paired}):
-            raise ValueError(
-                f"an attack must not be named {', '.join(taken)}, which scores.npz holds already; rename it"
-            )
+        if not self.define:
+            raise ValueError("define must hold at least one attack; got none; leave it out for the standard ones")
+        if self.paired is None:
+            raise ValueError("paired must be a map of attacks; got null; write {} for none")
+        for name in (*self.define, *self.paired):
+            if not isinstance(name, str) or name in _RESERVED:
+                raise ValueError(
+                    f"an attack's name must be text other than {', '.join(_RESERVED)}, which scores.npz and its "
+                    f"writer need; got {name!r}; rename it"
+                )
+        if bad := [bound for bound in self.max_fpr if not 0 < bound <= 1]:
+            raise ValueError(f"max_fpr holds fractions in (0, 1], 0.001 for 0.1 %; got {', '.join(map(str, bad))}")
+        if self.resamples < 0 or self.resamples == 1:
+            raise ValueError(f"resamples must be 0 (no intervals) or at least 2; got {self.resamples}; 400 are usual")
 
     def described(self) -> dict[str, Any]:
         """What was done, for the record."""
@@ -151,22 +165,20 @@ def _parse(argv: Sequence[str]) -> Audit:
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_class_arguments(Audit, skip={"attacks", "targets"})
     # Words, not YAML: there 8:10 is a number of base 60.
-    parser.add_argument("--attacks", nargs="+", type=str, help="names of the attacks to run; all by default")
-    parser.add_argument(
-        "--targets", nargs="+", type=_rows_text, help="target rows or ranges of an .npz, such as 64:74 80"
-    )
+    parser.add_argument("--attacks", nargs="+", type=_word, help="names of the attacks to run; all by default")
+    parser.add_argument("--targets", nargs="+", type=_word, help="target rows or ranges of an .npz, such as 64:74 80")
     try:
         config = parser.instantiate(parser.parse_args(list(argv)))
     except (jsonargparse.ArgumentError, TypeError) as error:
-        quoted = f"; {_QUOTED}" if "not iterable" in str(error) else ""
+        quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets)"', str(error)) else ""
         raise ValueError(f"{' '.join(str(error).split())}{quoted}; see python -m lit_privq audit --help") from None
     return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
 
 
-def _rows_text(value: object) -> str:
-    """A row or a range, as it was typed: of 8:10 without quotes a YAML file makes the number 490."""
+def _word(value: object) -> str:
+    """A name or a range, as it was typed: of 8:10 without quotes a YAML file makes the number 490."""
     if not isinstance(value, str):
-        raise ValueError(f"{_QUOTED}; got {value!r}")
+        raise ValueError(f"got {value!r}")
     return value
 
 
@@ -179,7 +191,7 @@ def _study_folder(path: Path) -> Path | None:
 
 
 def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> Iterator[Row]:
-    if audit.targets is not None:
+    if audit.targets:
         raise ValueError(
             f"a study knows its own targets; got targets {' '.join(audit.targets)} for {path}; leave them out"
         )

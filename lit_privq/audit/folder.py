@@ -46,7 +46,8 @@ class Folder:
 
     Raises:
         FileNotFoundError: if there is no full-precision variant.
-        ValueError: if a dump is missing, damaged, or of another study than the rest; names it and what mends it.
+        ValueError: if a dump is missing, damaged, of another study than the rest or of a model that trained on all or
+            nothing; names it and what mends it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,6 +138,12 @@ class Folder:
             raise ValueError(
                 f"a model's members do not change when it is quantized; those of {path} differ from {FULL}'s; delete "
                 f"it and {self._mend(path.parent.name, index)}"
+            )
+        count = int(dump.members.sum())
+        if count in (0, len(dump.members)):
+            raise ValueError(
+                f"every model of a study trains on some of the {len(dump.members)} examples and not on the others; "
+                f"{path} has {count} members; make the study again with another data.split_seed"
             )
 
     def _check_complete(self, name: str, dumps: Mapping[int, Dump], indices: list[int]) -> None:

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from lit_privq.data.mapped import map_bytes
 from lit_privq.data.whole import whole_file
 
 _NUMBERS = ("index", "bits", "last_bits", "n_shadows", "n_targets", "split_seed", "n_queries")
+_DAMAGED = (ValueError, TypeError, OverflowError, EOFError, TokenError)  # what NumPy raises at a broken .npy
 _META = ("dataset", "net", "fingerprint", "method", "size_bytes", *_NUMBERS)
 
 
@@ -133,29 +135,45 @@ def map_npz(path: Path) -> dict[str, NDArray[Any]]:
             whole = map_bytes(path)
             infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             return {info.filename[:-4]: _member(path, whole, archive, info) for info in infos}
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, zlib.error) as error:
+    except (zipfile.BadZipFile, OSError, KeyError, RuntimeError, zlib.error) as error:
         raise ValueError(f"{path.name} is truncated or no .npz file ({error})") from error
 
 
-def _member(path: Path, whole: NDArray[np.uint8], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """One array of the archive: a view of the mapped file, or a copy where it is compressed or of an unusual kind."""
+def map_npy(path: Path) -> NDArray[Any]:
+    """The array of an .npy, mapped from the file.
+
+    Raises:
+        ValueError: if the file is truncated or no array of numbers; names it.
+    """
     try:
-        with archive.open(info) as member:
-            version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(member)
-            header = member.tell()
-        if info.compress_type != zipfile.ZIP_STORED or fortran or dtype.kind not in "biuf":
-            with archive.open(info) as member:
-                return np.lib.format.read_array(member, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{info.filename} in {path.name} is no array of numbers ({error})") from error
-    promised = header + math.prod(shape) * dtype.itemsize
-    if promised != info.file_size:
+        return np.lib.format.open_memmap(path, mode="r")
+    except _DAMAGED as error:
+        raise ValueError(f"{path.name} is damaged or no array of numbers ({error}); write the file again") from error
+
+
+def _member(path: Path, whole: NDArray[np.uint8], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array of the archive."""
+    try:
+        return _mapped(whole, archive, info)
+    except _DAMAGED as error:
         raise ValueError(
-            f"{info.filename} in {path.name} must have the {promised} bytes that its header promises; got "
-            f"{info.file_size}; write the file again"
-        )
+            f"{info.filename} in {path.name} is damaged or no array of numbers ({error}); write the file again"
+        ) from error
+
+
+def _mapped(whole: NDArray[np.uint8], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """A view of the mapped file, or a copy where the array is compressed or of an unusual kind."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(member)
+        header = member.tell()
+    promised = header + math.prod(shape) * dtype.itemsize
+    if promised != info.file_size and not dtype.hasobject:
+        raise ValueError(f"its header promises {promised} bytes; got {info.file_size}")
+    if info.compress_type != zipfile.ZIP_STORED or fortran or dtype.kind not in "biuf":
+        with archive.open(info) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
     # The local header before the data states its own lengths; those in the archive's directory may differ.
     name, extra = whole[info.header_offset + 26 : info.header_offset + 30].view("<u2").tolist()
     start = info.header_offset + 30 + name + extra + header

@@ -123,6 +123,7 @@ def test_confidence_without_a_query_axis_is_one_query(tmp_path: Path, page: list
             [],
             r"labels must be \(40,\) integers; got float64",
         ),
+        ({"labels": np.full(40, np.nan)}, [], "labels must be finite; 40 of 40 .* example 0"),
         ({"logits": np.zeros((10, 40, 1, 3)), "labels": np.zeros(40, int)}, [], "of the same queries; got 1 and 2"),
         ({"confidence": np.zeros((10, 40, 2), np.float16)}, [], "must be float32 or float64; got float16"),
         ({"confidence": np.full((10, 40, 2), np.inf)}, [], "model 0 has NaN or infinity for 40 of 40 examples"),
@@ -131,6 +132,8 @@ def test_confidence_without_a_query_axis_is_one_query(tmp_path: Path, page: list
         ({}, ["--targets", "0:10"], "must leave shadows over"),
         ({}, ["--targets", "0:8"], "needs at least 2 shadows|there is none"),
         ({}, ["--attacks", "liar"], "no attack is named liar; there are lira_online_fixed"),
+        ({}, ["--max_fpr", "[0.01, 1.5]"], r"fractions in \(0, 1\], 0.001 for 0.1 %; got 1.5"),
+        ({}, ["--resamples", "1"], r"resamples must be 0 \(no intervals\) or at least 2; got 1"),
         ({}, ["--design", "both"], "design"),
         ({}, ["--atacks", "threshold"], "atacks"),
     ],
@@ -141,7 +144,7 @@ def test_bad_input_is_refused_by_name(
     source = save(tmp_path / "mine.npz", **changes)
     with pytest.raises(ValueError, match=message):
         audit(source, tmp_path / "out", "--targets", "9", *options)
-    assert not (tmp_path / "out" / "results.csv").exists()
+    assert not (tmp_path / "out" / "scores.npz").exists()
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,7 @@ def test_bad_input_is_refused_by_name(
         (np.zeros((10, 40, 1, 3)), np.full(40, 3), r"labels must lie in \[0, 3\); 40 do not"),
         (np.full((10, 40, 1, 3), np.nan), np.zeros(40, int), "logits must be finite; model 0"),
         (np.zeros((10, 40, 1, 3), np.float16), np.zeros(40, int), "got float16"),
+        (np.full((10, 40, 1, 3), "a"), np.zeros(40, int), "logits must be float32 or float64, .* got <U1"),
     ],
 )
 def test_bad_logits_are_refused_by_name(
@@ -175,19 +179,36 @@ def test_a_target_without_others_is_refused_before_anything_is_written(tmp_path:
     assert not (tmp_path / "out" / "scores.npz").exists()
 
 
-@pytest.mark.parametrize("name", ["targets", "members", "file"])
-def test_names_that_the_scores_need_are_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["targets", "members", "file", "allow_pickle", "3"])
+def test_names_that_the_scores_cannot_bear_are_refused(tmp_path: Path, name: str) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(f"define: {{{name}: {{class_path: lit_privq.attacks.Threshold}}}}\n")
-    with pytest.raises(ValueError, match=f"must not be named {name}"):
+    with pytest.raises(ValueError, match=f"name must be text other than .* got '?{name}"):
         audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config), "--targets", "9")
 
 
-@pytest.mark.parametrize("targets", ["8:10", "[8:10]"])
-def test_ranges_that_yaml_turns_into_numbers_are_refused(tmp_path: Path, targets: str) -> None:
+@pytest.mark.parametrize(
+    ("attacks", "message"),
+    [
+        ("define: {}", "define must hold at least one attack"),
+        ("design: held_out\npaired:", "paired must be a map of attacks; got null"),
+    ],
+)
+def test_no_attacks_at_all_and_a_map_left_blank_are_refused(tmp_path: Path, attacks: str, message: str) -> None:
     config = tmp_path / "mine.yaml"
-    config.write_text(f"targets: {targets}\n")
-    with pytest.raises(ValueError, match="quote"):
+    config.write_text(f"{attacks}\n")
+    with pytest.raises(ValueError, match=message):
+        audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config), "--targets", "9")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["targets: 8:10", "targets: [8:10]", "targets: 64:74", 'targets: "8:10"', "targets: 9", "attacks: threshold"],
+)
+def test_what_yaml_does_not_read_as_a_list_of_words_is_refused(tmp_path: Path, line: str) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"{line}\n")
+    with pytest.raises(ValueError, match="lists of words in quotes"):
         audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config))
 
 
@@ -243,6 +264,13 @@ def test_progress_is_told_target_by_target(
 ) -> None:
     audit(save(tmp_path / "mine.npz"), tmp_path, "--targets", "8:10")
     assert "drawing intervals, target 2/2" in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_a_folder_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "members.npy", arrays()["members"])
+    (tmp_path / "confidence.npy").write_text("no array")
+    with pytest.raises(ValueError, match=r"confidence.npy is damaged or no array of numbers"):
+        audit(tmp_path, tmp_path / "out", "--targets", "9")
 
 
 def test_what_is_no_array_file_is_refused(tmp_path: Path) -> None:

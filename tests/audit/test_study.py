@@ -193,6 +193,18 @@ def test_a_dump_of_another_study_is_named(study: Study, tmp_path: Path, changes:
         audit(folder, tmp_path, *QUICK)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_target_that_trained_on_all_or_nothing_is_named_before_anything_is_written(
+    study: Study, tmp_path: Path, inside: bool
+) -> None:
+    folder = study()
+    for path in folder.glob("*/009.npz"):
+        rewrite(path, members=np.full(60, inside), calibration=np.zeros(0, np.int64))
+    with pytest.raises(ValueError, match=rf"none-32/009.npz has {60 * inside} members"):
+        audit(folder, tmp_path / "out", *QUICK)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_truncated_dump_is_named(study: Study, tmp_path: Path) -> None:
     path = study() / "none-32" / "005.npz"
     path.write_bytes(path.read_bytes()[:500])

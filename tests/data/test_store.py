@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_privq.data.store import Dump, map_npz, read_dump, write_dump
+from lit_privq.data.store import Dump, map_npy, map_npz, read_dump, write_dump
 
 META = {
     "dataset": "digits",
@@ -118,23 +118,63 @@ def npy(array: Any, cut: int = 0) -> bytes:
     return buffer.getvalue()[: len(buffer.getvalue()) - cut]
 
 
+def header(shape: str) -> bytes:
+    """A file of 16 bytes whose header says another shape."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(16)
+
+
 @pytest.mark.parametrize(
     ("damaged", "message"),
     [
-        (npy(np.arange(9.0), cut=16), r"b.npy in x.npz must have the 200 bytes that its header promises; got 184"),
-        (npy(np.array([{}], object)), r"b.npy in x.npz is no array of numbers"),
-        (b"no array at all", r"b.npy in x.npz is no array of numbers"),
+        (npy(np.arange(9.0), cut=16), r"b.npy in x.npz is damaged or .*its header promises 200 bytes; got 184"),
+        (header("(-2, -1)"), r"b.npy in x.npz is damaged .*dimension"),
+        (header("(0, 99999999999999999999)"), r"b.npy in x.npz is damaged"),
+        (header("(3,"), r"b.npy in x.npz is damaged"),
+        (header("(True,)"), r"b.npy in x.npz is damaged"),
+        (npy(np.array([{}], object)), r"b.npy in x.npz is damaged or no array of numbers"),
+        (b"no array at all", r"b.npy in x.npz is damaged or no array of numbers"),
     ],
 )
 @pytest.mark.parametrize("last", [False, True])
-def test_a_damaged_array_of_a_whole_npz_is_named(tmp_path: Path, damaged: bytes, message: str, last: bool) -> None:
-    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_array_of_a_whole_npz_is_named(
+    tmp_path: Path, damaged: bytes, message: str, last: bool, method: int
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", method) as archive:
         archive.writestr("a.npy", npy(np.zeros(3)))
         archive.writestr("b.npy", damaged)
         if not last:
             archive.writestr("c.npy", npy(np.ones(99)))
     with pytest.raises(ValueError, match=message):
         map_npz(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_whatever_byte_is_broken_the_arrays_are_read_or_the_file_is_named(
+    tmp_path: Path, save: Callable[..., None]
+) -> None:
+    path = tmp_path / "x.npz"
+    save(path, a=np.arange(3.0), text=np.array("words"))
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        broken = bytearray(whole)
+        broken[place] ^= 1
+        path.write_bytes(broken)
+        try:
+            map_npz(path)
+        except ValueError as error:
+            assert "x.npz" in str(error)  # noqa: PT017 - most breaks raise, some cannot be seen
+
+
+def test_an_npy_is_mapped_and_named_when_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(npy(np.arange(3.0)))
+    np.testing.assert_array_equal(map_npy(path), np.arange(3.0))
+    for damaged in (npy(np.arange(3.0), cut=8), npy(np.arange(3.0), cut=100), npy(np.array([{}], object)), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"x.npy is damaged or no array of numbers"):
+            map_npy(path)
 
 
 def test_a_corrupt_compressed_array_is_refused(tmp_path: Path) -> None:

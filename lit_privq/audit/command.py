@@ -22,7 +22,7 @@ from lit_privq.attacks import Attack, Observed, paired, standard
 from lit_privq.audit.arrays import array_case, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import FULL, Design, Folder
-from lit_privq.audit.measure import measure, rows
+from lit_privq.audit.measure import Measures, measure, rows
 from lit_privq.audit.results import Row, write_results
 from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
 from lit_privq.data.whole import whole_file, write_whole
@@ -212,15 +212,14 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
             if (size := models.dumps[target].meta["size_bytes"]) is not None:
                 yield Row(models.variant, target, "", "", "size_bytes", size)
         for case in folder.cases(name, audit.design, models):
-            progress.say(f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker")
+            where = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker"
+            progress.say(where)
             chosen = audit.chosen_paired() if case.attacker == "paired" else attacks
             if not chosen:
                 continue
-            scores = case.scores(chosen, equal_groups=audit.equal_groups)
-            _write_scores(audit.output / "audit" / name / f"{case.attacker}.npz", case, scores)
-            what = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker, intervals"
-            told = progress.counted(what, len(case.index))
-            measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, told)
+            path = audit.output / "audit" / name / f"{case.attacker}.npz"
+            told = progress.counted(f"{where}, intervals", len(case.index))
+            scores, measures = _attack(audit, case, chosen, path, told)
             summary.add(case, measures)
             yield from rows(case, measures)
             if case.attacker == "adaptive":
@@ -242,10 +241,8 @@ def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]
     progress.say(f"attacking {len(case.index)} targets")
     attacks = audit.suited(case.shadows)
     summary.add_attacks(audit.chosen(), attacks, case.shadows)
-    scores = case.scores(attacks, equal_groups=audit.equal_groups)
-    _write_scores(audit.output / "scores.npz", case, scores)
     told = progress.counted("drawing intervals", len(case.index))
-    measures = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, told)
+    scores, measures = _attack(audit, case, attacks, audit.output / "scores.npz", told)
     summary.add(case, measures)
     progress.say("attacking shadows, for thresholds")
     leading = _leading(attacks) if case.own is None else {}
@@ -257,6 +254,15 @@ def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]
         summary.add_vulnerability(case.variant, found, found)
         _write_examples(audit.output / "vulnerability.npz", {case.variant.name: found})
     yield from rows(case, measures)
+
+
+def _attack(
+    audit: Audit, case: Case, attacks: Mapping[str, Attack], path: Path, told: Callable[[int], None]
+) -> tuple[dict[str, NDArray[np.float64]], Measures]:
+    """Scores of a case, which are written to a file, and what is measured on them."""
+    scores = case.scores(attacks, equal_groups=audit.equal_groups)
+    _write_scores(path, case, scores)
+    return scores, measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, told)
 
 
 def _leading(attacks: Mapping[str, Attack]) -> dict[str, Attack]:

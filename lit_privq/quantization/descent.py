@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -98,17 +97,18 @@ class Descent:
         """Codes on every grid, one start after the other: (models, starts * rows, columns)."""
         small = ready.target.shape[2] <= SMALL
         grids = self.grids or (*GRIDS, *((Paper(),) if small else ()))
-        scale, zero = _stacked([grid.fit(ready.target, levels, ready.gram) for grid in grids])
+        fits = [grid.fit(ready.target, levels, ready.gram) for grid in grids]
+        scale, zero = _stacked(fits)
         target = ready.target.repeat(1, len(grids), 1)
         nearest = quantize_to(target, (scale, zero), levels)
         rounded = gradual_rounding(target, ready.gram, (scale, zero), levels, self.rounds, ITERATIONS)
         gradual = better(nearest, rounded, target, ready.gram)
         if not small:
             return gradual
-        greedy, inverse = [gradual], ready.inverse()
-        for grid, count in itertools.product(grids, (levels, (levels - 1).clamp(min=2))):
-            affine = grid.fit(ready.target, count, ready.gram)
-            greedy.append(greedy_rounding(ready.target, inverse, affine, count))
+        greedy, inverse, fewer = [gradual], ready.inverse(), (levels - 1).clamp(min=2)
+        for grid, fit in zip(grids, fits, strict=True):
+            for affine, count in ((fit, levels), (grid.fit(ready.target, fewer, ready.gram), fewer)):
+                greedy.append(greedy_rounding(ready.target, inverse, affine, count))
         codes, scale, zero = _stacked([(one.codes, one.scale, one.zero) for one in greedy])
         return Quantized(codes, scale, zero, levels)
 

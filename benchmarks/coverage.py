@@ -34,10 +34,11 @@ from lit_privq.metrics import (
     best_balanced_accuracy,
     bootstrap,
     clopper_pearson,
+    difference_over_targets,
     epsilon_lower_bound,
     interval,
     mean_log_aurocs,
-    over_targets,
+    mean_over_targets,
     predictive_value,
     redrawn_log_aurocs,
     redrawn_tpr,
@@ -278,7 +279,7 @@ def paired_differences(trials: int) -> Iterator[Row]:
                 scores = 0.8 * common + 0.6 * random.normal(size=(2, targets, 400)) + gaps[..., None] * members
                 found = audited(random, {"full": scores[0], "quantized": scores[1]}, members)
                 changes = {name: found["quantized"][name] - found["full"][name] for name in REPORTED}
-                return {REPORTED[name]: covers(ends(over(change)), 0.0) for name, change in changes.items()}
+                return {REPORTED[name]: covers(ends(changed(change)), 0.0) for name, change in changes.items()}
 
             yield from simulated("paired difference", f"{targets} targets, gaps 1 ± {spread:g}", trials, trial)
 
@@ -373,7 +374,12 @@ def audited(
 
 def over(measured: Measured) -> Estimate:
     """The mean over targets."""
-    return over_targets(measured.estimates, measured.replicates)
+    return mean_over_targets(measured.estimates, measured.replicates)
+
+
+def changed(measured: Measured) -> Estimate:
+    """The same of a difference."""
+    return difference_over_targets(measured.estimates, measured.replicates)
 
 
 def drawn(random: np.random.Generator, members: NDArray[np.bool_], gap: float) -> Floats:

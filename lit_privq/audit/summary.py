@@ -16,10 +16,11 @@ from lit_privq.audit.measure import Measures, statistics, without
 from lit_privq.metrics import (
     Bonferroni,
     Vulnerability,
+    difference_over_targets,
     epsilon_lower_bound,
     made_safe,
+    mean_over_targets,
     operating_point,
-    over_targets,
     overlap,
     rank_correlation,
 )
@@ -53,14 +54,14 @@ class Summary:
         for attack, metrics in measures.items():
             for metric, measured in metrics.items():
                 labels = {**_labels(case.variant, case.attacker), "attack": attack, "metric": metric}
-                estimate = over_targets(measured.estimates, measured.replicates)
-                low, high = np.clip((estimate.low, estimate.high), 0, 1).tolist()  # all of the metrics are shares
-                self.means.append({**labels, "mean": estimate.value, "low": low, "high": high})
+                found = mean_over_targets(measured.estimates, measured.replicates)
+                self.means.append({**labels, "mean": found.value, "low": found.low, "high": found.high})
                 if case.variant.method == "none":
                     self._full[attack, metric] = measured
                 elif (attack, metric) in self._full:
                     change = measured - self._full[attack, metric]
-                    self.differences.append({**labels, **asdict(over_targets(change.estimates, change.replicates))})
+                    found = difference_over_targets(change.estimates, change.replicates)
+                    self.differences.append({**labels, **asdict(found)})
 
     def add_attacks(self, wanted: Collection[str], run: Mapping[str, Attack], shadows: Observed) -> None:
         """Say which attacks were not run, and from what those run that compare probabilities of classes."""
@@ -123,7 +124,7 @@ class Summary:
         for metric, function in statistics(self.max_fpr).items():
             values = without(case, scores, calibrated, function)
             whole = without(case, scores, np.zeros_like(calibrated), function)
-            change = asdict(over_targets(values - whole))
+            change = asdict(difference_over_targets(values - whole))
             mean = {"metric": metric, "mean": float(values.mean()), "members_left": left, "change": change}
             self.without_calibration.append({**labels, **mean})
 

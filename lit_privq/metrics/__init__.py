@@ -1,15 +1,17 @@
 """Metrics of membership inference on scores: NumPy and SciPy only."""
 
-from lit_privq.metrics.bootstrap import Estimate, Resamples, bootstrap, interval, over_targets, resample
+from lit_privq.metrics.bootstrap import Resamples, bootstrap, interval, resample
 from lit_privq.metrics.epsilon import Bonferroni, Fixed, Point, Split, clopper_pearson, epsilon_lower_bound
 from lit_privq.metrics.log_auroc import log_auroc, mean_log_aurocs, semilog_auroc
 from lit_privq.metrics.operating_point import OperatingPoint, operating_point, predictive_value, shadow_threshold
+from lit_privq.metrics.over_targets import Difference, Estimate, difference_over_targets, mean_over_targets
 from lit_privq.metrics.placement import redrawn_log_aurocs, redrawn_tpr
 from lit_privq.metrics.roc import Roc, auc, best_balanced_accuracy, roc, tpr_at_fpr
 from lit_privq.metrics.vulnerability import Vulnerability, made_safe, overlap, rank_correlation, vulnerability
 
 __all__ = [
     "Bonferroni",
+    "Difference",
     "Estimate",
     "Fixed",
     "OperatingPoint",
@@ -22,13 +24,14 @@ __all__ = [
     "best_balanced_accuracy",
     "bootstrap",
     "clopper_pearson",
+    "difference_over_targets",
     "epsilon_lower_bound",
     "interval",
     "log_auroc",
     "made_safe",
     "mean_log_aurocs",
+    "mean_over_targets",
     "operating_point",
-    "over_targets",
     "overlap",
     "predictive_value",
     "rank_correlation",

@@ -1,4 +1,4 @@
-"""How sure is a number? Resampling examples, and targets, with replacement."""
+"""How sure is a number of one target? Drawing its examples again, with replacement."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, pdtr, stdtr, stdtrit
+from scipy.special import pdtr
 
 from lit_privq.metrics.roc import Floats, Roc, roc
 
 Statistic = Callable[[Roc], Floats]
 _BATCH = 1 << 19  # weights at a time: their sums stay in the cache
-_TINY = 1e-100  # in place of no spread at all
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,23 +32,6 @@ class Resamples:
     outside: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval and, where it is a difference, how surprising it would be if there were none.
-
-    Args:
-        value: mean over targets.
-        low: lower end of the interval.
-        high: upper end.
-        p: two-sided p-value of the value being 0: 1 less the level at which the interval would touch it.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
-
-
 def resample(members: NDArray[np.bool_], count: int = 1000, seed: int = 0) -> Resamples:
     """Draw members and non-members with replacement, as many as there are of each.
 
@@ -57,7 +39,7 @@ def resample(members: NDArray[np.bool_], count: int = 1000, seed: int = 0) -> Re
         ValueError: if count is below 2, or there are no members or no non-members.
     """
     if count < 2:
-        raise ValueError(f"an interval needs at least 2 resamples, 1000 are usual; got {count}")
+        raise ValueError(f"an interval needs at least 2 resamples, 400 are usual; got {count}")
     if members.all() or not members.any():
         raise ValueError(f"a ROC needs members and non-members; got {members.sum()} members of {members.size} examples")
     random = np.random.Generator(np.random.SFC64(seed))
@@ -144,48 +126,3 @@ def interval(replicates: Floats, level: float = 0.95) -> tuple[float, float]:
     """
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def over_targets(estimates: Floats, replicates: Floats | None = None, *, level: float = 0.95) -> Estimate:
-    """The mean over targets, with an interval for other targets and a p-value for its being 0.
-
-    Student's t on the targets' own values. Their spread already holds the noise of their examples, so nothing need be
-    known of either, and the interval covers as often as it says from two targets on, if it is wide with two. Where
-    targets agree by luck, or because a rate moves in steps, it is no narrower than half of what the noise of the
-    examples alone would give; all of that noise would make it cover 98 or 99 times in 100, where targets do not differ
-    (benchmarks/coverage.py). Each target enters by the median of its replicates: rates at few false positives err to
-    one side, and log-AUROCs are skewed, so that their own values would cover 85 to 93 times. The mean of the values
-    always lies inside. One target has the interval of its examples and says nothing of others.
-
-    A permutation test of the signs would need no normality, but six targets to reach p = 0.03.
-
-    Args:
-        estimates: (targets,) the statistic of each target, or a difference of two on the same target.
-        replicates: (targets, resamples) the same in resamples of its examples; None where there are none.
-        level: of the interval.
-
-    Returns:
-        NaN where the estimates are, and an interval of NaN for a single target without replicates.
-
-    Raises:
-        ValueError: if the shapes disagree.
-
-    >>> over_targets(np.array([0.5, 0.6, 0.7])).value
-    0.6
-    """
-    targets = estimates.size
-    if replicates is not None and replicates.shape[:1] != estimates.shape:
-        raise ValueError(f"estimates must be (targets,) of replicates {replicates.shape}; got {estimates.shape}")
-    mean = float(estimates.mean())
-    if np.isnan(mean) or (replicates is None and targets == 1):
-        return Estimate(mean, np.nan, np.nan, np.nan)
-    if replicates is not None and targets == 1:
-        beyond = int(min((replicates <= 0).sum(), (replicates >= 0).sum()))
-        return Estimate(mean, *interval(replicates[0], level), min(1.0, 2 * (1 + beyond) / (1 + replicates.size)))
-    middles = estimates if replicates is None else np.median(replicates, axis=1)
-    centre, spread = float(middles.mean()), max(float(middles.std(ddof=1)) / np.sqrt(targets), _TINY)
-    half, p = stdtrit(targets - 1, (1 + level) / 2) * spread, 2 * stdtr(targets - 1, -abs(centre) / spread)
-    if replicates is not None:
-        noise = max(np.sqrt(replicates.var(axis=1, ddof=1).mean() / targets) / 2, _TINY)
-        half, p = max(half, ndtri((1 + level) / 2) * noise), max(p, 2 * ndtr(-abs(centre) / noise))
-    return Estimate(mean, min(mean, centre - float(half)), max(mean, centre + float(half)), float(p))

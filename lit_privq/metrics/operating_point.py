@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.metrics.bootstrap import over_targets
 from lit_privq.metrics.epsilon import Point, clopper_pearson, operating_point_at
+from lit_privq.metrics.over_targets import mean_over_targets
 from lit_privq.metrics.roc import Floats, allowed_false_positives
 
 
@@ -69,9 +69,8 @@ class OperatingPoint:
 def rate_over_targets(counts: Sequence[tuple[int, int]], level: float = 0.95) -> tuple[float, float]:
     """Interval of a rate at a threshold that was fixed beforehand.
 
-    One target: Clopper-Pearson, of its examples. Several: their spread, by Student's t, since what moves a model's
-    confidences moves all of its examples; but no narrower than Clopper-Pearson of all examples together. Where targets'
-    rates differ by as much as their mean, four of them are too few to show it (benchmarks/coverage.py).
+    One target: Clopper-Pearson, of its examples. Several: their spread, by :func:`mean_over_targets`, since what moves
+    a model's confidences moves all of its examples; but no narrower than Clopper-Pearson of all examples together.
 
     Args:
         counts: successes and trials of each target.
@@ -80,14 +79,14 @@ def rate_over_targets(counts: Sequence[tuple[int, int]], level: float = 0.95) ->
     >>> [round(end, 3) for end in rate_over_targets([(10, 1000)])]
     [0.005, 0.018]
     >>> [round(end, 3) for end in rate_over_targets([(5, 1000), (10, 1000), (30, 1000)])]
-    [0.0, 0.048]
+    [0.0, 0.073]
     """
     successes, trials = np.array(counts).T
     low, high = clopper_pearson(int(successes.sum()), int(trials.sum()), level)
     if len(counts) == 1:
         return low, high
-    spread = over_targets(successes / trials, level=level)
-    return max(0.0, min(low, spread.low)), min(1.0, max(high, spread.high))
+    spread = mean_over_targets(successes / trials, level=level)
+    return min(low, spread.low), max(high, spread.high)
 
 
 def predictive_value(tpr: float, fpr: float, prior: float) -> float:

@@ -87,7 +87,7 @@ def measure(
 
     Log-AUROCs and true-positive rates rest on a handful of extreme scores that no resampling imitates: their own
     intervals come from ``redrawn_log_aurocs`` and ``redrawn_tpr``. The best balanced accuracy is picked on the examples
-    and again on each resample, which lifts these: its interval is as wide as theirs, and lies about the value.
+    and again on each resample, which lifts these: they are brought down to it.
     """
     metrics = statistics(max_fpr)
     estimates = {attack: _empty(metrics) for attack in scores}
@@ -104,7 +104,8 @@ def measure(
                 for name, found in shared.items():
                     paired[attack][name].append(found)
                 best = shared["balanced_accuracy"]
-                own = shared | {"balanced_accuracy": best_balanced_accuracy(curve) + best.mean() - best}
+                lifted = best.mean() - best_balanced_accuracy(curve)
+                own = shared | {"balanced_accuracy": np.clip(best - lifted, 0.5, 1.0)}
                 for name, found in (own | _redrawn(curve, max_fpr, resamples, seed + target)).items():
                     replicates[attack][name].append(found)
     return {

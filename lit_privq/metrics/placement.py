@@ -10,7 +10,8 @@ from lit_privq.metrics.roc import Floats, Roc, tpr_at_fpr
 
 _SINGLE = 32  # of the highest non-members each has its own gap
 _SLOPE = 7  # gaps below it over which the slope at the highest non-member is taken
-_POWERS = (0.01, 0.75)  # bounds of what is read off that slope, which is noisy
+_SLOPES = (0.01, 0.9)  # its bounds
+_RISE = 2.4  # what the curve rises as is the slope to the power of 0 up to this; up to 1, areas come out too small
 _STEP = 1.1  # beyond, one gap ends at so many times the non-members of the last
 
 
@@ -22,8 +23,8 @@ def redrawn_log_aurocs(curve: Roc, count: int = 1000, seed: int = 0) -> dict[str
     non-members are uniform whatever the attack is. So true curves are drawn: where the given non-members lie as
     uniform order statistics, and the share of members in each gap between them by a gamma variable of their number,
     whose mean areas are then known. Above the highest non-member, where nothing is known, there may be one member
-    more, and the curve rises as a power of the rate, between that with which it goes on below and 1, a coin's straight
-    line. Percentile intervals cover 93 to 97 times in 100 (benchmarks/coverage.py).
+    more, and the curve rises as a power of the rate, between a coin's, which is 1, and one well below that with which
+    it goes on. Percentile intervals cover 93 to 97 times in 100 (benchmarks/coverage.py).
 
     Args:
         curve: a single one.
@@ -108,7 +109,7 @@ def _powers(random: np.random.Generator, places: Floats, shares: Floats) -> Floa
     later = min(1 + _SLOPE, places.shape[1] - 1)
     with np.errstate(divide="ignore", invalid="ignore"):  # no members above: no slope
         slope = np.log(shares[:, later] / shares[:, 1]) / np.log(places[:, later] / places[:, 1])
-    return np.asarray((np.clip(np.nan_to_num(slope), *_POWERS) ** random.random(slope.size))[:, None])
+    return np.asarray((np.clip(np.nan_to_num(slope), *_SLOPES) ** random.uniform(0, _RISE, slope.size))[:, None])
 
 
 def _gamma_shares(random: np.random.Generator, parts: Floats) -> Floats:

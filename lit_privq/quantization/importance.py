@@ -38,7 +38,7 @@ def output_importance(
     weights are some 1e-4 small (or, in the public code, all close to 1) is another loss or none.
     """
     units = [piece for piece in pieces if piece.layers]
-    generator = torch.Generator(images.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     totals = [torch.zeros((), device=images.device, dtype=torch.float64) for _ in units]
     for batch in images.split(batch_size):
         for position, gradient in enumerate(_gradients(graph, pieces, net, batch, generator)):
@@ -70,5 +70,5 @@ def _gradients(
         )
     if logits.shape[1] == 1:
         return torch.autograd.grad(logits.sum(), outputs)
-    labels = torch.multinomial(logits.detach().softmax(dim=1), 1, generator=generator).squeeze(1)
-    return torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), outputs)
+    labels = torch.multinomial(logits.detach().softmax(dim=1).cpu(), 1, generator=generator).squeeze(1)
+    return torch.autograd.grad(F.cross_entropy(logits, labels.to(logits.device), reduction="sum"), outputs)

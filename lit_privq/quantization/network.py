@@ -165,6 +165,7 @@ class NetworkQuantizer:
         seconds = (time.perf_counter() - started) / len(errors)
         return [self._report(piece, problem, solution, *entry, seconds) for entry in enumerate(errors)]
 
+    @torch.no_grad()
     def network(self, model: int, precision: int) -> nn.Module:
         """A copy of a network with its weights on the grid; nothing else is changed.
 
@@ -174,8 +175,8 @@ class NetworkQuantizer:
         net = copy.deepcopy(self._nets[model])
         for name, quantized in self.codes(model, precision).items():
             layer = cast(Layer, net.get_submodule(name))
-            weight = quantized.weight().reshape(layer.weight.shape).to(layer.weight.device)
-            layer.weight.data = weight
+            weight = quantized.weight().reshape(layer.weight.shape).to(layer.weight)
+            layer.weight.copy_(weight)
             if not torch.equal(layer.weight, weight):
                 raise ValueError(
                     f"layer {name} does not keep the weight that is written to it, so it would stay float; "

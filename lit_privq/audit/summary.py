@@ -85,12 +85,10 @@ class Summary:
     def _note(self, case: Case) -> None:
         """Say once what a reader would stumble over."""
         others = int((~case.members).sum(axis=1).min())
-        notes = [
-            f"tpr_at_{bound:g} is empty: {others} non-members leave no room for one false positive at {100 * bound:g} %"
-            for bound in self.max_fpr
-            if allowed_false_positives(others, bound) < 1
-        ]
-        self.notes += [note for note in notes if note not in self.notes]
+        empty = [f"tpr_at_{bound:g}" for bound in self.max_fpr if allowed_false_positives(others, bound) < 1]
+        note = f"empty: {', '.join(empty)}; {others} non-members leave no room for one false positive there"
+        if empty and note not in self.notes:
+            self.notes.append(note)
 
     def add_scores(
         self,

@@ -21,6 +21,7 @@ from lit_privq.quantization.grid import (
     refit,
 )
 from lit_privq.quantization.obc import greedy_rounding
+from lit_privq.quantization.options import check_inputs, check_options
 from lit_privq.quantization.ordered import BLOCK
 from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
 
@@ -61,6 +62,9 @@ class Descent:
             the calibration inputs are not fitted beyond what they say.
         inputs: whose activations the gram matrix is of: the "float" network's, or the "quantized" prefix's.
 
+    Raises:
+        ValueError: if an option is out of its range.
+
     Related: GPTQ (arXiv:2210.17323), OBQ (arXiv:2208.11580), COMQ (arXiv:2403.07134), Qronos (arXiv:2505.11695), Beacon
         and PT2-LLM, each of which has some of these steps.
     """
@@ -75,8 +79,14 @@ class Descent:
     inputs: Literal["float", "quantized"] = "quantized"
 
     def __post_init__(self) -> None:
-        if self.grids == ():
-            raise ValueError("grids must name at least one grid to start from; got none")
+        check_inputs(self.inputs)
+        check_options(
+            (self.grids != (), "grids must name at least one grid to start from", "none"),
+            (self.rounds >= 1, "rounds must be at least 1, such as 32", self.rounds),
+            (self.sweeps >= 1, "sweeps must be at least 1, such as 30", self.sweeps),
+            (self.pair_sweeps >= 0, "pair_sweeps must be at least 0, such as 3", self.pair_sweeps),
+            (self.damping >= 0, "damping must be at least 0, such as 0.001", self.damping),
+        )
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""

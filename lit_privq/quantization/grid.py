@@ -239,7 +239,14 @@ class Free(Grid):
     by_output: bool = False
 
     def __post_init__(self) -> None:
-        check_options((self.rounds >= 0, "rounds must be at least 0, such as 10", self.rounds))
+        check_options(
+            (self.rounds >= 0, "rounds must be at least 0, such as 10", self.rounds),
+            (
+                self.by_output or not self.start.by_output,
+                "by_output must be true where that of start is",
+                self.by_output,
+            ),
+        )
 
     def fit(self, weight: Tensor, levels: Tensor, gram: Tensor | None = None) -> Affine:
         """The best codebook on the way."""

@@ -42,11 +42,11 @@ INFINITY = float("inf")
         (Brecq, {"linear_target": True}, "linear_target must be false, .* choose AdaRound; got True"),
         *[
             (method, {"inputs": "quantised"}, 'inputs must be "float" or "quantized"; got \'quantised\'')
-            for method in (Nearest, OBC, Ordered, AdaRound, Brecq)
+            for method in (Nearest, OBC, Ordered, AdaRound, Brecq, Descent)
         ],
         *[
             (method, {"damping": damping}, f"damping must be at least 0, such as {such_as}; got {damping}")
-            for method, such_as in ((OBC, 0.001), (Ordered, 0.01))
+            for method, such_as in ((OBC, 0.001), (Ordered, 0.01), (Descent, 0.001))
             for damping in (-1e-3, float("nan"))
         ],
         (Paper, {"candidates": 0}, "candidates must lie between 1 and 100, such as 80; got 0"),
@@ -57,6 +57,7 @@ INFINITY = float("inf")
         (Search2d, {"narrowest": 0.0}, "narrowest must be above 0"),
         (Search2d, {"shifts": -1}, "shifts must be at least 0"),
         (Free, {"rounds": -1}, "rounds must be at least 0"),
+        (Free, {"start": Search2d(by_output=True)}, "by_output must be true where that of start is; got False"),
         (Widened, {"grid": Paper(), "steps": -1.0}, "steps must be above -1, .*; got -1.0"),
         *[
             (make, options, "and finite; got inf")
@@ -73,6 +74,9 @@ INFINITY = float("inf")
         ],
         (SparseTernary, {"sparsity": 1.0}, r"sparsity must be a fraction in \[0, 1\), such as 0.5; got 1.0"),
         (Descent, {"grids": ()}, "grids must name at least one grid to start from; got none"),
+        (Descent, {"rounds": 0}, "rounds must be at least 1, such as 32; got 0"),
+        (Descent, {"sweeps": 0}, "sweeps must be at least 1"),
+        (Descent, {"pair_sweeps": -1}, "pair_sweeps must be at least 0"),
         *[
             (Calibration, {"checkpoint": "X.ckpt", "method": Nearest(), "bits": 2, **options}, message)
             for options, message in (

@@ -20,7 +20,7 @@ class Focus:
         results: everything measured.
         attacks: the attacks drawn, the headline's first.
         metric: the measure of leakage, a metric of results.csv.
-        empty: the bounds at which nothing could be measured.
+        empty: the bounds at which not every target could be measured.
     """
 
     results: Results
@@ -111,5 +111,5 @@ def _bound(metric: str) -> float | None:
 
 
 def _measured(results: Results, metric: str) -> bool:
-    """Whether a metric has any value."""
-    return any(results.cells(*key) for key in results.series if key.metric == metric)
+    """Whether some attack has a value of it on every target: a mean over some of them only would be another number."""
+    return any(len(results.cells(*key)) == len(results.targets) for key in results.series if key.metric == metric)

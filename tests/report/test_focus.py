@@ -24,6 +24,16 @@ def test_an_empty_bound_moves_the_axis_and_is_remembered(study: Path) -> None:
     assert (seen.bound, seen.empty) == (0.01, (0.001,))
 
 
+def test_a_bound_that_some_targets_are_too_small_for_is_passed_over(write_results: Write) -> None:
+    rates = [
+        {**rate(bound, value), "target": target}
+        for target in (16, 17)
+        for bound, value in (("0.001", 0.02 if target == 16 else ""), ("0.01", 0.1))
+    ]
+    seen = focus(read_results(write_results(*rates)))
+    assert (seen.bound, seen.empty) == (0.01, (0.001,))
+
+
 def test_a_study_too_small_for_any_bound_is_seen_through_the_auc(write_results: Write) -> None:
     auc = {"metric": "auc", "value": 0.6, "attacker": "unaware", "attack": "threshold"}
     seen = focus(read_results(write_results(rate("0.001", ""), rate("0.01", ""), auc)))

@@ -67,8 +67,10 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
     """
     _check(shares, replicates)
     mean, targets = float(shares.mean()), shares.size
-    if targets == 1 or np.isnan(mean):
-        return Estimate(mean, *((np.nan, np.nan) if replicates is None else interval(replicates[0], level)))
+    if np.isnan(mean) or (replicates is None and targets == 1):
+        return Estimate(mean, np.nan, np.nan)
+    if replicates is not None and targets == 1:
+        return Estimate(mean, *interval(replicates[0], level))
     middles = _middles(shares, replicates)
     centre, spread = float(middles.mean()), float(middles.std(ddof=1))
     skewness = _beta_skewness(centre, spread) / np.sqrt(targets)

@@ -73,6 +73,13 @@ def test_one_target_has_the_interval_of_its_examples_or_none() -> None:
         assert math.isnan(over_targets(np.array([0.7])).low)
 
 
+def test_a_target_without_a_value_leaves_no_mean_and_no_interval() -> None:
+    replicates = np.array([[0.1, 0.2, 0.3], [np.nan] * 3])
+    for over_targets in (mean_over_targets, difference_over_targets):
+        for found in (over_targets(np.array([0.2, np.nan]), replicates), over_targets(np.array([0.2, np.nan]))):
+            assert np.isnan([found.value, found.low, found.high]).all()
+
+
 def test_replicates_of_other_targets_are_refused() -> None:
     for over_targets in (mean_over_targets, difference_over_targets):
         with pytest.raises(ValueError, match="values must be"):

@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 ELSEWHERE = torch.device("meta")
 aten = torch.ops.aten
 MOVES = (aten._to_copy.default, aten.copy_.default)  # between devices
-INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
+INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
+JOINING = (aten.stack.default, aten.cat.default)  # not even of numbers
 
 
 class ElsewhereTensor(Tensor):
@@ -63,11 +64,17 @@ class Elsewhere(TorchDispatchMode):
 
 def computed(func: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The operator on what is held, and its results where they belong."""
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    met = (args[0], *args[2:]) if func in INDEXED else args  # indices may be on the CPU
+    tensors = [leaf for leaf in tree_leaves((met, kwargs)) if isinstance(leaf, Tensor)]
     there = [isinstance(tensor, ElsewhereTensor) for tensor in tensors]
-    allowed = func in MOVES or (func in INDEXING and there[0])
-    if any(there) and not allowed and any(tensor.ndim for tensor, far in zip(tensors, there, strict=True) if not far):
+    stray = [tensor for tensor, far in zip(tensors, there, strict=True) if not far and (tensor.ndim or func in JOINING)]
+    indices = tree_leaves(args[1]) if func in INDEXED else []
+    if (any(there) and stray and func not in MOVES) or (
+        not any(there) and any(isinstance(index, ElsewhereTensor) for index in indices)
+    ):
         raise RuntimeError(f"{func}: tensors on the CPU and elsewhere")
+    if any(tensor.device == ELSEWHERE and not far for tensor, far in zip(tensors, there, strict=True)):
+        raise RuntimeError(f"{func}: a tensor elsewhere that holds nothing; make it here and move it")
     wanted = kwargs.get("device")
     far = ELSEWHERE.type == torch.device(wanted).type if wanted is not None else any(there)
     if far and isinstance(kwargs.get("generator"), torch.Generator):

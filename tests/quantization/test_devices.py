@@ -71,8 +71,19 @@ def test_the_device_is_as_strict_as_a_gpu() -> None:
         there, here = torch.ones(2, device=ELSEWHERE), torch.ones(2)
         assert isinstance(there, ElsewhereTensor)
         assert (there + 1).tolist() == (there.cpu() + torch.tensor(1.0)).tolist() == [2.0, 2.0]
-        for mixed in (lambda: there + here, lambda: here.add_(there), lambda: here[there.long()], lambda: there @ here):
+        index, one = torch.tensor([0, 1]), torch.tensor(1.0)
+        assert there[index].tolist() == [1.0, 1.0]
+        for mixed in (
+            lambda: there + here,
+            lambda: here.add_(there),
+            lambda: here[there.long()],
+            lambda: there @ here,
+            lambda: there.__setitem__(index, here),
+            lambda: torch.stack([there.sum(), one]),
+        ):
             with pytest.raises(RuntimeError, match="on the CPU and elsewhere"):
                 mixed()
+        with pytest.raises(RuntimeError, match="holds nothing"):
+            torch.tensor([1.0, 2.0], device=ELSEWHERE) + 1
         with pytest.raises(RuntimeError, match="a generator of the CPU"):
             torch.rand(2, device=ELSEWHERE, generator=torch.Generator())

@@ -111,5 +111,6 @@ def _bound(metric: str) -> float | None:
 
 
 def _measured(results: Results, metric: str) -> bool:
-    """Whether some attack has a value of it on every target: a mean over some of them only would be another number."""
-    return any(len(results.cells(*key)) == len(results.targets) for key in results.series if key.metric == metric)
+    """Whether every target has a value wherever it was asked for: a mean over some of them would be another number."""
+    asked = [(results.cells(*key), cells) for key, cells in results.series.items() if key.metric == metric]
+    return bool(asked) and all(len(filled) == len(cells) for filled, cells in asked)

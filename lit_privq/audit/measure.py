@@ -87,7 +87,8 @@ def measure(
 
     Log-AUROCs and true-positive rates rest on a handful of extreme scores that no resampling imitates: their own
     intervals come from ``redrawn_log_aurocs`` and ``redrawn_tpr``. The best balanced accuracy is picked on the examples
-    and again on each resample, which lifts these: they are brought down to it.
+    and again on each resample, which lifts these: they are brought down to it. So its interval is of what the best
+    threshold on as many other examples would show, which is above 0.5 even for guessing.
     """
     metrics = statistics(max_fpr)
     estimates = {attack: _empty(metrics) for attack in scores}

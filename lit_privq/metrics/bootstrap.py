@@ -39,7 +39,7 @@ def resample(members: NDArray[np.bool_], count: int = 1000, seed: int = 0) -> Re
         ValueError: if count is below 2, or there are no members or no non-members.
     """
     if count < 2:
-        raise ValueError(f"an interval needs at least 2 resamples, 400 are usual; got {count}")
+        raise ValueError(f"an interval needs at least 2 resamples, hundreds are usual; got {count}")
     if members.all() or not members.any():
         raise ValueError(f"a ROC needs members and non-members; got {members.sum()} members of {members.size} examples")
     random = np.random.Generator(np.random.SFC64(seed))

@@ -71,6 +71,7 @@ def rate_over_targets(counts: Sequence[tuple[int, int]], level: float = 0.95) ->
 
     One target: Clopper-Pearson, of its examples. Several: their spread, by :func:`mean_over_targets`, since what moves
     a model's confidences moves all of its examples; but no narrower than Clopper-Pearson of all examples together.
+    Of two targets whose rates differ by as much as their mean it may be too narrow.
 
     Args:
         counts: successes and trials of each target.

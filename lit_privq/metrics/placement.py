@@ -93,7 +93,7 @@ def redrawn_tpr(curve: Roc, max_fpr: float, count: int = 1000, seed: int = 0) ->
 
 def _check(count: int) -> None:
     if count < 2:
-        raise ValueError(f"an interval needs at least 2 curves, 400 are usual; got {count}")
+        raise ValueError(f"an interval needs at least 2 curves, hundreds are usual; got {count}")
 
 
 def _steps(others: int) -> NDArray[np.int64]:

@@ -60,8 +60,8 @@ class Summary:
                     self._full[attack, metric] = measured
                 elif (attack, metric) in self._full:
                     change = measured - self._full[attack, metric]
-                    found = difference_over_targets(change.estimates, change.replicates)
-                    self.differences.append({**labels, **asdict(found)})
+                    changed = difference_over_targets(change.estimates, change.replicates)
+                    self.differences.append({**labels, **asdict(changed)})
 
     def add_attacks(self, wanted: Collection[str], run: Mapping[str, Attack], shadows: Observed) -> None:
         """Say which attacks were not run, and from what those run that compare probabilities of classes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +38,9 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
     """The mean of a metric between 0 and 1, such as a rate or an area, with an interval for other targets.
 
     Student's t on the targets' own values. Their spread already holds the noise of their examples, so nothing need be
-    known of either, and the interval covers as often as it says, if it is wide with two targets. Where
-    targets agree by luck, or because a rate moves in steps, it is no narrower than half of what the noise of the
-    examples alone would give; all of that noise would make it cover 98 or 99 times in 100, where targets do not differ
+    known of either, and the interval covers as often as it says, if it is wide with two targets. Where targets agree by
+    luck, or because a rate moves in steps, it is no narrower than half of what the noise of the examples alone would
+    give; all of that noise would make it cover 98 or 99 times in 100, where targets do not differ
     (benchmarks/coverage.py). Each target enters by the median of its replicates: rates at few false positives err to
     one side, and log-AUROCs are skewed, so that their own values would cover 85 to 93 times. The mean of the values
     always lies inside. One target has the interval of its examples and says nothing of others.
@@ -66,24 +67,8 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
     >>> round(found.value, 2), round(found.low, 2), round(found.high, 2)
     (0.03, 0.0, 0.15)
     """
-    _check(shares, replicates)
-    mean, targets = float(shares.mean()), shares.size
-    if np.isnan(mean) or (replicates is None and targets == 1):
-        return Estimate(mean, np.nan, np.nan)
-    if replicates is not None and targets == 1:
-        return _share(mean, *interval(replicates[0], level))
-    middles = _middles(shares, replicates)
-    centre, spread = float(middles.mean()), float(middles.std(ddof=1))
-    skewness = _beta_skewness(centre, spread) / np.sqrt(targets)
-    beyond = float(stdtrit(targets - 1, (1 + level) / 2))
-    least = float(ndtri((1 + level) / 2)) * _noise(replicates)
-    error = spread / np.sqrt(targets)
-    below, above = (sign * _skewed(sign * beyond, skewness) * error for sign in (1, -1))
-    if skewness > 0:  # far out the cubic bends back: the long tail is no shorter than Student's
-        above = max(above, beyond * error)
-    else:
-        below = max(below, beyond * error)
-    return _share(mean, centre - max(below, least), centre + max(above, least))
+    mean, (low, high) = float(shares.mean()), _ends(shares, replicates, level, _beta_skewness)
+    return Estimate(mean, float(np.clip(np.minimum(low, mean), 0, 1)), float(np.clip(np.maximum(high, mean), 0, 1)))
 
 
 def difference_over_targets(changes: Floats, replicates: Floats | None = None, *, level: float = 0.95) -> Difference:
@@ -106,39 +91,45 @@ def difference_over_targets(changes: Floats, replicates: Floats | None = None, *
     >>> difference_over_targets(np.array([0.5, 0.6, 0.7])).value
     0.6
     """
-    _check(changes, replicates)
-    mean, targets = float(changes.mean()), changes.size
-    if np.isnan(mean) or (replicates is None and targets == 1):
+    mean, (low, high) = float(changes.mean()), _ends(changes, replicates, level, lambda *_: 0.0)
+    if np.isnan(low):
         return Difference(mean, np.nan, np.nan, np.nan)
-    if replicates is not None and targets == 1:
+    if replicates is not None and changes.size == 1:
         beyond = int(min((replicates <= 0).sum(), (replicates >= 0).sum()))
-        return Difference(mean, *interval(replicates[0], level), min(1.0, 2 * (1 + beyond) / (1 + replicates.size)))
-    middles = _middles(changes, replicates)
-    centre, spread = float(middles.mean()), max(float(middles.std(ddof=1)) / np.sqrt(targets), _TINY)
-    noise = max(_noise(replicates), _TINY)
-    half = max(stdtrit(targets - 1, (1 + level) / 2) * spread, ndtri((1 + level) / 2) * noise)
-    p = 2 * max(stdtr(targets - 1, -abs(centre) / spread), ndtr(-abs(centre) / noise))
-    return Difference(mean, min(mean, centre - float(half)), max(mean, centre + float(half)), float(p))
+        return Difference(mean, low, high, min(1.0, 2 * (1 + beyond) / (1 + replicates.size)))
+    centre, error, noise = _moments(changes, replicates)
+    off = abs(centre) / np.maximum((error, noise), _TINY)
+    p = 2 * max(stdtr(changes.size - 1, -off[0]), ndtr(-off[1]))
+    return Difference(mean, min(mean, low), max(mean, high), float(p))
 
 
-def _share(mean: float, low: float, high: float) -> Estimate:
-    """With ends from 0 to 1, about the mean; NaN stays NaN."""
-    return Estimate(mean, float(np.clip(np.minimum(low, mean), 0, 1)), float(np.clip(np.maximum(high, mean), 0, 1)))
-
-
-def _check(values: Floats, replicates: Floats | None) -> None:
+def _ends(
+    values: Floats, replicates: Floats | None, level: float, skewness_of: Callable[[float, float], float]
+) -> tuple[float, float]:
+    """The interval of either mean; ``skewness_of`` is that of the targets' values, by their mean and spread."""
     if replicates is not None and replicates.shape[:1] != values.shape:
         raise ValueError(f"values must be (targets,) of replicates {replicates.shape}; got {values.shape}")
+    targets = values.size
+    if np.isnan(values).any() or (replicates is None and targets == 1):
+        return np.nan, np.nan
+    if replicates is not None and targets == 1:
+        return interval(replicates[0], level)
+    centre, error, noise = _moments(values, replicates)
+    skewness = skewness_of(centre, error * np.sqrt(targets)) / np.sqrt(targets)
+    beyond, least = float(stdtrit(targets - 1, (1 + level) / 2)), float(ndtri((1 + level) / 2)) * noise
+    below, above = (sign * _skewed(sign * beyond, skewness) * error for sign in (1, -1))
+    if skewness > 0:  # far out the cubic bends back: the long tail is no shorter than Student's
+        above = max(above, beyond * error)
+    else:
+        below = max(below, beyond * error)
+    return centre - max(below, least), centre + max(above, least)
 
 
-def _middles(values: Floats, replicates: Floats | None) -> Floats:
-    """What stands for each target, (targets,)."""
-    return values if replicates is None else np.median(replicates, axis=1)
-
-
-def _noise(replicates: Floats | None) -> float:
-    """Half of what the examples alone would make the mean err."""
-    return 0.0 if replicates is None else float(np.sqrt(replicates.var(axis=1, ddof=1).mean() / len(replicates))) / 2
+def _moments(values: Floats, replicates: Floats | None) -> tuple[float, float, float]:
+    """Mean of what stands for each target, its standard error, and half of what the examples alone would make it."""
+    middles = values if replicates is None else np.median(replicates, axis=1)
+    own = 0.0 if replicates is None else float(np.sqrt(replicates.var(axis=1, ddof=1).mean() / values.size))
+    return float(middles.mean()), float(middles.std(ddof=1) / np.sqrt(values.size)), own / 2
 
 
 def _beta_skewness(mean: float, spread: float) -> float:

@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m lit_privq study --config configs/study/digits.yaml --output runs/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check

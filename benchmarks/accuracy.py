@@ -25,15 +25,15 @@ from rows import hardware
 from torch import Tensor
 
 from callbacks.checkpoints import write_checkpoint
-from lit_privq import export
+from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
+from lit_privq.artifacts.variant import Variant
 from lit_privq.calibration import Bits, Calibration
 from lit_privq.cli import PrivqCLI, run_cli
 from lit_privq.commit import commit
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.pool import Pool
 from lit_privq.data.vision import CIFAR100
-from lit_privq.query import network_of, read_checkpoint
-from lit_privq.study.variant import variant_name
+from lit_privq.export import command as export
 
 HERE = Path(__file__).parent
 PTQ = HERE.parent / "configs/ptq"
@@ -182,7 +182,7 @@ class Bench:
         tuning = cpu_seconds(lambda: [write_checkpoint(folder, one) for one in calibration.checkpoints()])
         rows = []
         for bits in method.precisions:
-            variant = variant_name(method.name, bits)
+            variant = Variant.of(method.name, bits).name
             path = self.output / f"checkpoints/{variant}/000.ckpt"
             packed = self.output / f"packed/{variant}.safetensors"
             export.main(["--ckpt", str(path), "--output", str(packed)])
@@ -201,9 +201,9 @@ class Bench:
 
 @torch.no_grad()
 def test_accuracy(path: Path, data: ShadowDataModule) -> float:
-    """Share of the test set that the network in a checkpoint gets right."""
+    """FleetBatch of the test set that the network in a checkpoint gets right."""
     net, right = network_of(read_checkpoint(path), path), 0
-    sampler = data.sampler("test", torch.device("cpu"))
+    sampler = data.batch_maker("test", torch.device("cpu"))
     for picks in data.test_dataloader():
         images, labels = sampler.batch(picks)
         right += int((net(images).argmax(1) == labels).sum())

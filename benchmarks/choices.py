@@ -17,7 +17,7 @@ import torch
 from fleet import SMALL, Case, synthetic
 from rows import Row, options, show, spread
 
-from lit_privq.study import pool as processes
+from lit_privq.study import workers as processes
 
 CHOICES = {
     "channels_last": ("--model.channels_last", "true"),

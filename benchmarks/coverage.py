@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed
-from lit_privq.audit.case import Case, Variant
+from lit_privq.audit.case import Case
 from lit_privq.audit.measure import Measured, measure
 from lit_privq.metrics import (
     Bonferroni,
@@ -368,7 +369,7 @@ def audited(
     """What an audit measures on (targets, examples) scores of each name; members (targets, examples) or (examples,)."""
     shape = next(iter(scores.values())).shape
     targets = Observed(np.zeros((*shape, 1)), np.broadcast_to(members, shape))
-    case = Case(Variant("", "", "", "none", 32, 32), "unaware", np.arange(shape[0]), targets, targets, None, ())
+    case = Case("", "", FULL_PRECISION, "unaware", np.arange(shape[0]), targets, targets, None, ())
     return measure(case, scores, [0.05, 0.01], RESAMPLES // 3, int(random.integers(1 << 32)))
 
 

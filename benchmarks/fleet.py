@@ -5,7 +5,7 @@ python benchmarks/fleet.py [--quick] [--json FILE]
 The other side is benchmarks/plain_loop.py with the better of 0 and 2 loader processes. Imports are outside the clock on
 both sides. The digits' trainings are timed whole; with ours that is everything a study's job does: reading the command
 line and the data, training, testing, offline W&B, checkpoints. Of the larger ones some epochs over few synthetic uint8
-images are timed, and the row says what was extrapolated from them. ``fleet: auto`` is what lit_privq.fleet.choose
+images are timed, and the row says what was extrapolated from them. ``fleet: auto`` is what lit_privq.study.fleet_size
 picks; rows of a fixed F have no ratio.
 """
 
@@ -25,8 +25,8 @@ import torch
 from rows import Row, options, show, spread
 
 from lit_privq.data.pool import Pool
-from lit_privq.study import pool as processes
-from lit_privq.study.worker import cores
+from lit_privq.study import workers as processes
+from lit_privq.study.tasks import cores
 
 SHADOW = Path(__file__).parent.parent / "configs/shadow"
 SMALL = "lit_privq.models.small.small_resnet"
@@ -254,7 +254,7 @@ class Bench:
         with processes.Pool(cores(), processes.WORKER) as workers:
             whole = ["--trainer.max_epochs", str(round(case.scale))] if case.steps else []  # not the few that are timed
             arguments = (str(case.config), [*case.overrides, *whole], None, None)
-            chosen = self._together([("lit_privq.study.worker:choose", arguments)], workers)[0]
+            chosen = self._together([("lit_privq.study.tasks:choose", arguments)], workers)[0]
             jobs = chosen["jobs"]
             warm = Case(**{**vars(case), "repeats": 1})
             self.ours(warm, 1, jobs, workers)

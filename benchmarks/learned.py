@@ -18,11 +18,11 @@ from quantizers import block_error, layer_error, trained_layers
 from rows import Row, options, show
 
 from lit_privq.quantization.adaround import AdaRound
-from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.descent import Descent
+from lit_privq.quantization.method import Method
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.problem import Method
 
 FASTER = 3e-2  # learning rate of short schedules
 FROM_DESCENT = 1e-2  # and from Descent's solution: at 3e-3 the gain is a third, at 3e-2 there is none
@@ -52,7 +52,7 @@ def main() -> None:
     cases: list[tuple[str, dict[str, Method], Callable[[Method, float], float]]] = [
         (
             "block of 64 channels",
-            others | adaround | by_iterations("BRECQ", Brecq(), choice.quick),
+            others | adaround | by_iterations("BRECQ", BRECQ(), choice.quick),
             lambda method, bits: block_error(method, layers.block, inputs, bits),
         ),
         (

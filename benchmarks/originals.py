@@ -30,9 +30,9 @@ from rows import Row, show
 from torch import Tensor, nn
 
 from lit_privq.quantization.adaround import AdaRound
-from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.brecq import BRECQ
+from lit_privq.quantization.method import LayerProblem, Method, levels_from_bits
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.problem import LayerProblem, Method, levels_from_bits
 
 DAMPING = 1e-2  # so that the order does not hang on float noise
 Result = TypeVar("Result")
@@ -137,7 +137,7 @@ def learned(folder: Path, layers: Layers, iterations: int) -> Iterator[Row]:
     with mock.patch.dict(sys.modules, fakes), imported(folder, "quant.block_recon", "quant.quant_layer") as modules:
         for bits in (2, 1.58):
             cases: list[tuple[str, Method, nn.Module]] = [
-                ("BRECQ, block of 64 channels", Brecq(iterations=iterations), layers.block),
+                ("BRECQ, block of 64 channels", BRECQ(iterations=iterations), layers.block),
                 ("AdaRound, conv 64 to 64", AdaRound(iterations=iterations), conv),
             ]
             for case, method, unit in cases:

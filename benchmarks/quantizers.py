@@ -22,13 +22,13 @@ from rows import Row, median, options, show, spread
 from torch import Tensor, nn
 
 from lit_privq.quantization.descent import Descent, descend
+from lit_privq.quantization.gptq import GPTQ, ordered_rounding
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Paper, quantize_to
+from lit_privq.quantization.method import Improver, LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC, greedy_rounding
-from lit_privq.quantization.ordered import Ordered, ordered_rounding
-from lit_privq.quantization.problem import Improver, LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.sign import ScaledSign, Sign
 
 
@@ -136,7 +136,7 @@ def fleet_speed(quick: bool) -> list[Row]:
         for name, prepared in {
             "ordered rounding": ordered,
             "5 sweeps of descent": descent,
-            "Ordered, all of it": whole(Ordered()),
+            "GPTQ, all of it": whole(GPTQ()),
             "Descent, all of it": whole(Descent()),
         }.items():
             together, alone = prepared(fleet), prepared(one)
@@ -353,7 +353,7 @@ def errors(quick: bool, layers: Layers) -> Iterator[Row]:
         "conv 128 to 128, 16 rows": layer(layers.conv, lambda inputs: inputs.conv),
         "head 512 to 100": layer(layers.head, lambda inputs: inputs.head),
     }
-    methods: dict[str, Method] = {"Descent": Descent(), "Ordered": Ordered(), "Nearest": Nearest()}
+    methods: dict[str, Method] = {"Descent": Descent(), "GPTQ": GPTQ(), "Nearest": Nearest()}
     signs: dict[str, Method] = {"Sign": Sign(), "Scaled sign": ScaledSign()}
     draws = layers.draws[: 1 if quick else None]
     for case, measure in list(measured.items())[: 1 if quick else None]:

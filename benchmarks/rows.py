@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lit_privq.study.record import commit
-from lit_privq.study.worker import cores
+from lit_privq.study.tasks import cores
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from callbacks.checkpoints import WriteCheckpoints
 from callbacks.dump_logits import DumpLogits
 from callbacks.membership_audit import MembershipAudit
-from callbacks.snapshots import MisIndicator
+from callbacks.mis_indicator import MisIndicator
 from callbacks.wandb_runs import WandbRuns
 
 __all__ = ["DumpLogits", "MembershipAudit", "MisIndicator", "WandbRuns", "WriteCheckpoints"]

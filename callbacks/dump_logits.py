@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_privq.data.store import Dump, write_dump
+from lit_privq.artifacts.confidences import Dump, write_dump
+from lit_privq.artifacts.variant import Variant
 from lit_privq.query import Query
-from lit_privq.study.variant import parse_variant
 
 
 class DumpLogits(L.Callback):
@@ -78,9 +78,15 @@ class DumpLogits(L.Callback):
 
 def _meta(made: Mapping[str, Any]) -> dict[str, Any]:
     """What a dump says of its model."""
-    method, bits, last_bits = parse_variant(made["variant"])
+    variant = Variant.parse(made["variant"])
     kept = {key: made[key] for key in ("dataset", "net", "fingerprint", "index")}
-    return {**kept, "method": method, "bits": bits, "last_bits": last_bits, "size_bytes": made.get("size_bytes")}
+    return {
+        **kept,
+        "method": variant.method,
+        "bits": variant.bits,
+        "last_bits": variant.last_bits,
+        "size_bytes": made.get("size_bytes"),
+    }
 
 
 def _split(options: Mapping[str, Any]) -> dict[str, int]:

@@ -12,7 +12,7 @@ import wandb
 
 from lit_privq.calibration import Calibration
 from lit_privq.query import Query
-from lit_privq.study.tracking import PROJECT, open_run
+from lit_privq.tracking import PROJECT, open_run
 
 
 class WandbRuns(L.Callback):

@@ -12,16 +12,15 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from torch import Tensor, nn
 
-from lit_privq.classifier import plain
+from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, plain, read_checkpoint
+from lit_privq.artifacts.variant import Variant
+from lit_privq.data.batches import BatchIndices
 from lit_privq.data.datamodule import ShadowModule
-from lit_privq.data.pool import Picks
-from lit_privq.export import size_on_disk
+from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.batchnorm import correct_bias, tunable, tune_batch_norm
+from lit_privq.quantization.method import Method, Quantized, check_options
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport, bits_of
-from lit_privq.quantization.options import check_options
-from lit_privq.quantization.problem import Method, Quantized
-from lit_privq.query import check_same_study, checkpoint_path, network_of, read_checkpoint
-from lit_privq.study.variant import variant_name
+from lit_privq.query import check_same_study
 
 Bits = float | dict[str, float]
 logger = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ class Calibration(ShadowModule):
         self.batch_norm_batches, self.batch_norm_momentum = batch_norm_batches, batch_norm_momentum
         self.bits: Sequence[Bits] = bits if isinstance(bits, list) else [bits]
         self.name = name or type(method).__name__.lower()
-        self.variants = [variant_name(self.name, bits) for bits in self.bits]
+        self.variants = [Variant.of(self.name, bits).name for bits in self.bits]
         self.reports: list[UnitReport] = []
         self.parents: list[dict[str, Any]] = []
         self.nets: list[nn.Module] = []
@@ -154,7 +153,9 @@ class Calibration(ShadowModule):
     def _images(self, indices: Tensor, generator: torch.Generator | None) -> Tensor:
         """Pool images of indices, shifted and mirrored where there is a generator: drawn on the CPU, made here."""
         picks = self.data.augmentation(indices, generator)
-        return self.data.sampler("pool", self.device).batch(Picks(*(part.to(self.device) for part in picks)))[0]
+        return self.data.batch_maker("pool", self.device).batch(
+            BatchIndices(*(part.to(self.device) for part in picks))
+        )[0]
 
     def _checkpoint(self, k: int, precision: int) -> dict[str, Any]:
         """The checkpoint of one model at one precision."""

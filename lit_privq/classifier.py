@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 import lightning as L
@@ -15,17 +14,16 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 import lit_privq
+from lit_privq.artifacts.checkpoint import build, network_name, plain
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.data.pool import Pool
-
-Spec = Mapping[str, Any]
 
 
 class Recipe(ShadowModule):
     """What one model and a fleet share: loss, optimizer, schedule, and how each epoch is written down.
 
     What models are trained for follows from the labels of their pool: classes are told apart (cross-entropy,
-    accuracy), values are predicted (squared error, R squared). See `lit_privq.models.task`.
+    accuracy), values are predicted (squared error, R squared). See `lit_privq.data.task`.
 
     Args:
         net: the network, by class path; kept in the checkpoint as text, so that it can be built again.
@@ -186,18 +184,6 @@ class Classifier(Recipe):
         return [self.ordinary_checkpoint(self.net.state_dict(), self.data.models[0], utility)]
 
 
-def build(spec: Spec) -> nn.Module:
-    """Build a network from its class path and arguments, as a checkpoint or a config gives them.
-
-    >>> build({"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 3}})
-    Linear(in_features=2, out_features=3, bias=True)
-    """
-    module, _, name = spec["class_path"].rpartition(".")
-    arguments = {key: build(value) if _is_spec(value) else value for key, value in spec.get("init_args", {}).items()}
-    net: nn.Module = getattr(import_module(module), name)(**arguments)
-    return net
-
-
 def check_fits(net: nn.Module, pool: Pool) -> None:
     """Refuse a network that does not take the pool's inputs, or does not answer as its labels ask.
 
@@ -216,30 +202,3 @@ def check_fits(net: nn.Module, pool: Pool) -> None:
             f"the network must {pool.task.duty(pool.name)}; it answers in shape {shape[1:]}, set "
             f"model.net.init_args.num_classes to {pool.task.outputs}"
         )
-
-
-def _is_spec(value: object) -> bool:
-    """Whether a value is a class path with arguments."""
-    return isinstance(value, Mapping) and "class_path" in value
-
-
-def network_name(spec: Spec) -> str:
-    """Short name of a network for tables: its function's name, with the width where one is given.
-
-    >>> network_name({"class_path": "lit_privq.models.resnet.resnet18", "init_args": {"width": 16}})
-    'resnet18-w16'
-    """
-    width = spec.get("init_args", {}).get("width")
-    name: str = spec["class_path"].rpartition(".")[2]
-    return f"{name}-w{width}" if width else name
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a config holds
-    """Turn a config into plain dicts, lists, numbers and strings, which a weights_only load accepts."""
-    if hasattr(value, "as_dict"):
-        value = value.as_dict()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value

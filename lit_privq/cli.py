@@ -20,9 +20,8 @@ from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from lit_privq.__main__ import EXAMPLES
-from lit_privq.classifier import plain
+from lit_privq.artifacts.checkpoint import checkpoint_path, plain, read_checkpoint
 from lit_privq.data.datamodule import ShadowDataModule
-from lit_privq.query import checkpoint_path, read_checkpoint
 
 # Lightning's hints that do not apply: batches are made on the device, and one step an epoch is meant.
 _HINTS = (

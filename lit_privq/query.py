@@ -10,64 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_privq.classifier import build
+from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, read_checkpoint
 from lit_privq.data.datamodule import ShadowDataModule, ShadowModule
-from lit_privq.fleet import Stacking, join
-from lit_privq.models.stack import Stack
-
-
-def checkpoint_path(pattern: str, model: int) -> Path:
-    """The checkpoint of one model, where ``{index}`` (or ``{index:03d}``) stands for its index.
-
-    Raises:
-        ValueError: if there are other braces in the pattern.
-
-    >>> checkpoint_path("runs/none-32/{index:03d}.ckpt", 7).as_posix()
-    'runs/none-32/007.ckpt'
-    """
-    try:
-        return Path(pattern.format(index=model))
-    except (LookupError, ValueError) as error:
-        raise ValueError(
-            f"the only braces in a checkpoint's path are {{index}} or {{index:03d}}, for the model's; got {pattern}"
-        ) from error
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of a `Classifier` with plain types only.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is damaged, or none of lit_privq's.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}; train or quantize that model first, with fit")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and KeyError on damaged files
-        raise ValueError(
-            f"checkpoint {path} is damaged ({type(error).__name__}); delete it and make it again"
-        ) from error
-    if not isinstance(checkpoint, dict) or "lit_privq" not in checkpoint:
-        raise ValueError(f"checkpoint {path} was not written by lit_privq; only its own say which examples are members")
-    return checkpoint
-
-
-def network_of(checkpoint: Mapping[str, Any], path: Path) -> torch.nn.Module:
-    """The network in a checkpoint, in evaluation mode.
-
-    Raises:
-        ValueError: if the weights do not fit the network that the checkpoint names.
-    """
-    net = build(checkpoint["hyper_parameters"]["net"])
-    state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the weights in {path} belong to another network: {str(error).splitlines()[1].strip()}"
-        ) from error
-    return net.eval()
+from lit_privq.fleet.stack import Stack
+from lit_privq.fleet.ways import Stacking, join
 
 
 def check_same_study(checkpoint: Mapping[str, Any], path: Path, data: ShadowDataModule, model: int) -> None:

@@ -11,9 +11,9 @@ import torch
 import yaml
 from torch import Tensor
 
+from lit_privq.artifacts.checkpoint import network_of
 from lit_privq.cli import main, run_cli
-from lit_privq.quantization.problem import levels_from_bits
-from lit_privq.query import network_of
+from lit_privq.quantization.method import levels_from_bits
 
 METHODS = ["nearest", "adaround"]
 CLASSES = {"nearest": "Nearest", "adaround": "AdaRound"}
@@ -156,7 +156,7 @@ def test_bias_correction_gives_the_mean_logits_on_the_calibration_images_back(
     assert changed(plain, mended) == {"running_mean", "bias"}
     data = run_cli(["--config", str(conf / "shadow/digits.yaml")], run=False).datamodule
     picks = data.augmentation(mended["lit_privq"]["calibration"], None)
-    images, _ = data.sampler("pool", torch.device("cpu")).batch(picks)
+    images, _ = data.batch_maker("pool", torch.device("cpu")).batch(picks)
     with torch.no_grad():
         wanted, before, after = (network_of(one, study)(images).mean(0) for one in (parent, plain, mended))
     torch.testing.assert_close(after, wanted, rtol=1e-4, atol=1e-4)  # float32 sums over 16 images

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_privq.classifier import Classifier, build, check_fits, network_name, plain
+from lit_privq.artifacts.checkpoint import build, network_name, plain
+from lit_privq.classifier import Classifier, check_fits
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.digits import Digits
 from lit_privq.data.membership import study_membership
-from lit_privq.models.task import Classification
+from lit_privq.data.task import Classification
 
 VARIANTS = ["none-32", "nearest-1.58", "adaround-1.58-last8"]
 

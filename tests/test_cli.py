@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lit_privq.__main__ import run
-from lit_privq.data.store import Dump, read_dump, write_dump
+from lit_privq.artifacts.confidences import Dump, read_dump, write_dump
 
 VERBS = ["fit", "validate", "test", "predict", "study", "audit", "report"]
 

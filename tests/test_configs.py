@@ -13,7 +13,7 @@ from lit_privq.audit.command import _parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
 from lit_privq.indicator.study import run as run_indicator
 from lit_privq.study import main as run_study
-from lit_privq.study.description import read_study
+from lit_privq.study.study_file import read_study
 
 ROOT = Path(__file__).parents[1] / "configs"
 SISTERS = Path(__file__).parent / "conf"

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lit_privq.classifier import build
+from lit_privq.artifacts.checkpoint import build, checkpoint_path, read_checkpoint
+from lit_privq.artifacts.confidences import Dump, read_dump
 from lit_privq.data.digits import Digits
-from lit_privq.data.store import Dump, read_dump
-from lit_privq.query import checkpoint_path, read_checkpoint
 
 VARIANTS = ["none-32", "adaround-1.58"]
 

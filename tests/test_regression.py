@@ -14,19 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from lit_privq import audit
-from lit_privq.attacks import LiraOnline, Observed, RmiaOnline, leave_one_out
-from lit_privq.classifier import Classifier, build, check_fits
+from lit_privq.artifacts.checkpoint import build
+from lit_privq.artifacts.confidences import Dump, read_dump
+from lit_privq.attacks import LiRAOnline, Observed, RMIAOnline, leave_one_out
+from lit_privq.classifier import Classifier, check_fits
 from lit_privq.cli import run_cli
 from lit_privq.data.pool import Pool
-from lit_privq.data.store import Dump, read_dump
-from lit_privq.export import load
-from lit_privq.export import main as export
-from lit_privq.fleet import choose
+from lit_privq.export.command import load
+from lit_privq.export.command import main as export
 from lit_privq.metrics import auc, roc
 from lit_privq.models.mlp import perceptron
 from lit_privq.quantization.graph import Graph
 from lit_privq.quantization.importance import output_importance
 from lit_privq.study import main as run_study
+from lit_privq.study.fleet_size import choose
 
 pytest.importorskip("rdkit")
 
@@ -86,7 +87,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def lira(dumps: list[Dump]) -> NDArray[np.float64]:
     """AUC of LiRA on every shadow by the others."""
     models = Observed([one.confidence for one in dumps], np.stack([one.members for one in dumps]))
-    scores = leave_one_out({"lira": LiraOnline()}, models)["lira"]
+    scores = leave_one_out({"lira": LiRAOnline()}, models)["lira"]
     return np.array([float(auc(roc(row, members))) for row, members in zip(scores, models.members, strict=True)])
 
 
@@ -152,7 +153,7 @@ def test_a_direct_call_of_such_an_attack_is_refused() -> None:
     values = np.zeros(3, np.float32)
     models = Observed(np.zeros((4, 3, 1)), np.repeat([[True], [True], [False], [False]], 3, axis=1), None, values)
     with pytest.raises(ValueError, match="rmia compares probabilities of classes"):
-        leave_one_out({"rmia": RmiaOnline()}, models)
+        leave_one_out({"rmia": RMIAOnline()}, models)
 
 
 def test_the_page_speaks_of_r_squared_and_not_of_accuracy(made: Path) -> None:

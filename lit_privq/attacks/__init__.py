@@ -1,13 +1,12 @@
 """Membership inference attacks on confidences: NumPy and SciPy only."""
 
 from lit_privq.attacks.attack import Attack
-from lit_privq.attacks.base import Base
 from lit_privq.attacks.confidence import logit_confidence
 from lit_privq.attacks.design import held_out, leave_one_out
 from lit_privq.attacks.lira import (
-    LiraOffline,
-    LiraOfflineOneSided,
-    LiraOnline,
+    LiRAOffline,
+    LiRAOfflineOneSided,
+    LiRAOnline,
     PerExample,
     Pooled,
     PooledSeparate,
@@ -19,23 +18,23 @@ from lit_privq.attacks.lira import (
 from lit_privq.attacks.observed import Observed
 from lit_privq.attacks.paired import Paired
 from lit_privq.attacks.presets import paired, reference, standard
-from lit_privq.attacks.rmia import RmiaOffline, RmiaOnline, population_share
+from lit_privq.attacks.rmia import BASE, RMIAOffline, RMIAOnline, population_share
 from lit_privq.attacks.threshold import Threshold
 
 __all__ = [
+    "BASE",
     "Attack",
-    "Base",
-    "LiraOffline",
-    "LiraOfflineOneSided",
-    "LiraOnline",
+    "LiRAOffline",
+    "LiRAOfflineOneSided",
+    "LiRAOnline",
     "Observed",
     "Paired",
     "PerExample",
     "Pooled",
     "PooledSeparate",
+    "RMIAOffline",
+    "RMIAOnline",
     "Residual",
-    "RmiaOffline",
-    "RmiaOnline",
     "Shrunk",
     "ShrunkStudent",
     "Threshold",

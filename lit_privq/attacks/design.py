@@ -43,11 +43,11 @@ def held_out(
         ValueError: if the pools differ, parents do not have their children's members, or too few shadows trained (or
             did not train) on some example.
 
-    >>> from lit_privq.attacks.lira import LiraOnline, PerExample
+    >>> from lit_privq.attacks.lira import LiRAOnline, PerExample
     >>> confidence = np.array([3.0, 3.2, 0.9, 1.1, 3.1]).reshape(5, 1, 1)
     >>> models = Observed(confidence, np.array([[True], [True], [False], [False], [True]]))
     >>> shadows, targets = models.models([0, 1, 2, 3]), models.models([4])
-    >>> held_out({"lira": LiraOnline(variance=PerExample())}, shadows, targets)["lira"].round(6)
+    >>> held_out({"lira": LiRAOnline(variance=PerExample())}, shadows, targets)["lira"].round(6)
     array([[220.5]])
     """
     _check_pool("targets", targets, shadows)

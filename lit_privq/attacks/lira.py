@@ -1,7 +1,7 @@
 """LiRA: is the target's confidence more like that of shadows that trained on the example, or of the others?
 
 Any confidence will do that is larger for better answers: log-odds of the true class; of a regression the negative
-squared error -(y - f)^2 as it is, which the Gaussians of the attack fit less well (``lit_privq.models.task``).
+squared error -(y - f)^2 as it is, which the Gaussians of the attack fit less well (``lit_privq.data.task``).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class ShrunkStudent(Shrunk):
 
 
 @dataclass(frozen=True)
-class Lira(Attack):
+class LiRA(Attack):
     """What all forms of LiRA share: the centre and the spread of a group.
 
     Args:
@@ -174,7 +174,7 @@ class Lira(Attack):
 
 
 @dataclass(frozen=True)
-class LiraOnline(Lira):
+class LiRAOnline(LiRA):
     """log N(x; IN) - log N(x; OUT), averaged over queries.
 
     Args:
@@ -197,14 +197,14 @@ class LiraOnline(Lira):
 
 
 @dataclass(frozen=True)
-class LiraOffline(Lira):
+class LiRAOffline(LiRA):
     """-log N(x; OUT), averaged over queries: what public implementations compute.
 
-    Two-sided: an example that is unusually *un*confident counts as a member too. See :class:`LiraOfflineOneSided`.
+    Two-sided: an example that is unusually *un*confident counts as a member too. See :class:`LiRAOfflineOneSided`.
 
     Args:
-        centre: as in :class:`LiraOnline`.
-        variance: as in :class:`LiraOnline`.
+        centre: as in :class:`LiRAOnline`.
+        variance: as in :class:`LiRAOnline`.
     """
 
     def score(self, evidence: Evidence) -> Array:
@@ -217,7 +217,7 @@ class LiraOffline(Lira):
 
 
 @dataclass(frozen=True)
-class LiraOfflineOneSided(Lira):
+class LiRAOfflineOneSided(LiRA):
     """How far the confidence lies above the OUT shadows: log-odds of the one-sided test, averaged over queries.
 
     With one query log Phi(z) - log Phi(-z) ranks exactly as the paper's probability Phi(z). Over several queries its
@@ -226,8 +226,8 @@ class LiraOfflineOneSided(Lira):
     weigh both sides alike and keep their digits on both.
 
     Args:
-        centre: as in :class:`LiraOnline`.
-        variance: as in :class:`LiraOnline`.
+        centre: as in :class:`LiRAOnline`.
+        variance: as in :class:`LiRAOnline`.
 
     Source: Carlini et al. 2022, arXiv:2112.03570, eq. 4.
     """

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.mapped import prefetch
 from lit_privq.attacks.confidence import logit_confidence
-from lit_privq.data.mapped import read_soon
 
 Floats = NDArray[np.floating[Any]]
 
@@ -105,7 +105,7 @@ class Observed:
         self._piece.values = np.zeros((0, 0, 0), np.float32)  # forget the last before the next
         parts = [np.asarray(one[rows.start : rows.start + count]) for one in self.confidence]
         for part in parts:
-            read_soon(part)
+            prefetch(part)
         values = np.stack(parts)
         values.flags.writeable = False
         self._piece.start, self._piece.values = rows.start, values

@@ -8,7 +8,7 @@ import numpy as np
 
 from lit_privq.attacks.evidence import Evidence
 from lit_privq.attacks.group import Array, Group, mean_over_queries
-from lit_privq.attacks.lira import Lira, Residual, Shrunk
+from lit_privq.attacks.lira import LiRA, Residual, Shrunk
 
 _LEAST = (
     1e-9  # share of a variance that the parent must leave unexplained: a copy of the parent adds nothing, not infinity
@@ -16,7 +16,7 @@ _LEAST = (
 
 
 @dataclass(frozen=True)
-class Paired(Lira):
+class Paired(LiRA):
     """log N((x, y); IN) - log N((x, y); OUT) of a model's confidence x and its parent's y, averaged over queries.
 
     Args:

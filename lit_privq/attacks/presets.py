@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from lit_privq.attacks.attack import Attack
-from lit_privq.attacks.base import Base
 from lit_privq.attacks.lira import (
-    LiraOffline,
-    LiraOfflineOneSided,
-    LiraOnline,
+    LiRAOffline,
+    LiRAOfflineOneSided,
+    LiRAOnline,
     PerExample,
     Pooled,
     Shrunk,
     ShrunkStudent,
 )
 from lit_privq.attacks.paired import Paired
-from lit_privq.attacks.rmia import RmiaOffline, RmiaOnline
+from lit_privq.attacks.rmia import BASE, RMIAOffline, RMIAOnline
 from lit_privq.attacks.threshold import Threshold
 
 
 def standard() -> dict[str, Attack]:
     """The attacks of a study, the paper's pair first; ``fixed`` is the residual variance about the median."""
     return {
-        "lira_online_fixed": LiraOnline(),
-        "lira_offline_fixed": LiraOffline(),
-        "lira_online": LiraOnline(variance=PerExample()),
-        "lira_offline": LiraOffline(variance=PerExample()),
-        "lira_offline_onesided": LiraOfflineOneSided(variance=PerExample()),
-        "lira_offline_onesided_fixed": LiraOfflineOneSided(),
-        "lira_online_shrunk": LiraOnline(variance=Shrunk()),
-        "lira_online_student": LiraOnline(variance=ShrunkStudent()),
-        "rmia_online": RmiaOnline(),
-        "rmia_offline": RmiaOffline(),
-        "base": Base(),
+        "lira_online_fixed": LiRAOnline(),
+        "lira_offline_fixed": LiRAOffline(),
+        "lira_online": LiRAOnline(variance=PerExample()),
+        "lira_offline": LiRAOffline(variance=PerExample()),
+        "lira_offline_onesided": LiRAOfflineOneSided(variance=PerExample()),
+        "lira_offline_onesided_fixed": LiRAOfflineOneSided(),
+        "lira_online_shrunk": LiRAOnline(variance=Shrunk()),
+        "lira_online_student": LiRAOnline(variance=ShrunkStudent()),
+        "rmia_online": RMIAOnline(),
+        "rmia_offline": RMIAOffline(),
+        "base": BASE(),
         "threshold": Threshold(),
     }
 
@@ -49,9 +48,9 @@ def reference() -> dict[str, Attack]:
     ``held_out(reference(), ..., equal_groups=True)``.
     """
     return {
-        "lira_online": LiraOnline(variance=PerExample()),
-        "lira_online_fixed": LiraOnline(variance=Pooled()),
-        "lira_offline": LiraOffline(variance=PerExample()),
-        "lira_offline_fixed": LiraOffline(variance=Pooled()),
+        "lira_online": LiRAOnline(variance=PerExample()),
+        "lira_online_fixed": LiRAOnline(variance=Pooled()),
+        "lira_offline": LiRAOffline(variance=PerExample()),
+        "lira_offline_fixed": LiRAOffline(variance=Pooled()),
         "threshold": Threshold(),
     }

@@ -37,7 +37,7 @@ def mean_likelihood(evidence: Evidence) -> Array:
 def population_share(
     log_ratio: Array, population: Array, *, gamma: float = 1.0, own: NDArray[np.bool_] | None = None
 ) -> Array:
-    """Share of a population that each example's likelihood ratio exceeds by a factor gamma.
+    """FleetBatch of a population that each example's likelihood ratio exceeds by a factor gamma.
 
     An empirical distribution function: one sort of the population stands for the matrix of all pairs.
 
@@ -61,7 +61,7 @@ def population_share(
 
 
 @dataclass(frozen=True)
-class _Rmia(Attack):
+class _RMIA(Attack):
     """What both forms share.
 
     Args:
@@ -89,7 +89,7 @@ class _Rmia(Attack):
         return mean_over_queries(log_likelihood(evidence.targets) - np.log(self.marginal(evidence)))
 
     def finish(self, scores: Array) -> Array:
-        """Share of the other examples that each one exceeds, (targets, examples)."""
+        """FleetBatch of the other examples that each one exceeds, (targets, examples)."""
         own = np.ones(scores.shape[1], bool)
         return np.stack([population_share(row, row, gamma=self.gamma, own=own) for row in scores])
 
@@ -99,8 +99,8 @@ class _Rmia(Attack):
 
 
 @dataclass(frozen=True)
-class RmiaOnline(_Rmia):
-    """Share of the other examples z with [p(x | target) / p(x)] / [p(z | target) / p(z)] above gamma.
+class RMIAOnline(_RMIA):
+    """FleetBatch of the other examples z with [p(x | target) / p(x)] / [p(z | target) / p(z)] above gamma.
 
     p(x) is the mean over all reference models, IN and OUT: where more of them trained on x than did not, these weigh
     more; in a half-membership split both halves weigh alike. Several queries enter as the mean of their log-ratios.
@@ -118,8 +118,8 @@ class RmiaOnline(_Rmia):
 
 
 @dataclass(frozen=True)
-class RmiaOffline(_Rmia):
-    """As :class:`RmiaOnline` without shadows that trained on x: p(x) = (1 + a)/2 mean over OUT + (1 - a)/2.
+class RMIAOffline(_RMIA):
+    """As :class:`RMIAOnline` without shadows that trained on x: p(x) = (1 + a)/2 mean over OUT + (1 - a)/2.
 
     Args:
         gamma: by which factor an example must exceed another one, above 0.
@@ -137,3 +137,17 @@ class RmiaOffline(_Rmia):
     def marginal(self, evidence: Evidence) -> Array:
         """(targets or 1, examples, queries)."""
         return ((1 + self.a) * evidence.outside.mean_of(likelihood) + (1 - self.a)) / 2
+
+
+@dataclass(frozen=True)
+class BASE(Attack):
+    """log p(x | target) - log mean p(x | shadow), averaged over queries; the mean is over all shadows, IN and OUT.
+
+    Source: Lassila et al. 2025, "BASE".
+    """
+
+    needs_classes: ClassVar[bool] = True
+
+    def score(self, evidence: Evidence) -> Array:
+        """(targets, examples), in nats."""
+        return mean_over_queries(log_likelihood(evidence.targets) - np.log(mean_likelihood(evidence)))

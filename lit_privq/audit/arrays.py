@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.confidences import map_npy, map_npz
+from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed, logit_confidence
-from lit_privq.audit.case import Case, Variant
+from lit_privq.audit.case import Case
 from lit_privq.audit.folder import Design
-from lit_privq.data.store import map_npy, map_npz
 
 
 def read_arrays(path: Path) -> Observed:
@@ -74,7 +75,6 @@ def array_case(path: Path, observed: Observed, design: Design, targets: Sequence
     Raises:
         ValueError: if held-out targets are not named, or are no rows of the input, or one trained on all or nothing.
     """
-    variant = Variant(path.stem, "", "none-32", "none", 32, 32)
     models = len(observed.members)
     if not targets and design == "held_out":
         raise ValueError(
@@ -85,11 +85,13 @@ def array_case(path: Path, observed: Observed, design: Design, targets: Sequence
     _check_targets(observed.members, index)
     empty = tuple(np.zeros(0, np.int64) for _ in index)
     if design == "leave_one_out":
-        return Case(variant, "unaware", index, observed, None, index, empty)
+        return Case(path.stem, "", FULL_PRECISION, "unaware", index, observed, None, index, empty)
     rest = np.setdiff1d(np.arange(models), index)
     if not len(rest):
         raise ValueError("held-out targets must leave shadows over; name fewer, or use --design leave_one_out")
-    return Case(variant, "unaware", index, observed.models(rest), observed.models(index), None, empty)
+    return Case(
+        path.stem, "", FULL_PRECISION, "unaware", index, observed.models(rest), observed.models(index), None, empty
+    )
 
 
 def parse_rows(texts: Sequence[str], count: int) -> NDArray[np.int64]:

@@ -8,26 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Attack, Observed, held_out, leave_one_out
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What the targets are: a row's first columns in results.csv.
-
-    Args:
-        name: folder name below ``confidence/`` and ``audit/``.
-        method: ``none`` for full precision.
-        bits: of the weights.
-        last_bits: of the last layer.
-    """
-
-    dataset: str
-    net: str
-    name: str
-    method: str
-    bits: float
-    last_bits: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +17,9 @@ class Case:
     """Targets of one variant before one attacker.
 
     Args:
-        variant: what the targets are.
+        dataset: name of the data set.
+        net: name of the network, empty where it is unknown.
+        variant: what was done to the targets.
         attacker: ``unaware``, ``adaptive`` or ``paired``: whom the shadows make.
         index: (targets,) model indices, as in results.csv.
         shadows: what the attacker made.
@@ -45,6 +29,8 @@ class Case:
         parents: the full-precision shadows and targets, for the paired attacker.
     """
 
+    dataset: str
+    net: str
     variant: Variant
     attacker: str
     index: NDArray[np.int64]

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq import __version__
+from lit_privq.artifacts.atomic import atomic_write, atomic_write_bytes
+from lit_privq.artifacts.results import Row, write_results
 from lit_privq.attacks import Attack, Observed, paired, standard
 from lit_privq.audit.arrays import array_case, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import FULL, Design, Folder
 from lit_privq.audit.measure import Measures, measure, rows
-from lit_privq.audit.results import Row, write_results
 from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
-from lit_privq.data.whole import whole_file, write_whole
 from lit_privq.metrics import Vulnerability, vulnerability
 
 _RESERVED = ("targets", "members", "file", "allow_pickle")  # names in scores.npz, and arguments of what writes it
@@ -146,7 +146,7 @@ def run(audit: Audit) -> Path:
     table = list(_study(audit, folder, summary, progress) if folder else _arrays(audit, summary, progress))
     write_results(audit.output / "results.csv", table)
     content = {"audit": audit.described(), **summary.content()}
-    write_whole(audit.output / "metrics.json", json.dumps(content, indent=1).encode())
+    atomic_write_bytes(audit.output / "metrics.json", json.dumps(content, indent=1).encode())
     progress.say("drawing the report")
     build = importlib.import_module("lit_privq.report").build  # matplotlib, only now
     page = Path(build(audit.output))
@@ -208,9 +208,9 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
         models = folder.full if name == FULL else folder.read(name)
         for target in folder.targets:
             for metric, value in models.dumps[target].utility.items():
-                yield Row(models.variant, target, "", "", metric, value)
+                yield Row(models.dataset, models.net, models.variant, target, "", "", metric, value)
             if (size := models.dumps[target].meta["size_bytes"]) is not None:
-                yield Row(models.variant, target, "", "", "size_bytes", size)
+                yield Row(models.dataset, models.net, models.variant, target, "", "", "size_bytes", size)
         for case in folder.cases(name, audit.design, models):
             where = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker"
             progress.say(where)
@@ -272,13 +272,13 @@ def _leading(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
 
 def _write_examples(path: Path, examples: Mapping[str, Vulnerability]) -> None:
     separation: dict[str, Any] = {name: one.separation for name, one in examples.items()}
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, **separation)
 
 
 def _write_scores(path: Path, case: Case, scores: Mapping[str, NDArray[np.float64]]) -> None:
     arrays: dict[str, Any] = dict(scores)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, targets=case.index, members=case.members, **arrays)
 
 

@@ -9,19 +9,22 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lit_privq.artifacts.confidences import Dump, read_dump
+from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 from lit_privq.attacks import Observed
-from lit_privq.audit.case import Case, Variant
-from lit_privq.data.store import Dump, read_dump
+from lit_privq.audit.case import Case
 
 Design = Literal["held_out", "leave_one_out"]
 _SAME = ("dataset", "net", "fingerprint", "n_shadows", "n_targets", "split_seed", "n_queries")
-FULL = "none-32"
+FULL = FULL_PRECISION.name
 
 
 @dataclass(frozen=True, eq=False)
 class Models:
     """The dumps of one variant, by model index, less what an audit does not look at."""
 
+    dataset: str
+    net: str
     variant: Variant
     dumps: Mapping[int, Dump]
 
@@ -93,8 +96,8 @@ class Folder:
             indices = [*self.shadows, *indices]
         self._check_complete(name, dumps, indices)
         meta = next(iter(dumps.values())).meta
-        variant = Variant(meta["dataset"], meta["net"], name, meta["method"], meta["bits"], meta["last_bits"])
-        return Models(variant, dumps)
+        variant = Variant(meta["method"], meta["bits"], meta["last_bits"])
+        return Models(meta["dataset"], meta["net"], variant, dumps)
 
     def cases(self, name: str, design: Design, models: Models) -> Iterator[Case]:
         """One variant before every attacker: unaware, and adaptive and paired where its shadows are quantized too."""
@@ -108,7 +111,18 @@ class Folder:
         full = self.full.observed(self.shadows)
 
         def case(attacker: str, shadows: Observed, parents: tuple[Observed, Observed] | None = None) -> Case:
-            return Case(models.variant, attacker, np.array(index), shadows, targets, own, calibration, parents)
+            return Case(
+                models.dataset,
+                models.net,
+                models.variant,
+                attacker,
+                np.array(index),
+                shadows,
+                targets,
+                own,
+                calibration,
+                parents,
+            )
 
         yield case("unaware", full)
         if adaptive:

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.results import Row
 from lit_privq.audit.case import Case
-from lit_privq.audit.results import Row
 from lit_privq.metrics import (
     Roc,
     auc,
@@ -148,4 +148,5 @@ def rows(case: Case, measures: Measures) -> Iterator[Row]:
         for place, target in enumerate(case.index.tolist()):
             for name, measured in metrics.items():
                 ends = (np.nan, np.nan) if measured.replicates is None else interval(measured.replicates[place])
-                yield Row(case.variant, target, case.attacker, attack, name, float(measured.estimates[place]), *ends)
+                key = case.dataset, case.net, case.variant, target, case.attacker, attack, name
+                yield Row(*key, float(measured.estimates[place]), *ends)

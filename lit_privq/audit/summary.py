@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Attack, Observed, leave_one_out
-from lit_privq.audit.case import Case, Variant
+from lit_privq.audit.case import Case
 from lit_privq.audit.measure import Measures, statistics, without
 from lit_privq.metrics import (
     Bonferroni,

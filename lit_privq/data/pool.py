@@ -1,4 +1,4 @@
-"""A data set in memory, and how its examples are shifted, mirrored and normalised in batches."""
+"""A data set in memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from lit_privq.models.task import Classification, Regression, Task
+from lit_privq.data.task import Classification, Regression, Task
 
 
 @dataclass(frozen=True)
@@ -89,73 +88,3 @@ class Source(Protocol):
 
     def load(self, root: Path, download: bool) -> Pool:
         """Read the data set from below ``root``; fetch it first where ``download`` is set and that is possible."""
-
-
-class Picks(NamedTuple):
-    """Which examples a batch holds and what happens to each; all tensors share their leading axes.
-
-    Args:
-        indices: (..., batch) int64, rows of the pool.
-        shifts: (..., batch, 2) int64, pixels down and right, each in [-padding, padding].
-        mirrored: (..., batch) bool.
-    """
-
-    indices: Tensor
-    shifts: Tensor
-    mirrored: Tensor
-
-
-class Sampler:
-    """Examples of one set on one device: picks in, normalised float batches out.
-
-    Images wait as padded uint8 beside the model; a batch is gathered, shifted, mirrored and normalised in a
-    handful of tensor operations, whatever its size and however many models it serves.
-
-    Args:
-        inputs: (examples, ...) as in `Pool`.
-        labels: (examples,).
-        mean: per channel; empty for inputs that are used as they are.
-        std: per channel.
-        padding: the largest shift, in pixels; black borders, as torchvision's RandomCrop has them.
-        device: where the set waits and batches are made.
-    """
-
-    def __init__(
-        self,
-        inputs: Tensor,
-        labels: Tensor,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        padding: int,
-        device: torch.device,
-    ) -> None:
-        self.size = tuple(inputs.shape[-2:])
-        self.padding = padding
-        padded = functional.pad(inputs, [padding] * 4) if padding else inputs
-        self.inputs = padded.to(device)
-        self.labels = labels.to(device)
-        self.scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(-1, 1, 1)
-        self.offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(-1, 1, 1)
-
-    def batch(self, picks: Picks) -> tuple[Tensor, Tensor]:
-        """Make a batch.
-
-        Returns:
-            inputs (..., batch, channels, height, width) float32 and labels (..., batch).
-        """
-        lead = picks.indices.shape
-        flat = picks.indices.reshape(-1)
-        inputs = self.inputs[flat]
-        if self.padding:
-            inputs = self._crop(inputs, picks.shifts.reshape(-1, 2) + self.padding)
-        if self.scale.numel():
-            inputs = torch.where(picks.mirrored.reshape(-1, 1, 1, 1), inputs.flip(-1), inputs)
-            inputs = torch.addcmul(self.offset, inputs.float(), self.scale)
-        return inputs.view(*lead, *inputs.shape[1:]), self.labels[flat].view(lead)
-
-    def _crop(self, inputs: Tensor, corners: Tensor) -> Tensor:
-        """Cut each image's window out of its padded form."""
-        height, width = self.size
-        windows = inputs.unfold(2, height, 1).unfold(3, width, 1)  # (n, channels, tops, lefts, height, width)
-        rows = torch.arange(len(inputs), device=inputs.device)
-        return windows[rows, :, corners[:, 0], corners[:, 1]]  # (n, channels, height, width)

@@ -17,14 +17,14 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from lit_privq.attacks.design import leave_one_out
-from lit_privq.attacks.lira import LiraOnline, Shrunk
+from lit_privq.attacks.lira import LiRAOnline, Shrunk
 from lit_privq.attacks.observed import Observed
+from lit_privq.data.task import Classification
 from lit_privq.indicator.codes import code_agreement, first_seen, flip_margin
 from lit_privq.indicator.gaps import Gaps, loss_gaps
 from lit_privq.indicator.heads import Layers, Recipe, Task, head_losses, head_outputs, train_heads
 from lit_privq.indicator.quantizers import FrozenMap, Quantizer
 from lit_privq.indicator.runs import FULL_PRECISION, StoredRuns
-from lit_privq.models.confidence import logit_confidence
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -78,9 +78,10 @@ def lira_advantage(outputs: Tensor, targets: Tensor, members: Bools) -> float:
         members: (models, examples).
     """
     regression = targets.is_floating_point()
-    confidence = -head_losses(outputs, targets) if regression else logit_confidence(outputs, targets)
+    classes = outputs.shape[-1]
+    confidence = -head_losses(outputs, targets) if regression else Classification(classes).confidence(outputs, targets)
     observed = Observed(confidence.numpy()[..., None], members)
-    scores = leave_one_out({"lira": LiraOnline(variance=Shrunk())}, observed)["lira"]
+    scores = leave_one_out({"lira": LiRAOnline(variance=Shrunk())}, observed)["lira"]
     return largest_difference(scores[members], scores[~members])
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lit_privq.data.task import Regression, Task
 from lit_privq.indicator.gaps import loss_gaps
 from lit_privq.indicator.quantizers import FrozenMap, Quantizer
 from lit_privq.indicator.runs import FULL_PRECISION
 from lit_privq.indicator.shadows import ShadowRuns
-from lit_privq.models.task import Regression, Task
 from lit_privq.quantization.layers import Layer, n_groups, to_matrix, to_weight
 
 Weights = Mapping[str, Tensor]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.grid import MinMax, Search2d, round_to_grid
+from lit_privq.quantization.method import LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
-from lit_privq.quantization.problem import LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.sign import ScaledSign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.data.whole import write_whole
+from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.indicator.gaps import Gaps, bernstein_bound, indicator, indicator_lse
 from lit_privq.indicator.reach import DRIFTING, cautions, drifting
 from lit_privq.indicator.stability import spearman
@@ -83,7 +83,7 @@ class Estimates:
 
     @property
     def censored(self) -> Array:
-        """Share of runs without competitors, (Q,)."""
+        """FleetBatch of runs without competitors, (Q,)."""
         return np.asarray(np.isinf(self.r).mean(axis=1))
 
     @property
@@ -155,7 +155,7 @@ def write_runs(path: Path, runs: Estimates) -> None:
     arrays = {field.name: getattr(runs, field.name) for field in fields(runs)}
     content = BytesIO()
     np.savez_compressed(content, **{**arrays, "meta": np.array(json.dumps(dict(runs.meta)))})
-    write_whole(path, content.getvalue())
+    atomic_write_bytes(path, content.getvalue())
 
 
 def read_runs(path: Path, kind: type[Runs]) -> Runs:

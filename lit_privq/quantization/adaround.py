@@ -11,8 +11,15 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.grid import Grid, Paper
-from lit_privq.quantization.options import check_inputs, check_options
-from lit_privq.quantization.problem import LayerProblem, Method, Quantized, UnitProblem, check_finite
+from lit_privq.quantization.method import (
+    LayerProblem,
+    Method,
+    Quantized,
+    UnitProblem,
+    check_finite,
+    check_inputs,
+    check_options,
+)
 
 Loss: TypeAlias = Callable[[Mapping[str, Tensor]], Tensor]
 """Weights per layer -> a loss per model (or per model and group), summed before it is differentiated."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lit_privq.quantization.adaround import AdaRound
-from lit_privq.quantization.options import check_options
+from lit_privq.quantization.method import check_options
 
 
 @dataclass(frozen=True)
-class Brecq(AdaRound):
+class BRECQ(AdaRound):
     """AdaRound with blocks as units: the error is that of the block's output, shortcut and last activation included.
 
     Layers outside blocks are units of their own. The original keeps the first and the last layer at 8 bits: that is

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from lit_privq.quantization.gptq import BLOCK
 from lit_privq.quantization.gradual import gradual_rounding
 from lit_privq.quantization.gram import Conditioned, condition
 from lit_privq.quantization.grid import (
@@ -20,10 +21,8 @@ from lit_privq.quantization.grid import (
     quantize_to,
     refit,
 )
+from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
 from lit_privq.quantization.obc import greedy_rounding
-from lit_privq.quantization.options import check_inputs, check_options
-from lit_privq.quantization.ordered import BLOCK
-from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
 
 ITERATIONS = 16
 """Of conjugate gradients after each round of gradual rounding; with 6, real layers err up to 10 % more."""

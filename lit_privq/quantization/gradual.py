@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.grid import Affine
-from lit_privq.quantization.problem import Quantized
+from lit_privq.quantization.method import Quantized
 
 
 def gradual_rounding(

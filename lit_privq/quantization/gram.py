@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.problem import LayerProblem, Quantized, check_finite
+from lit_privq.quantization.method import LayerProblem, Quantized, check_finite
 
 logger = logging.getLogger(__name__)
 

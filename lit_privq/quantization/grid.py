@@ -11,8 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.options import check_options
-from lit_privq.quantization.problem import Quantized
+from lit_privq.quantization.method import Quantized, check_options
 
 Affine = tuple[Tensor, Tensor]
 """Scale and zero of a grid, both (models, rows, 1)."""

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lit_privq.quantization.grid import Grid, Paper, quantize_to, refit
-from lit_privq.quantization.options import check_inputs
-from lit_privq.quantization.problem import Quantized, UnitProblem, check_finite
+from lit_privq.quantization.method import Quantized, UnitProblem, check_finite, check_inputs
 
 
 @dataclass(frozen=True)

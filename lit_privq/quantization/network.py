@@ -19,7 +19,7 @@ from lit_privq.quantization.graph import Graph, Piece, State
 from lit_privq.quantization.grid import round_to_grid
 from lit_privq.quantization.importance import output_importance
 from lit_privq.quantization.layers import Layer, gram, gram_and_cross, n_groups, to_matrix, to_weight
-from lit_privq.quantization.problem import (
+from lit_privq.quantization.method import (
     Improver,
     LayerProblem,
     Method,

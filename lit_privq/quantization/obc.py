@@ -10,8 +10,7 @@ from torch import Tensor
 
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Grid, Paper, round_to_grid
-from lit_privq.quantization.options import check_inputs, check_options
-from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem
+from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
 
 PENDING = 64
 """Rank-one terms that wait before they are subtracted from the inverses in one product; fastest of 16 to 256."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem, check_finite
+from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_finite
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.grid import round_to_grid
-from lit_privq.quantization.problem import LayerProblem, Quantized, UnitProblem, check_finite
+from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_finite
 
 
 @dataclass(frozen=True)

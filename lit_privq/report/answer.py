@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.focus import Focus
-from lit_privq.report.results import Variant
 from lit_privq.report.spread import Spread, spread
 from lit_privq.report.utility import Utility
 from lit_privq.report.words import bound_percent, capitalized, counted, decimals, joined, label, measure, percent, title

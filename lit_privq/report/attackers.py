@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 
+from lit_privq.artifacts.results import Cell
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
-from lit_privq.report.results import Cell, Variant
 from lit_privq.report.table import Cell as Text
 from lit_privq.report.table import Row, Table
 from lit_privq.report.words import capitalized, decimals, label, measure, percent, ranged, title

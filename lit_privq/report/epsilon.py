@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp
 
+from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
-from lit_privq.report.results import Key, Variant
 from lit_privq.report.table import Cell, Row, Table, attackers
 from lit_privq.report.words import capitalized, counted, label
 

@@ -15,15 +15,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.results import Cell, Results, mean_interval
+from lit_privq.artifacts.variant import Variant
+from lit_privq.plot.labels import Boxes, place_labels
+from lit_privq.plot.style import CARD, INK, MUTED, Look, looks
 from lit_privq.report.attackers import best
 from lit_privq.report.differences import differences
 from lit_privq.report.focus import Focus
-from lit_privq.report.labels import Boxes, place_labels
 from lit_privq.report.measured import Measured
-from lit_privq.report.results import Cell, Results, Variant, mean_interval
 from lit_privq.report.roc import Curve
 from lit_privq.report.spread import Spread, spread
-from lit_privq.report.style import CARD, INK, MUTED, Look, looks
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.words import bits, capitalized, measure, title, width
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lit_privq.report.results import Results, Variant
+from lit_privq.artifacts.results import Results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.spread import Spread, paired, spread
 from lit_privq.report.utility import Utility, utility
 

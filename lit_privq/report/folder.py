@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.report.results import Results, Variant
+from lit_privq.artifacts.results import Results
+from lit_privq.artifacts.variant import Variant
 
 
 @dataclass(frozen=True)

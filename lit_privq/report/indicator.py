@@ -16,8 +16,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from lit_privq.report.labels import place_labels
-from lit_privq.report.style import CARD, COLOURS, INK, MARKERS, MUTED, RC, Look
+from lit_privq.plot.labels import place_labels
+from lit_privq.plot.style import CARD, COLOURS, INK, MARKERS, MUTED, RC, Look
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,9 @@ from math import nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lit_privq.artifacts.results import Cell, Key, Results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.folder import read_json
-from lit_privq.report.results import Cell, Key, Results, Variant
 
 
 class Difference(NamedTuple):

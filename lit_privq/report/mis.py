@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.runs import FULL_PRECISION
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.indicator.stability import spearman
+from lit_privq.plot.style import looks
 from lit_privq.report.focus import Focus
 from lit_privq.report.indicator import Dot, draw_beside
-from lit_privq.report.results import Variant
 from lit_privq.report.spread import spread
-from lit_privq.report.style import looks
 from lit_privq.report.table import Cell, Row, Table
 from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, title, width
 

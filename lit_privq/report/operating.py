@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lit_privq.artifacts.results import Cell as Rate
+from lit_privq.artifacts.results import Key
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured, OperatingPoint
-from lit_privq.report.results import Cell as Rate
-from lit_privq.report.results import Key
 from lit_privq.report.table import Cell, Row, Table
 from lit_privq.report.words import bound_percent, decimals, label, percent, ranged, title
 

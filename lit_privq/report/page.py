@@ -15,8 +15,11 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from lit_privq.data.whole import write_whole
+from lit_privq.artifacts.atomic import atomic_write_bytes
+from lit_privq.artifacts.results import read_results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.shadows import read_shadows
+from lit_privq.plot.style import RC, VARIABLES
 from lit_privq.report import figures, notes, table
 from lit_privq.report.answer import answer
 from lit_privq.report.attackers import attackers, best
@@ -30,10 +33,8 @@ from lit_privq.report.measured import Measured, read_measured
 from lit_privq.report.mis import Beside
 from lit_privq.report.operating import operating
 from lit_privq.report.provenance import provenance
-from lit_privq.report.results import Variant, read_results
 from lit_privq.report.roc import mean_curve
 from lit_privq.report.standing import examples
-from lit_privq.report.style import RC, VARIABLES
 from lit_privq.report.words import bound_percent, capitalized, label, percent, title
 
 
@@ -62,9 +63,9 @@ def draw(directory: Path) -> Path:
     inline = {name: _inline(name, svg, drawings[name].alt) for name, (svg, _) in pictures.items()}
     html = _render(seen, measured, scores, study, inline, mis)
     for name, (svg, png) in pictures.items():
-        write_whole(directory / "figures" / f"{name}.svg", svg.encode())
-        write_whole(directory / "figures" / f"{name}.png", png)
-    write_whole(directory / "report.html", html.encode())
+        atomic_write_bytes(directory / "figures" / f"{name}.svg", svg.encode())
+        atomic_write_bytes(directory / "figures" / f"{name}.png", png)
+    atomic_write_bytes(directory / "report.html", html.encode())
     return directory / "report.html"
 
 

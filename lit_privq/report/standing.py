@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured, Standing
-from lit_privq.report.results import Variant
 from lit_privq.report.table import Cell, Row, Table
 from lit_privq.report.words import label, percent
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lit_privq.artifacts.results import Results, mean_interval
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.focus import Focus
-from lit_privq.report.results import Results, Variant, mean_interval
 from lit_privq.report.spread import spread
 from lit_privq.report.words import (
     capitalized,

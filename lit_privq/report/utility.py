@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
+from lit_privq.artifacts.results import Results
 from lit_privq.report import words
-from lit_privq.report.results import Results
 from lit_privq.report.spread import Spread
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite, log10
 
-from lit_privq.report.results import Variant
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.spread import Spread
 
 _NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
@@ -18,7 +18,7 @@ _NAMES = {
     "adaround": "AdaRound",
     "brecq": "BRECQ",
     "obc": "OBC",
-    "ordered": "Ordered (GPTQ)",
+    "ordered": "GPTQ (GPTQ)",
     "descent": "Descent (ours)",
     "sign_scaled": "Scaled sign",
     "lira_online": "LiRA online",

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_privq.study import worker
-from lit_privq.study.description import Study, read_study
+from lit_privq.study import tasks
 from lit_privq.study.engine import Engine, StudyFailed, log_of
 from lit_privq.study.ledger import Ledger, locked
 from lit_privq.study.plan import Fleets, Job, config_tree, plan, shared_options
-from lit_privq.study.pool import WORKER, Pool, Task
 from lit_privq.study.progress import Progress, duration
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
 from lit_privq.study.storage import bytes_needed, storage_line
+from lit_privq.study.study_file import Study, read_study
+from lit_privq.study.workers import WORKER, Pool, Task
 
 _EXAMPLE = """example:
   python -m lit_privq study --config configs/study/digits.yaml --output runs/digits
@@ -37,8 +37,8 @@ class Hooks:
         choose: picks the fleets.
     """
 
-    run: str = "lit_privq.study.worker:run_command"
-    choose: str = "lit_privq.study.worker:choose"
+    run: str = "lit_privq.study.tasks:run_command"
+    choose: str = "lit_privq.study.tasks:choose"
 
 
 def main(argv: Sequence[str], hooks: Hooks = Hooks()) -> None:
@@ -120,7 +120,7 @@ def _draft_of_fleets(study: Study, options: argparse.Namespace) -> Fleets:
     earlier = read_record(options.output)
     if earlier.get("chosen_for") == _question(study):
         return _fleets(earlier["choices"])
-    jobs = options.jobs or worker.cores()
+    jobs = options.jobs or tasks.cores()
     return Fleets(-(-study.n_models // jobs) if study.fleet == "auto" else study.fleet, jobs)
 
 
@@ -145,7 +145,7 @@ def _chosen(
     fleet = None if study.fleet == "auto" else study.fleet
     arguments = (study.shadow, [*shared_options(study), *data], fleet, options.jobs)
     if fleet and options.jobs:  # nothing to measure, nothing to import
-        choices = worker.choose(*arguments)
+        choices = tasks.choose(*arguments)
     else:
         log = log_of("choose", options.output)
         outcome = pool.call(Task("choose", choose, arguments, log))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Job
-from lit_privq.study.pool import Outcome, Pool, Task
 from lit_privq.study.progress import Progress
+from lit_privq.study.workers import Outcome, Pool, Task
 
 
 class StudyFailed(Exception):
@@ -75,7 +75,7 @@ class Engine:
 
     def _start(self, job: Job) -> None:
         arguments = (self.run, job.argv, self.ledger.root, job.outputs)
-        self.pool.start(Task(job.name, "lit_privq.study.worker:perform", arguments, log_of(job.name, self.ledger.root)))
+        self.pool.start(Task(job.name, "lit_privq.study.tasks:perform", arguments, log_of(job.name, self.ledger.root)))
         self.progress.begin(job)
 
     def _settle(self, job: Job, outcome: Outcome) -> bool:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from lit_privq.study.description import Row, Study, read_tree
-from lit_privq.study.variant import variant_name
+from lit_privq.artifacts.variant import FULL_PRECISION
+from lit_privq.study.study_file import Row, Study, read_tree
 
 Stage = Literal["train", "quantize", "query", "audit", "report"]
 STAGES: tuple[Stage, ...] = ("train", "quantize", "query", "audit", "report")
-FULL = variant_name("none", 32)
+FULL = FULL_PRECISION.name
 _OUTPUT = "<output>"  # stands for the study's folder, so that a moved study is still the same study
 
 

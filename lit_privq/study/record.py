@@ -13,9 +13,9 @@ from typing import Any
 
 import lit_privq
 from lit_privq.commit import commit
-from lit_privq.study.description import Study, read_tree
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import STAGES, Job, config_tree
+from lit_privq.study.study_file import Study, read_tree
 
 _PACKAGES = ("torch", "lightning", "numpy")
 

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_privq.study.description import Study
 from lit_privq.study.plan import Job, config_tree
 from lit_privq.study.record import find
+from lit_privq.study.study_file import Study
 
 # Examples in pool and test set, by class; parameters by network. Rough on purpose: subsets are counted whole, networks
 # that are not here are small.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lit_privq.attacks import (
     Attack,
-    LiraOffline,
-    LiraOnline,
+    LiRAOffline,
+    LiRAOnline,
     Observed,
     PooledSeparate,
     held_out,
@@ -27,11 +27,11 @@ ATTACKS: dict[str, Attack] = {
     **standard(),
     **{f"reference_{name}": attack for name, attack in reference().items()},
     **{f"paired_{name}": attack for name, attack in paired().items()},
-    "online_mean": LiraOnline(centre="mean"),
-    "online_separate": LiraOnline(variance=PooledSeparate()),
-    "offline_mean_separate": LiraOffline(centre="mean", variance=PooledSeparate()),
+    "online_mean": LiRAOnline(centre="mean"),
+    "online_separate": LiRAOnline(variance=PooledSeparate()),
+    "offline_mean_separate": LiRAOffline(centre="mean", variance=PooledSeparate()),
 }
-TWO_SIDED = [name for name, attack in ATTACKS.items() if isinstance(attack, LiraOffline)]
+TWO_SIDED = [name for name, attack in ATTACKS.items() if isinstance(attack, LiRAOffline)]
 EVERY = pytest.mark.parametrize("name", ATTACKS)
 DESIGNS = [
     *[(design, models) for design in ("leave_one_out", "held_out") for models in range(6, 18, 2)],

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from lit_privq.attacks import (
+    BASE,
     Attack,
-    Base,
-    LiraOffline,
-    LiraOfflineOneSided,
-    LiraOnline,
+    LiRAOffline,
+    LiRAOfflineOneSided,
+    LiRAOnline,
     Observed,
     Paired,
     PerExample,
     Pooled,
     PooledSeparate,
     Residual,
-    RmiaOffline,
-    RmiaOnline,
+    RMIAOffline,
+    RMIAOnline,
     Shrunk,
     ShrunkStudent,
     Variance,
@@ -35,9 +35,9 @@ from lit_privq.attacks.group import Centre
 Make = Callable[..., Observed]
 
 KINDS: dict[str, Callable[..., Attack]] = {
-    "online": LiraOnline,
-    "offline": LiraOffline,
-    "one_sided": LiraOfflineOneSided,
+    "online": LiRAOnline,
+    "offline": LiRAOffline,
+    "one_sided": LiRAOfflineOneSided,
 }
 
 
@@ -70,7 +70,7 @@ def test_one_sided_scores_tell_39_from_40_deviations_on_both_sides() -> None:
     values = np.array([5.0, 6.0, -1.0, 1.0, 39.0, 40.0, -39.0, -40.0]).reshape(8, 1, 1)
     models = Observed(values, members)
     scores = held_out(
-        {"a": LiraOfflineOneSided(variance=PerExample())}, models.models(range(4)), models.models(range(4, 8))
+        {"a": LiRAOfflineOneSided(variance=PerExample())}, models.models(range(4)), models.models(range(4, 8))
     )
     far, farther, low, lower = scores["a"][:, 0]
     assert np.isfinite(scores["a"]).all()
@@ -85,7 +85,7 @@ def test_one_sided_scores_stay_finite_and_in_order_a_billion_deviations_out(vari
     values = np.concatenate([[5.0, 6.0, 7.0, -1.0, 0.0, 1.0], steps]).reshape(-1, 1, 1)
     models = Observed(values, np.arange(len(values))[:, None] < 3)
     shadows, targets = models.models(range(6)), models.models(range(6, len(values)))
-    scores = held_out({"a": LiraOfflineOneSided(variance=variance)}, shadows, targets)["a"][:, 0]
+    scores = held_out({"a": LiRAOfflineOneSided(variance=variance)}, shadows, targets)["a"][:, 0]
     assert np.isfinite(scores).all()
     assert (np.diff(scores) >= 0).all()
     assert (np.diff(scores[3:10]) > 0).all()  # from -40 to 40
@@ -97,7 +97,7 @@ def test_a_constant_added_to_all_confidences_changes_nothing(variance: Variance,
     models = make(9, 60, 2)
     near = np.round(np.asarray(models.confidence, np.float64) * 2**20) / 2**20  # exact after the shift too
     one, other = (Observed(near + shift, models.members) for shift in (0, 1e5))
-    attacks = {kind.__name__: kind(centre, variance) for kind in (LiraOnline, LiraOffline, LiraOfflineOneSided)}
+    attacks = {kind.__name__: kind(centre, variance) for kind in (LiRAOnline, LiRAOffline, LiRAOfflineOneSided)}
     for seen in (leave_one_out, lambda a, o: held_out(a, o.models(range(7)), o.models([7, 8]))):
         before, after = seen(attacks, one), seen(attacks, other)
         for name in attacks:
@@ -107,7 +107,7 @@ def test_a_constant_added_to_all_confidences_changes_nothing(variance: Variance,
 def test_the_pooled_variance_keeps_its_digits_far_from_zero(make: Make) -> None:
     models = make(8, 60, 2)
     near = np.round(np.asarray(models.confidence, np.float64) * 2**20) / 2**20
-    attack = {"a": LiraOffline(variance=Pooled())}
+    attack = {"a": LiRAOffline(variance=Pooled())}
     scores = [leave_one_out(attack, Observed(near + shift, models.members))["a"] for shift in (0, 1e5)]
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-12)
 
@@ -115,14 +115,14 @@ def test_the_pooled_variance_keeps_its_digits_far_from_zero(make: Make) -> None:
 def test_equal_confidences_leave_a_deviation_of_zero_not_rounding_noise() -> None:
     members = np.array([[True], [True], [True], [False], [False], [False]])
     values = np.array([0.1, 0.1, 7.0, 1.0, 2.0, 3.0]).reshape(6, 1, 1)
-    scores = leave_one_out({"a": LiraOnline(variance=PerExample())}, Observed(values, members), [2])["a"]
+    scores = leave_one_out({"a": LiRAOnline(variance=PerExample())}, Observed(values, members), [2])["a"]
     assert scores[0, 0] < -1e50  # two equal IN values, the third far off: as the plain formula with 1e-30 says
 
 
 def test_one_value_far_off_costs_the_others_no_digits() -> None:
     values = np.array([1e-9, 2e-9, 4e-9, 1e9, 1.0, 2.0, 3.0, 4.0]).reshape(8, 1, 1)
     models = Observed(values, np.arange(8)[:, None] < 4)
-    attack = {"a": LiraOnline(variance=PerExample()), "base": Base()}
+    attack = {"a": LiRAOnline(variance=PerExample()), "base": BASE()}
     loo = leave_one_out(attack, models, [3])
     held = held_out(attack, models.models([0, 1, 2, 4, 5, 6, 7]), models.models([3]))
     for name in attack:
@@ -133,7 +133,7 @@ def test_pooled_separate_takes_each_group_s_own_spread() -> None:
     values = np.array([0.0, 2.0, 0.0, 20.0, 5.0]).reshape(5, 1, 1)
     models = Observed(values, np.array([[True], [True], [False], [False], [True]]))
     shadows, target = models.models(range(4)), models.models([4])
-    attacks = {"separate": LiraOnline(variance=PooledSeparate()), "pooled": LiraOnline(variance=Pooled())}
+    attacks = {"separate": LiRAOnline(variance=PooledSeparate()), "pooled": LiRAOnline(variance=Pooled())}
     scores = held_out(attacks, shadows, target)
     assert scores["separate"][0, 0] == pytest.approx(norm.logpdf(5, 1, 1) - norm.logpdf(5, 10, 10))
     assert scores["pooled"][0, 0] == pytest.approx(norm.logpdf(5, 1, 1) - norm.logpdf(5, 10, 1))
@@ -149,26 +149,26 @@ def test_rmia_uses_temperature_two_where_logits_are_stored() -> None:
     )
     warm = np.log(chosen[..., 0]) - np.log1p(-chosen[..., 0])
     cold = Observed(warm, members, logits, labels)
-    scores = leave_one_out({"auto": RmiaOnline(), "one": RmiaOnline(temperature=1.0)}, cold)
+    scores = leave_one_out({"auto": RMIAOnline(), "one": RMIAOnline(temperature=1.0)}, cold)
     np.testing.assert_allclose(scores["auto"], scores["one"])  # the confidences above are those at temperature 2
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: LiraOnline(centre="mode"), "centre must be median or mean; got 'mode'"),
-        (lambda: LiraOffline(centre="Mean"), "centre must be median or mean; got 'Mean'"),
-        (lambda: LiraOfflineOneSided(centre=""), "centre must be median or mean; got ''"),
+        (lambda: LiRAOnline(centre="mode"), "centre must be median or mean; got 'mode'"),
+        (lambda: LiRAOffline(centre="Mean"), "centre must be median or mean; got 'Mean'"),
+        (lambda: LiRAOfflineOneSided(centre=""), "centre must be median or mean; got ''"),
         (lambda: Paired(centre="mode"), "centre must be median or mean; got 'mode'"),
         (lambda: Paired(variance=PerExample()), "takes Residual or Shrunk variances; got PerExample"),
         (lambda: PerExample(ddof=-1), "ddof .* must be at least 0; got -1"),
         (lambda: Shrunk(-1.0), r"strength .* must be at least 0; got -1\.0"),
         (lambda: ShrunkStudent(math.nan), "strength .* must be at least 0; got nan"),
-        (lambda: RmiaOnline(gamma=0.0), r"gamma is a factor above 0, 1 is usual; got 0\.0"),
-        (lambda: RmiaOnline(temperature=0), "temperature .* above 0, 2 is usual; got 0; leave"),
-        (lambda: RmiaOffline(temperature=-2.0), r"temperature .* above 0, 2 is usual; got -2\.0; leave"),
-        (lambda: RmiaOffline(a=3), r"must lie in \[0, 1\], 0\.3 is usual; got 3"),
-        (lambda: RmiaOffline(a=math.nan), r"must lie in \[0, 1\], 0\.3 is usual; got nan"),
+        (lambda: RMIAOnline(gamma=0.0), r"gamma is a factor above 0, 1 is usual; got 0\.0"),
+        (lambda: RMIAOnline(temperature=0), "temperature .* above 0, 2 is usual; got 0; leave"),
+        (lambda: RMIAOffline(temperature=-2.0), r"temperature .* above 0, 2 is usual; got -2\.0; leave"),
+        (lambda: RMIAOffline(a=3), r"must lie in \[0, 1\], 0\.3 is usual; got 3"),
+        (lambda: RMIAOffline(a=math.nan), r"must lie in \[0, 1\], 0\.3 is usual; got nan"),
     ],
 )
 def test_options_without_meaning_are_refused(wrong: Callable[[], Attack | Variance], message: str) -> None:
@@ -208,7 +208,7 @@ def once(models: Observed) -> Observed:
 
 def test_rmia_refuses_another_temperature_without_logits(make: Make) -> None:
     with pytest.raises(ValueError, match=r"temperature 2\.0 needs logits"):
-        leave_one_out({"a": RmiaOnline(temperature=2.0)}, make())
+        leave_one_out({"a": RMIAOnline(temperature=2.0)}, make())
 
 
 def test_the_paired_attack_refuses_to_run_without_parents(make: Make) -> None:
@@ -218,13 +218,13 @@ def test_the_paired_attack_refuses_to_run_without_parents(make: Make) -> None:
 
 def test_too_few_shadows_are_refused_by_the_attack_s_name(make: Make) -> None:
     with pytest.raises(ValueError, match=r"lira needs at least 2 shadows .* leaves 0 and 0; use more"):
-        leave_one_out({"lira": LiraOnline()}, make(2))
+        leave_one_out({"lira": LiRAOnline()}, make(2))
 
 
 def test_a_variance_that_takes_more_than_the_shadows_is_refused(make: Make) -> None:
     with pytest.raises(ValueError, match=r"lira needs at least 6 shadows .* leaves 3 and 3; use more"):
-        leave_one_out({"lira": LiraOffline(variance=PerExample(ddof=5))}, make())
-    assert np.isfinite(leave_one_out({"lira": LiraOffline(variance=PerExample(ddof=5))}, make(14))["lira"]).all()
+        leave_one_out({"lira": LiRAOffline(variance=PerExample(ddof=5))}, make())
+    assert np.isfinite(leave_one_out({"lira": LiRAOffline(variance=PerExample(ddof=5))}, make(14))["lira"]).all()
 
 
 def test_an_example_that_no_shadow_trained_on_is_named(make: Make) -> None:
@@ -232,12 +232,12 @@ def test_an_example_that_no_shadow_trained_on_is_named(make: Make) -> None:
     members = models.members.copy()
     members[:, 5] = False
     with pytest.raises(ValueError, match="the first is 5, there is none that trained"):
-        leave_one_out({"lira": LiraOnline()}, Observed(models.confidence, members))
+        leave_one_out({"lira": LiRAOnline()}, Observed(models.confidence, members))
 
 
 def test_pools_of_different_size_are_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="the same examples and as often; got 10 and 60 examples"):
-        held_out({"lira": LiraOnline()}, make(), make(examples=10))
+        held_out({"lira": LiRAOnline()}, make(), make(examples=10))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_memory_mapped_input_gives_the_same_scores(make: Make, tmp_path: Path) -
     path = tmp_path / "confidence.npy"
     np.save(path, models.confidence)
     mapped = Observed(np.load(path, mmap_mode="r"), models.members)
-    attack = {"a": LiraOnline()}
+    attack = {"a": LiRAOnline()}
     np.testing.assert_array_equal(leave_one_out(attack, mapped)["a"], leave_one_out(attack, models)["a"])
 
 

@@ -16,19 +16,19 @@ from scipy.special import betainc
 
 import lit_privq.attacks
 from lit_privq.attacks import (
+    BASE,
     Attack,
-    Base,
-    LiraOffline,
-    LiraOfflineOneSided,
-    LiraOnline,
+    LiRAOffline,
+    LiRAOfflineOneSided,
+    LiRAOnline,
     Observed,
     Paired,
     PerExample,
     Pooled,
     PooledSeparate,
     Residual,
-    RmiaOffline,
-    RmiaOnline,
+    RMIAOffline,
+    RMIAOnline,
     Shrunk,
     ShrunkStudent,
     Threshold,
@@ -146,7 +146,7 @@ def log_odds(z: float, nu: float) -> float:
 def lira(attack: Any, scene: Scene, side: int, read: Callable[[float, float], float], scaled: bool = True) -> Array:
     """Density (or odds) of the target's distance from a group, averaged over queries, (examples,)."""
     values, x = scene.values(side), scene.x()
-    source = scene.values(0) if type(attack.variance) is Pooled and isinstance(attack, LiraOnline) else values
+    source = scene.values(0) if type(attack.variance) is Pooled and isinstance(attack, LiRAOnline) else values
     variances = VARIANCES[type(attack.variance)](attack.variance, source, attack.centre)
     found = []
     for j, (here, variance) in enumerate(zip(values, variances, strict=True)):
@@ -193,13 +193,13 @@ def rmia(attack: Any, scene: Scene, marginal: Callable[[Array, Array], Array]) -
 
 
 TWINS: dict[type[Attack], Callable[[Any, Scene], Array]] = {
-    LiraOnline: lambda a, scene: lira(a, scene, 0, log_density) - lira(a, scene, 1, log_density),
-    LiraOffline: lambda a, scene: -lira(a, scene, 1, log_density),
-    LiraOfflineOneSided: lambda a, scene: lira(a, scene, 1, log_odds, scaled=False),
+    LiRAOnline: lambda a, scene: lira(a, scene, 0, log_density) - lira(a, scene, 1, log_density),
+    LiRAOffline: lambda a, scene: -lira(a, scene, 1, log_density),
+    LiRAOfflineOneSided: lambda a, scene: lira(a, scene, 1, log_odds, scaled=False),
     Paired: lambda a, scene: lira_paired(a, scene, 0) - lira_paired(a, scene, 1),
-    RmiaOnline: lambda a, scene: rmia(a, scene, mean_of_all),
-    RmiaOffline: lambda a, scene: rmia(a, scene, lambda _, out: ((1 + a.a) * out.mean(axis=0) + 1 - a.a) / 2),
-    Base: lambda _, scene: log_ratio(scene, 1.0, mean_of_all),
+    RMIAOnline: lambda a, scene: rmia(a, scene, mean_of_all),
+    RMIAOffline: lambda a, scene: rmia(a, scene, lambda _, out: ((1 + a.a) * out.mean(axis=0) + 1 - a.a) / 2),
+    BASE: lambda _, scene: log_ratio(scene, 1.0, mean_of_all),
     Threshold: lambda _, scene: scene.x().mean(axis=1),
 }
 
@@ -209,14 +209,14 @@ ATTACKS: dict[str, Attack] = {
     **{f"paired_{name}": attack for name, attack in paired().items()},
     **{
         f"{kind.__name__}_{centre}_{variance}": kind(centre=centre, variance=variance)
-        for kind in (LiraOnline, LiraOffline, LiraOfflineOneSided)
+        for kind in (LiRAOnline, LiRAOffline, LiRAOfflineOneSided)
         for centre in ("median", "mean")
         for variance in (PerExample(1), PooledSeparate(), Pooled(), Residual(), Shrunk(3.5), ShrunkStudent(3.5))
     },
     **{f"Paired_mean_{each}": Paired("mean", each) for each in (Residual(), Shrunk(3.5))},
-    "rmia_online_1_half": RmiaOnline(gamma=0.5, temperature=1.0),
-    "rmia_online_3_twice": RmiaOnline(gamma=2.0, temperature=3.0),
-    "rmia_offline_twice": RmiaOffline(gamma=2.0, a=0.0),
+    "rmia_online_1_half": RMIAOnline(gamma=0.5, temperature=1.0),
+    "rmia_online_3_twice": RMIAOnline(gamma=2.0, temperature=3.0),
+    "rmia_offline_twice": RMIAOffline(gamma=2.0, a=0.0),
 }
 DESIGNS = ["leave_one_out_8", "leave_one_out_9", "held_out", "held_out_equal_groups"]
 
@@ -288,7 +288,7 @@ def test_every_attack_and_every_variance_has_a_twin() -> None:
 def test_from_confidences_alone_rmia_is_at_temperature_one() -> None:
     scene = played("held_out")[0][0]
     plain = [Observed(each.confidence, each.members) for each in (scene.shadows, scene.target)]
-    attacks = {"online": RmiaOnline(), "offline": RmiaOffline()}
+    attacks = {"online": RMIAOnline(), "offline": RMIAOffline()}
     scores = held_out(attacks, *plain)
     for name, attack in attacks.items():
         without = Scene(plain[0], scene.parents, plain[1], scene.parent, scene.groups)
@@ -300,7 +300,7 @@ def test_unaware_leave_one_out_hides_the_parent_of_the_very_target() -> None:
     scenes, _ = played("leave_one_out_8")
     full = scenes[0].shadows
     quantized = drawn(full.members, 5, full)
-    scores = leave_one_out({"a": LiraOnline()}, full, targets=quantized)["a"]
+    scores = leave_one_out({"a": LiRAOnline()}, full, targets=quantized)["a"]
     for i, scene in enumerate(scenes):
         attacked = Scene(full, full, quantized.models([i]), scene.parent, scene.groups)
-        np.testing.assert_allclose(scores[i], TWINS[LiraOnline](LiraOnline(), attacked), rtol=1e-10)
+        np.testing.assert_allclose(scores[i], TWINS[LiRAOnline](LiRAOnline(), attacked), rtol=1e-10)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lit_privq.data.store import Dump, write_dump
+from lit_privq.artifacts.confidences import Dump, write_dump
 
 Study = Callable[..., Path]
 SHADOWS, TARGETS, EXAMPLES = 8, 2, 60

@@ -294,7 +294,7 @@ def test_a_shipped_config_defines_the_preset(config: str, preset: Any) -> None:
 
 def test_an_attack_of_one_s_own_is_a_class_path(tmp_path: Path, page: list[Path]) -> None:
     config = tmp_path / "mine.yaml"
-    config.write_text("define: {mine: {class_path: lit_privq.attacks.LiraOffline, init_args: {centre: mean}}}\n")
+    config.write_text("define: {mine: {class_path: lit_privq.attacks.LiRAOffline, init_args: {centre: mean}}}\n")
     audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config), "--targets", "9")
     with np.load(tmp_path / "scores.npz") as scores:
         assert set(scores) == {"mine", "targets", "members"}
@@ -302,7 +302,7 @@ def test_an_attack_of_one_s_own_is_a_class_path(tmp_path: Path, page: list[Path]
 
 def test_the_audit_imports_neither_torch_nor_lightning_nor_matplotlib() -> None:
     heavy = "{'torch', 'lightning', 'matplotlib', 'scipy.stats', 'sklearn', 'wandb'}"
-    script = f"import sys, lit_privq.audit, lit_privq.data.store; print({heavy} & set(sys.modules))"
+    script = f"import sys, lit_privq.audit, lit_privq.artifacts.confidences; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 

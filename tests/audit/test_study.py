@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lit_privq.artifacts.confidences import read_dump, write_dump
 from lit_privq.attacks import Observed, held_out, paired, reference, standard
 from lit_privq.audit import main
-from lit_privq.data.store import read_dump, write_dump
 
 Study = Callable[..., Path]
 QUICK = ["--attacks", "lira_online_fixed", "threshold", "--resamples", "20"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from lit_privq.artifacts.confidences import read_dump
 from lit_privq.data.membership import calibration_indices, study_membership
-from lit_privq.data.store import read_dump
 
 
 def test_a_dump_says_what_the_audit_must_know(study: Path) -> None:

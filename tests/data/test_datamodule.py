@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lit_privq.data.datamodule import MemberBatches, ShadowDataModule, query_views
+from lit_privq.data.batches import BatchIndices, query_views
+from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.digits import Digits
-from lit_privq.data.pool import Picks
 
 
 def make(model_index: str = "0", epoch: int = 0, **options: Any) -> ShadowDataModule:
@@ -21,15 +21,17 @@ def make(model_index: str = "0", epoch: int = 0, **options: Any) -> ShadowDataMo
     return data
 
 
-def epoch_of(data: ShadowDataModule, position: int) -> Picks:
+def epoch_of(data: ShadowDataModule, position: int) -> BatchIndices:
     """All picks of one model in an epoch, in order."""
     own = []
-    for batch in MemberBatches(data):
-        own += [Picks(*(f[models.index(position)] for f in picks)) for models, picks in batch if position in models]
-    return Picks(*(torch.cat(fields) for fields in zip(*own, strict=True)))
+    for batch in data.member_batches():
+        own += [
+            BatchIndices(*(f[models.index(position)] for f in picks)) for models, picks in batch if position in models
+        ]
+    return BatchIndices(*(torch.cat(fields) for fields in zip(*own, strict=True)))
 
 
-def equal(one: Picks, other: Picks) -> bool:
+def equal(one: BatchIndices, other: BatchIndices) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
@@ -44,8 +46,8 @@ def test_a_model_sees_each_of_its_members_exactly_once_an_epoch_and_no_one_else(
 @pytest.mark.parametrize("pool_size", [60, 61])
 def test_every_model_takes_the_same_number_of_steps_and_only_ragged_pools_split_them(pool_size: int) -> None:
     data = make("0:8", pool_size=pool_size)
-    batches = list(MemberBatches(data))
-    assert len(batches) == len(MemberBatches(data)) == 4
+    batches = list(data.member_batches())
+    assert len(batches) == len(data.member_batches()) == 4
     assert all(sorted(k for models, _ in batch for k in models) == list(range(8)) for batch in batches)
     sizes = [[picks.indices.shape[1] for _, picks in batch] for batch in batches]
     assert sizes == ([[8], [8], [8, 7], [7]] if pool_size == 61 else [[8], [8], [7], [7]])

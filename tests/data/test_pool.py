@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_privq.data.pool import Picks, Pool, Sampler
-from lit_privq.models.task import Classification, Regression
+from lit_privq.data.batches import BatchIndices, BatchMaker
+from lit_privq.data.pool import Pool
+from lit_privq.data.task import Classification, Regression
 
 MEAN, STD = (0.2, 0.5, 0.7), (0.3, 0.2, 0.1)
 
@@ -43,8 +44,8 @@ def test_a_batch_equals_an_obvious_loop(shape: tuple[int, ...]) -> None:
     indices = torch.from_numpy(rng.integers(0, 7, shape))
     shifts = torch.from_numpy(rng.integers(-2, 3, (*shape, 2)))
     mirrored = torch.from_numpy(rng.random(shape) < 0.5)
-    sampler = Sampler(images, labels, MEAN, STD, padding=2, device=torch.device("cpu"))
-    batch, classes = sampler.batch(Picks(indices, shifts, mirrored))
+    sampler = BatchMaker(images, labels, MEAN, STD, padding=2, device=torch.device("cpu"))
+    batch, classes = sampler.batch(BatchIndices(indices, shifts, mirrored))
     assert batch.shape == (*shape, 3, 5, 5)
     assert torch.equal(classes, indices * 10)
     for at in np.ndindex(*shape):
@@ -56,15 +57,17 @@ def test_a_batch_equals_an_obvious_loop(shape: tuple[int, ...]) -> None:
 def test_an_unshifted_example_is_its_normalised_self_whatever_the_padding() -> None:
     images = colours(3)
     zeros = torch.zeros(3, 2, dtype=torch.int64)
-    picks = Picks(torch.arange(3), zeros, torch.zeros(3, dtype=torch.bool))
-    one, other = (Sampler(images, torch.arange(3), MEAN, STD, p, torch.device("cpu")).batch(picks)[0] for p in (0, 4))
+    picks = BatchIndices(torch.arange(3), zeros, torch.zeros(3, dtype=torch.bool))
+    one, other = (
+        BatchMaker(images, torch.arange(3), MEAN, STD, p, torch.device("cpu")).batch(picks)[0] for p in (0, 4)
+    )
     assert torch.equal(one, other)
 
 
 def test_inputs_without_mean_and_deviation_are_used_as_they_are() -> None:
     features = torch.randn(5, 3)
-    picks = Picks(torch.tensor([4, 0]), torch.zeros(2, 2, dtype=torch.int64), torch.ones(2, dtype=torch.bool))
-    batch, _ = Sampler(features, torch.arange(5), (), (), padding=0, device=torch.device("cpu")).batch(picks)
+    picks = BatchIndices(torch.tensor([4, 0]), torch.zeros(2, 2, dtype=torch.int64), torch.ones(2, dtype=torch.bool))
+    batch, _ = BatchMaker(features, torch.arange(5), (), (), padding=0, device=torch.device("cpu")).batch(picks)
     assert torch.equal(batch, features[[4, 0]])
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from lit_privq.data.task import Classification, Regression
 from lit_privq.indicator import network
 from lit_privq.indicator.network import Examples, Weights, codebooks, layers_of, network_runs
 from lit_privq.indicator.quantizers import Quantizer, compared_quantizers
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.models.small import small_resnet
-from lit_privq.models.task import Classification, Regression
 from lit_privq.quantization.grid import Search2d
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer

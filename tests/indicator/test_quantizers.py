@@ -4,8 +4,8 @@ from torch import Tensor
 
 from lit_privq.indicator.quantizers import Quantizer, compared_quantizers
 from lit_privq.quantization.grid import Paper
+from lit_privq.quantization.method import LayerProblem, UnitProblem
 from lit_privq.quantization.nearest import Nearest
-from lit_privq.quantization.problem import LayerProblem, UnitProblem
 
 NAMES = list(compared_quantizers())
 

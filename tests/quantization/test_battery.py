@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.batchnorm import tunable, tune_batch_norm
-from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.descent import Descent
+from lit_privq.quantization.gptq import GPTQ
 from lit_privq.quantization.grid import Search2d
+from lit_privq.quantization.method import Method, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.ordered import Ordered
-from lit_privq.quantization.problem import Method, levels_from_bits
 from lit_privq.quantization.sign import ScaledSign, Sign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
@@ -38,14 +38,14 @@ METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 
     "absmean": (Absmean(), FROM_THREE),
     "adaround": (AdaRound(iterations=6, lr=0.3, batch_size=8), ANY),
     "adaround, linear target": (AdaRound(iterations=6, lr=0.3, linear_target=True), ANY),
-    "brecq": (Brecq(iterations=6, lr=0.3, batch_size=8), ANY),
-    "brecq, fisher": (Brecq(iterations=6, lr=0.3, batch_size=8, fisher=True), ANY),
+    "brecq": (BRECQ(iterations=6, lr=0.3, batch_size=8), ANY),
+    "brecq, fisher": (BRECQ(iterations=6, lr=0.3, batch_size=8, fisher=True), ANY),
     "obc": (OBC(damping=0.1), ANY),
     "obc, sequential": (OBC(damping=0.1, inputs="quantized"), ANY),
-    "ordered": (Ordered(damping=0.1), ANY),
+    "ordered": (GPTQ(damping=0.1), ANY),
     "descent": (replace(QUICK, damping=0.1), ANY),
     "adaround from descent": (AdaRound(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
-    "brecq from descent": (Brecq(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
+    "brecq from descent": (BRECQ(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
 }
 
 every_method = pytest.mark.parametrize("name", METHODS)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound, BatchLoss
-from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.graph import Graph
 from lit_privq.quantization.importance import output_importance
+from lit_privq.quantization.method import Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import Bits, NetworkQuantizer, UnitReport
-from lit_privq.quantization.problem import Method, Quantized, UnitProblem
 
-SHORT = Brecq(iterations=40, lr=0.1, batch_size=8)
+SHORT = BRECQ(iterations=40, lr=0.1, batch_size=8)
 
 
 def trained_like(seed: int) -> nn.Module:
@@ -48,7 +48,7 @@ def first_block_of(net: nn.Module) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Spy(Brecq):
+class Spy(BRECQ):
     """Keeps the problems it was asked."""
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
@@ -60,7 +60,7 @@ ASKED: list[UnitProblem] = []
 
 
 def test_the_published_settings_are_the_defaults() -> None:
-    settings = Brecq()
+    settings = BRECQ()
     assert (settings.iterations, settings.batch_size, settings.lr, settings.rounding_weight) == (20_000, 32, 1e-3, 0.01)
     assert (settings.warmup, settings.first_exponent, settings.last_exponent) == (0.2, 20.0, 2.0)
 
@@ -74,7 +74,7 @@ def test_units_are_residual_blocks() -> None:
 def test_block_outputs_err_less_than_with_layers_rounded_alone() -> None:
     """The paper's claim: errors of the layers inside a block may cancel."""
     nets, data = [first_block_of(trained_like(0))], images(1, 48)
-    _, blocks = quantize(nets, data, Brecq(iterations=300, lr=0.03, rounding_weight=0.1), [2])
+    _, blocks = quantize(nets, data, BRECQ(iterations=300, lr=0.03, rounding_weight=0.1), [2])
     alone, _ = quantize(nets, data, AdaRound(iterations=300, lr=0.03, rounding_weight=0.1), [2])
     for model, net in enumerate(nets):
         with torch.no_grad():

@@ -9,9 +9,9 @@ import torch
 from lit_privq.quantization.descent import Descent, best_start, better, descend, pair_sweep, sweep
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Paper, Search2d, output_error, quantize_to
+from lit_privq.quantization.method import LayerProblem, Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.problem import LayerProblem, Method, Quantized, UnitProblem
 
 MakeLayer = Callable[..., LayerProblem]
 MakeUnit = Callable[[LayerProblem], UnitProblem]

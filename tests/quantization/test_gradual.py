@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from lit_privq.quantization.gptq import ordered_rounding
 from lit_privq.quantization.gradual import gradual_rounding
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Paper, output_error, quantize_to
+from lit_privq.quantization.method import LayerProblem, Quantized
 from lit_privq.quantization.obc import greedy_rounding
-from lit_privq.quantization.ordered import ordered_rounding
-from lit_privq.quantization.problem import LayerProblem, Quantized
 
 MakeLayer = Callable[..., LayerProblem]
 ONE = torch.ones(1, 1, 1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.problem import LayerProblem, Quantized
+from lit_privq.quantization.method import LayerProblem, Quantized
 
 MakeLayer = Callable[..., LayerProblem]
 

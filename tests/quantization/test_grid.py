@@ -19,7 +19,7 @@ from lit_privq.quantization.grid import (
     refit,
     round_to_grid,
 )
-from lit_privq.quantization.problem import LayerProblem, Quantized
+from lit_privq.quantization.method import LayerProblem, Quantized
 
 MakeLayer = Callable[..., LayerProblem]
 GRIDS: list[Grid] = [

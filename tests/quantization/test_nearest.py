@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lit_privq.quantization.grid import Paper, Search2d, output_error
+from lit_privq.quantization.method import LayerProblem, UnitProblem
 from lit_privq.quantization.nearest import Nearest, nearest
-from lit_privq.quantization.problem import LayerProblem, UnitProblem
 
 MakeLayer = Callable[..., LayerProblem]
 MakeUnit = Callable[[LayerProblem], UnitProblem]

@@ -14,12 +14,12 @@ from torch.nn.utils import prune
 
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
-from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.graph import Graph
 from lit_privq.quantization.layers import gram, gram_and_cross
+from lit_privq.quantization.method import Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import Bits, NetworkQuantizer, UnitReport, bits_of
-from lit_privq.quantization.problem import Method, Quantized, UnitProblem
 
 SHORT = AdaRound(iterations=30, lr=0.1, linear_target=True)
 SHORT_BATCHES = AdaRound(iterations=6, lr=0.3, batch_size=4)
@@ -507,7 +507,7 @@ def test_networks_of_equal_shapes_and_other_activations_are_refused(other: nn.Mo
         quantize(nets, torch.randn(2, 6, 4), Nearest(), [2])
 
 
-METHODS = pytest.mark.parametrize("method", [Nearest(), Brecq(iterations=2, fisher=True)], ids=["nearest", "fisher"])
+METHODS = pytest.mark.parametrize("method", [Nearest(), BRECQ(iterations=2, fisher=True)], ids=["nearest", "fisher"])
 
 
 @METHODS
@@ -532,7 +532,7 @@ def test_activations_that_are_not_finite_are_refused_with_unit_and_model() -> No
     with pytest.raises(ValueError, match="unit conv1: activations of model 1 are not finite"):
         quantize(nets, images(2), Nearest(), [2])
     with pytest.raises(ValueError, match="model 1: the network's output on its calibration images is not finite"):
-        quantize(nets, images(2), Brecq(iterations=2, fisher=True), [2])
+        quantize(nets, images(2), BRECQ(iterations=2, fisher=True), [2])
 
 
 @METHODS

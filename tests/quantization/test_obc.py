@@ -9,8 +9,8 @@ from torch import Tensor
 from lit_privq.quantization import obc
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Paper, output_error, quantize_to
+from lit_privq.quantization.method import LayerProblem, UnitProblem
 from lit_privq.quantization.obc import OBC, greedy_rounding
-from lit_privq.quantization.problem import LayerProblem, UnitProblem
 
 MakeLayer = Callable[..., LayerProblem]
 MakeUnit = Callable[[LayerProblem], UnitProblem]
@@ -35,7 +35,7 @@ def twin_of_a_row(weight: Tensor, gram: Tensor, scale: float, zero: float, level
 
 
 def agreement(layer: LayerProblem, damping: float) -> tuple[float, float, float]:
-    """Share of codes equal to the twin's, and the two output errors."""
+    """FleetBatch of codes equal to the twin's, and the two output errors."""
     ready = condition(layer, damping)
     affine = Paper().fit(ready.target, layer.levels)
     fast = greedy_rounding(ready.target, ready.inverse(), affine, layer.levels)

@@ -7,12 +7,12 @@ import pytest
 
 from lit_privq.calibration import Calibration
 from lit_privq.quantization.adaround import AdaRound
-from lit_privq.quantization.brecq import Brecq
+from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.descent import Descent
+from lit_privq.quantization.gptq import GPTQ
 from lit_privq.quantization.grid import Free, Paper, Search2d, Widened
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.ordered import Ordered
 from lit_privq.quantization.ternary import SparseTernary
 
 INFINITY = float("inf")
@@ -23,7 +23,7 @@ INFINITY = float("inf")
     [
         *[
             (method, options, message)
-            for method in (AdaRound, Brecq)
+            for method in (AdaRound, BRECQ)
             for options, message in (
                 ({"iterations": 0}, "iterations must be at least 1, such as 4000; got 0"),
                 ({"iterations": -1}, "iterations must be at least 1"),
@@ -39,14 +39,14 @@ INFINITY = float("inf")
                 ({"patience": 0, "start": Nearest()}, "patience must be at least 1, or none; got 0"),
             )
         ],
-        (Brecq, {"linear_target": True}, "linear_target must be false, .* choose AdaRound; got True"),
+        (BRECQ, {"linear_target": True}, "linear_target must be false, .* choose AdaRound; got True"),
         *[
             (method, {"inputs": "quantised"}, 'inputs must be "float" or "quantized"; got \'quantised\'')
-            for method in (Nearest, OBC, Ordered, AdaRound, Brecq, Descent)
+            for method in (Nearest, OBC, GPTQ, AdaRound, BRECQ, Descent)
         ],
         *[
             (method, {"damping": damping}, f"damping must be at least 0, such as {such_as}; got {damping}")
-            for method, such_as in ((OBC, 0.001), (Ordered, 0.01), (Descent, 0.001))
+            for method, such_as in ((OBC, 0.001), (GPTQ, 0.01), (Descent, 0.001))
             for damping in (-1e-3, float("nan"))
         ],
         (Paper, {"candidates": 0}, "candidates must lie between 1 and 100, such as 80; got 0"),
@@ -64,9 +64,9 @@ INFINITY = float("inf")
             for make, options in (
                 (AdaRound, {"lr": INFINITY}),
                 (AdaRound, {"rounding_weight": INFINITY}),
-                (Brecq, {"first_exponent": INFINITY}),
+                (BRECQ, {"first_exponent": INFINITY}),
                 (OBC, {"damping": INFINITY}),
-                (Ordered, {"damping": INFINITY}),
+                (GPTQ, {"damping": INFINITY}),
                 (Paper, {"exponent": INFINITY}),
                 (Search2d, {"widest": INFINITY}),
                 (Widened, {"grid": Paper(), "steps": INFINITY}),

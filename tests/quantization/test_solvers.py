@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lit_privq.quantization.descent import Descent
+from lit_privq.quantization.gptq import GPTQ
 from lit_privq.quantization.grid import Search2d, output_error
+from lit_privq.quantization.method import LayerProblem, Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.ordered import Ordered
-from lit_privq.quantization.problem import LayerProblem, Method, Quantized, UnitProblem
 from lit_privq.quantization.sign import ScaledSign, Sign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
@@ -29,11 +29,11 @@ LEVELS: dict[str, tuple[Method, list[int]]] = {
     "ternary": (SparseTernary(0.5), [3, 3, 4, 3]),
     "absmean": (Absmean(), [3, 3, 4, 3]),
     "obc": (OBC(), [2, 3, 4, 256]),
-    "ordered": (Ordered(), [2, 3, 4, 256]),
+    "ordered": (GPTQ(), [2, 3, 4, 256]),
     "descent": (Descent(), [2, 3, 4, 256]),
 }
 every_method = pytest.mark.parametrize(("method", "levels"), LEVELS.values(), ids=LEVELS.keys())
-every_second_order_method = pytest.mark.parametrize("method", [OBC(), Ordered(), Descent()], ids=repr)
+every_second_order_method = pytest.mark.parametrize("method", [OBC(), GPTQ(), Descent()], ids=repr)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lit_privq.quantization.problem import LayerProblem, UnitProblem
+from lit_privq.quantization.method import LayerProblem, UnitProblem
 from lit_privq.quantization.ternary import Absmean, SparseTernary, absmean, sparse_ternary
 
 MakeUnit = Callable[[LayerProblem], UnitProblem]

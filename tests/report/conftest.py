@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.results import read_results
 from lit_privq.report import build
 from lit_privq.report.focus import Focus, focus
 from lit_privq.report.measured import Measured, read_measured
-from lit_privq.report.results import read_results
 
 N_EXAMPLES, N_SHADOWS, N_TARGETS = 1200, 16, 4
 COLUMNS = ["dataset", "net", "target", "method", "bits", "last_bits", "attacker", "attack", "metric", "value"]

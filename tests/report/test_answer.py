@@ -1,9 +1,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from lit_privq.artifacts.results import read_results
 from lit_privq.report.answer import answer
 from lit_privq.report.focus import focus
-from lit_privq.report.results import read_results
 
 Rows = list[dict[str, object]]
 Write = Callable[..., Path]

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from lit_privq.artifacts.results import read_results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.focus import focus
-from lit_privq.report.results import Variant, read_results
 
 Write = Callable[..., Path]
 FULL = Variant("none", 32, 32)

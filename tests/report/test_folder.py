@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lit_privq.artifacts.results import Results, read_results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.folder import Scores, read_json, read_scores
-from lit_privq.report.results import Results, Variant, read_results
 
 FULL = Variant("none", 32, 32)
 

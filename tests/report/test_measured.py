@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.variant import Variant
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured, read_measured
-from lit_privq.report.results import Key, Variant
 
 FULL, COARSE = Variant("none", 32, 32), Variant("adaround", 2, 2)
 

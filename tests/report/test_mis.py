@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lit_privq.artifacts.results import read_results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.reach import CENSORED, DRIFTING, INTERPOLATING, SATURATED, SMALL
 from lit_privq.indicator.runs import write_runs
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.report import build
 from lit_privq.report.focus import focus
 from lit_privq.report.mis import Beside
-from lit_privq.report.results import Variant, read_results
 
 QUANTIZERS = {"sign": 1.0, "absmean": 1.58, "uniform-2": 2.0, "uniform-2-max": 2.0, "uniform-4": 4.0, "full": 32.0}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lit_privq.data.whole import write_whole
+from lit_privq.artifacts.atomic import atomic_write_bytes
+from lit_privq.artifacts.results import COLUMNS
 from lit_privq.report import build, main
-from lit_privq.report.results import COLUMNS
 
 VOID = {"meta", "link", "br", "img"}
 
@@ -99,7 +99,7 @@ def test_colours_follow_the_pages_light_or_dark(page: str) -> None:
 
 def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:
     row = ["<b>x</b>", "net", "1", "none", "32", "32", "unaware", "<i>", "tpr_at_0.01", "0.1"]
-    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n")
+    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join([*row, "", ""]) + "\n")
     page = build(tmp_path).read_text(encoding="utf-8")
     assert "<b>" not in page
     assert "<i>" not in page
@@ -169,10 +169,10 @@ def test_the_page_is_printed_and_help_shows_an_example(
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "figures" / "a.svg"
-    write_whole(path, b"old")
+    atomic_write_bytes(path, b"old")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        write_whole(path, b"new")
+        atomic_write_bytes(path, b"new")
     assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [("a.svg", b"old")]
 
 

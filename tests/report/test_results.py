@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_privq.report.results import Variant, read_results
+from lit_privq.artifacts.results import read_results
+from lit_privq.artifacts.variant import Variant
 
 Write = Callable[..., Path]
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from lit_privq.artifacts.results import read_results
 from lit_privq.report.focus import Focus, focus
-from lit_privq.report.results import read_results
 from lit_privq.report.table import all_attacks, summary
 
 

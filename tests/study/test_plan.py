@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from lit_privq.study.description import read_study
 from lit_privq.study.plan import Fleets, Job, plan
+from lit_privq.study.study_file import read_study
 
 ROOT = Path("runs")
 

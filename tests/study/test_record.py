@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from lit_privq.study.description import read_study
 from lit_privq.study.record import find, read_record, study_record, write_record
+from lit_privq.study.study_file import read_study
 
 
 def test_a_record_is_read_as_it_was_written_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

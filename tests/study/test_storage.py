@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from lit_privq.study.description import read_study
 from lit_privq.study.plan import Fleets, plan
 from lit_privq.study.storage import bytes_needed, storage_line
+from lit_privq.study.study_file import read_study
 
 
 def test_bytes_are_models_times_variants_times_what_each_holds(bench: Any) -> None:

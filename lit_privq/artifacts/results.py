@@ -1,0 +1,242 @@
+"""results.csv, written and read in one place: one number for each target, variant, attacker, attack and metric."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import inf, isfinite, nan
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from lit_privq.artifacts.atomic import atomic_write_bytes
+from lit_privq.artifacts.variant import Variant
+
+COLUMNS = (
+    "dataset",
+    "net",
+    "target",
+    "method",
+    "bits",
+    "last_bits",
+    "attacker",
+    "attack",
+    "metric",
+    "value",
+    "low",
+    "high",
+)
+_OPTIONAL = ("low", "high")  # files of earlier versions lack them
+
+
+class Row(NamedTuple):
+    """One number of one target; attacker and attack are empty where nobody attacks."""
+
+    dataset: str
+    net: str
+    variant: Variant
+    target: int
+    attacker: str
+    attack: str
+    metric: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+class Cell(NamedTuple):
+    """One value of results.csv, NaN where it is empty, and the 95 % interval beside it, NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Key(NamedTuple):
+    """What was measured; attacker and attack are empty where nobody attacks (accuracy)."""
+
+    variant: Variant
+    metric: str
+    attacker: str = ""
+    attack: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All of results.csv, for one data set and one network.
+
+    Args:
+        dataset: its name, for the page's title.
+        net: the network's name.
+        series: the cells of each key by target (model index), in the file's order.
+    """
+
+    dataset: str
+    net: str
+    series: Mapping[Key, Mapping[int, Cell]]
+
+    def cells(self, variant: Variant, metric: str, attacker: str = "", attack: str = "") -> dict[int, Cell]:
+        """The cells that hold a value, by target; none where it was not measured or the value is empty."""
+        cells = self.series.get(Key(variant, metric, attacker, attack), {})
+        return {target: cell for target, cell in cells.items() if isfinite(cell.value)}
+
+    def values(self, variant: Variant, metric: str, attacker: str = "", attack: str = "") -> dict[int, float]:
+        """The values by target; see ``cells``."""
+        return {target: cell.value for target, cell in self.cells(variant, metric, attacker, attack).items()}
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Full precision first; then method by method as they first appear, most bits first, plain before decoupled."""
+        found = dict.fromkeys(key.variant for key in self.series)
+        methods = list(dict.fromkeys(variant.method for variant in found))
+        return tuple(
+            sorted(found, key=lambda v: (v.quantized, methods.index(v.method), v.decoupled, -v.bits, -v.last_bits))
+        )
+
+    @property
+    def full_precision(self) -> Variant | None:
+        """The variant all others are compared with."""
+        return next((variant for variant in self.variants if not variant.quantized), None)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The quantization methods."""
+        return tuple(dict.fromkeys(variant.method for variant in self.variants if variant.quantized))
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """The attacks, in the file's order."""
+        return tuple(dict.fromkeys(key.attack for key in self.series if key.attack))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics, in the file's order."""
+        return tuple(dict.fromkeys(key.metric for key in self.series))
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Every target's model index, in order."""
+        return tuple(sorted({target for cells in self.series.values() for target in cells}))
+
+    def attackers(self, variant: Variant) -> tuple[str, ...]:
+        """Who attacked a variant, in the file's order."""
+        return tuple(dict.fromkeys(key.attacker for key in self.series if key.attack and key.variant == variant))
+
+
+def mean_interval(cells: Mapping[int, Cell]) -> tuple[float, float] | None:
+    """The targets' own 95 % intervals, averaged: how sure one target's value is; None unless all have one.
+
+    >>> mean_interval({16: Cell(1, 0, 2), 17: Cell(2, 1, 4)}), mean_interval({16: Cell(0.2, nan, nan)})
+    ((0.5, 3.0), None)
+    """
+    if not cells or not all(isfinite(cell.low) and isfinite(cell.high) for cell in cells.values()):
+        return None
+    return fmean(cell.low for cell in cells.values()), fmean(cell.high for cell in cells.values())
+
+
+def write_results(path: Path, rows: Iterable[Row]) -> None:
+    """Write results.csv; NaN, "not measurable", is an empty field."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for row in rows:
+        v = row.variant
+        table.writerow(
+            [
+                row.dataset,
+                row.net,
+                row.target,
+                v.method,
+                f"{v.bits:g}",
+                f"{v.last_bits:g}",
+                row.attacker,
+                row.attack,
+                row.metric,
+            ]
+            + [_field(value) for value in (row.value, row.low, row.high)]
+        )
+    atomic_write_bytes(path, text.getvalue().encode())
+
+
+def read_results(path: Path) -> Results:
+    """Read and check results.csv.
+
+    Args:
+        path: a file with the ``COLUMNS`` and perhaps ``low`` and ``high``; further columns are ignored. An empty value
+            means "not measurable" (an operating point below one false positive), empty bits mean 32.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is no such file, is cut short, repeats itself, or mixes data sets or networks.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; a report needs an audit's results.csv, run `audit` first")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return _collect(path, _records(path, file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} must be comma-separated UTF-8 text; {error}; run `audit` again") from error
+
+
+def _records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and fields of every row."""
+    reader = csv.reader(lines)
+    header = next(reader, [])
+    missing = [column for column in COLUMNS if column not in (*header, *_OPTIONAL)]
+    if missing:
+        raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    for fields in reader:
+        if len(fields) != len(header):
+            raise ValueError(
+                f"{path} is damaged: line {reader.line_num} has {len(fields)} fields, the header {len(header)}; "
+                "run `audit` again"
+            )
+        yield reader.line_num, dict(zip(header, fields, strict=True))
+
+
+def _collect(path: Path, records: Iterator[tuple[int, dict[str, str]]]) -> Results:
+    """All rows as one object, refused where two of them contradict each other."""
+    series: dict[Key, dict[int, Cell]] = {}
+    subject: tuple[str, str] | None = None
+    for line, record in records:
+        try:
+            key, target, cell = _parse(record)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: line {line}: {error}; run `audit` again") from error
+        found = record["dataset"], record["net"]
+        subject = subject or found
+        if found != subject:
+            raise ValueError(
+                f"{path} must hold one data set and one network; got {' with '.join(subject)} and, in line {line}, "
+                f"{' with '.join(found)}; report each from its own folder"
+            )
+        cells = series.setdefault(key, {})
+        if target in cells:
+            raise ValueError(f"{path} must measure everything once; line {line} repeats an earlier one")
+        cells[target] = cell
+    if subject is None:
+        raise ValueError(f"{path} has a header and no rows; run `audit` again")
+    return Results(*subject, series)
+
+
+def _parse(record: Mapping[str, str]) -> tuple[Key, int, Cell]:
+    """One row."""
+    bits = _number(record["bits"], 32.0)
+    variant = Variant(record["method"], bits, _number(record["last_bits"], bits))
+    key = Key(variant, record["metric"], record["attacker"], record["attack"])
+    cell = Cell(*(_number(record.get(column, ""), nan) for column in ("value", "low", "high")))
+    if abs(cell.value) == inf:
+        raise ValueError("the value is infinite")
+    return key, int(record["target"]), cell
+
+
+def _number(text: str, empty: float) -> float:
+    """A number, or what an empty field stands for."""
+    return float(text) if text else empty
+
+
+def _field(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))

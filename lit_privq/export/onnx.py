@@ -1,0 +1,147 @@
+"""Quantized networks for other runtimes: ONNX, whose weights are integers behind DequantizeLinear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lit_privq.export.packed import Stored, pack
+
+if TYPE_CHECKING:
+    import onnx
+
+_OPSET, _IR_VERSION = 25, 13  # the first with 2-bit integers
+EXACT = ("session.qdq_matmulnbits_accuracy_level", "1")
+"""Session option, key and value, that keeps onnxruntime from rounding activations to 8 bits too."""
+
+
+def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequence[int]) -> bytes:
+    """A quantized network as an ONNX file, checked in onnxruntime.
+
+    Weights are stored as unsigned integers of 2, 4 or 8 bits, the least that hold the levels (1 bit and three levels
+    take 2), and scaled on loading; all else is float. A zero that is no integer in this range becomes a subtraction.
+    Of its own accord onnxruntime rounds what enters a Linear on several positions to 8 bits; with `EXACT` among its
+    session options, as in the check, it does not.
+
+    Args:
+        net: on the CPU, in eval mode.
+        layers: its quantized layers, by name.
+        image_shape: (channels, height, width); the number of images stays free.
+
+    Raises:
+        ValueError: if a package of the extra `onnx` is missing, a layer has more than 256 levels or is not float32,
+            torch.onnx cannot export the network, or onnxruntime's output differs from the network's.
+    """
+    try:
+        import onnx  # an extra, and slow to import
+        import onnxruntime
+        from onnxscript import optimizer
+    except ImportError as error:
+        raise ValueError(f"ONNX export needs {error.name}; install it with: pip install 'lit_privq[onnx]'") from error
+
+    for name, layer in layers.items():
+        _check_float32(name, layer["scale"].dtype)
+    images = torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(0))
+    program = _exported(net, images)
+    weights = {f"{name}.weight" for name in layers}
+    optimizer.fold_constants(
+        program.model,  # a weight that is folded, as into its transpose, cannot be replaced by codes
+        should_fold=lambda node: False if any(value and value.name in weights for value in node.inputs) else None,
+    )
+    optimizer.remove_unused_nodes(program.model)
+    model = program.model_proto
+    model.ir_version = _IR_VERSION
+    _forget_sources(model)
+    for name, layer in layers.items():
+        _store_integers(model.graph, name, layer)
+    content: bytes = model.SerializeToString()
+    onnx.checker.check_model(model)
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(*EXACT)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        wanted = net(images)
+    if not torch.allclose(torch.from_numpy(got), wanted, rtol=1e-3, atol=1e-4):
+        worst = float((torch.from_numpy(got) - wanted).abs().max())
+        raise ValueError(f"onnxruntime's output differs from the network's by up to {worst:.2g}; export to safetensors")
+    return content
+
+
+def _check_float32(name: str, dtype: torch.dtype) -> None:
+    if dtype != torch.float32:
+        raise ValueError(
+            f"ONNX export needs float32 weights, as runtimes scale integers to these; layer {name} has {dtype}; "
+            "quantize the network after net.float(), or export to safetensors"
+        )
+
+
+def _exported(net: nn.Module, images: Tensor) -> torch.onnx.ONNXProgram:
+    """The network in ONNX, its weights still float."""
+    try:
+        program = torch.onnx.export(
+            net,
+            (images,),
+            dynamo=True,
+            optimize=False,  # it would fold batch norms into the weights, which then leave their grids
+            verbose=False,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("examples")},),
+        )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ValueError(
+            f"torch.onnx cannot export {type(net).__name__} for images {list(images.shape[1:])}: {reason}; "
+            "check the shape of its images, or export to safetensors"
+        ) from error
+    assert program is not None
+    return program
+
+
+def _store_integers(graph: onnx.GraphProto, layer_name: str, layer: Stored) -> None:
+    """Replace a float weight by its codes and the nodes that turn them into the weight."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    name = f"{layer_name}.weight"
+    position = next((index for index, tensor in enumerate(graph.initializer) if tensor.name == name), None)
+    if position is None:
+        raise ValueError(f"layer {layer_name}: torch.onnx left no weight of its name to replace; export to safetensors")
+    dims = list(graph.initializer[position].dims)
+    del graph.initializer[position]
+    bits = next((bits for bits in (2, 4, 8) if layer["levels"] <= 2**bits), None)
+    if bits is None:
+        raise ValueError(f"{name} has {layer['levels']} levels; ONNX export stores at most 256 (8 bits)")
+    kind = {2: TensorProto.UINT2, 4: TensorProto.UINT4, 8: TensorProto.UINT8}[bits]
+
+    def integers(name: str, values: Tensor, shape: Sequence[int]) -> None:
+        raw = pack(values, 2**bits).numpy().tobytes()
+        graph.initializer.append(helper.make_tensor(name, kind, shape, raw, raw=True))
+
+    scale, zero = layer["scale"].flatten(), layer["zero"].flatten()
+    integers(f"{name}.codes", layer["codes"], dims)
+    graph.initializer.append(numpy_helper.from_array(scale.numpy(), f"{name}.scale"))
+    whole = bool(((zero == zero.round()) & (zero >= 0) & (zero < 2**bits)).all())
+    inputs, output = [f"{name}.codes", f"{name}.scale"], name if whole else f"{name}.scaled"
+    if whole:
+        integers(f"{name}.zero", zero, list(zero.shape))
+        inputs.append(f"{name}.zero")
+    nodes = [helper.make_node("DequantizeLinear", inputs, [output], axis=0)]
+    if not whole:
+        offset = (scale * zero).view(-1, *[1] * (len(dims) - 1)).numpy()  # (rows, 1, ...)
+        graph.initializer.append(numpy_helper.from_array(offset, f"{name}.offset"))
+        nodes.append(helper.make_node("Sub", [output, f"{name}.offset"], [name]))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+
+
+def _forget_sources(model: Any) -> None:  # noqa: ANN401
+    """Drop the stack traces, and with them the paths of this machine."""
+    graph = model.graph
+    for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")

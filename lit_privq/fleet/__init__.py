@@ -1,0 +1,3 @@
+from lit_privq.fleet.module import Fleet
+
+__all__ = ["Fleet"]

@@ -1,0 +1,86 @@
+"""What a study asks of its workers; torch and Lightning are imported here, inside the calls, once per worker."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lit_privq.study.ledger import Stamp, file_stamp
+from lit_privq.tracking import publish
+
+
+def run_command(argv: Sequence[str]) -> None:
+    """Run one command line of lit_privq in this process.
+
+    Args:
+        argv: verb and options, as behind ``python -m lit_privq``.
+    """
+    verb, *options = argv
+    if verb in ("audit", "report"):
+        importlib.import_module(f"lit_privq.{verb}").main(options)
+        if verb == "report":
+            publish(Path(options[0]))
+    else:
+        importlib.import_module("lit_privq.cli").main(list(argv))
+
+
+def perform(run: str, argv: Sequence[str], root: Path, outputs: Sequence[str]) -> dict[str, Stamp]:
+    """Run a job and take the stamps of what it wrote.
+
+    Args:
+        run: ``module:function`` that runs a command line.
+        argv: the command line.
+        root: the study's folder.
+        outputs: files the job must leave there.
+
+    Raises:
+        RuntimeError: if it left one out.
+    """
+    print("python -m lit_privq", shlex.join(argv), flush=True)
+    module, function = run.split(":")
+    try:
+        getattr(importlib.import_module(module), function)(list(argv))
+    finally:
+        gc.collect()  # trainer, module and data hold each other, and Python does not see how large their tensors are
+    missing = [path for path in outputs if not (root / path).is_file()]
+    if missing:
+        raise RuntimeError(
+            f"it ended without writing {missing[0]} ({len(missing)} of {len(outputs)} files are missing)"
+        )
+    return {path: file_stamp(root / path) for path in outputs}
+
+
+def choose(shadow: str, overrides: list[str], fleet: int | None, jobs: int | None) -> dict[str, Any]:
+    """Decide how many workers there are and how many models each trains at once.
+
+    Args:
+        shadow: config that trains a model.
+        overrides: options of the study, added to that config.
+        fleet: models at once, None to measure.
+        jobs: workers, None for one per core, or one on a GPU.
+
+    Returns:
+        ``jobs``, ``size`` (models at once) and ``why``; ``how`` they are stacked where that was measured.
+    """
+    jobs = jobs or (1 if _has_gpu() else cores())
+    if fleet:
+        return {"jobs": jobs, "size": fleet, "why": "the study file says so"}
+    from lit_privq.study import fleet_size  # here: seconds
+
+    return {"jobs": jobs, **fleet_size.choose(Path(shadow), overrides, jobs)}
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_gpu() -> bool:
+    import torch  # here: seconds
+
+    return torch.cuda.is_available()

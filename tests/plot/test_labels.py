@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from lit_privq.plot.labels import place_labels
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_of_crowded_points_cover_neither_each_other_nor_a_point(seed: int) -> None:
+    points = np.random.default_rng(seed).normal(0.8, 0.02, size=(7, 2)).tolist()
+    figure = Figure(figsize=(5, 4))
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    place_labels(axes, [(x, y, f"{n} bits", "black") for n, (x, y) in enumerate(points)], np.empty((0, 4)))
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    boxes = [box for box in boxes if box.width]
+    assert len(boxes) == 7
+    assert all(Bbox.intersection(a, b) is None for n, a in enumerate(boxes) for b in boxes[:n])
+    assert not any(box.contains(*axes.transData.transform(point)) for box in boxes for point in points)
+    assert all(axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) for box in boxes)
+
+
+def test_a_lone_point_is_labelled_beside_it() -> None:
+    figure = Figure()
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    place_labels(axes, [(0.5, 0.5, "2 bits", "black")], np.empty((0, 4)))
+    (text,) = axes.texts
+    assert np.hypot(*text.get_position()) < 12
+    assert not axes.lines

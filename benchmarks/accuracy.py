@@ -201,7 +201,7 @@ class Bench:
 
 @torch.no_grad()
 def test_accuracy(path: Path, data: ShadowDataModule) -> float:
-    """FleetBatch of the test set that the network in a checkpoint gets right."""
+    """Share of the test set that the network in a checkpoint gets right."""
     net, right = network_of(read_checkpoint(path), path), 0
     sampler = data.batch_maker("test", torch.device("cpu"))
     for picks in data.test_dataloader():

@@ -99,7 +99,7 @@ def train(
 
 @torch.no_grad()
 def _accuracy(net: nn.Module, loader: DataLoader[tuple[Tensor, int]], device: torch.device) -> float:
-    """FleetBatch of a set that a network gets right."""
+    """Share of a set that a network gets right."""
     net.eval()
     right = [(net(images.to(device)).argmax(1).cpu() == labels).float() for images, labels in loader]
     return float(torch.cat(right).mean())

@@ -37,7 +37,7 @@ def mean_likelihood(evidence: Evidence) -> Array:
 def population_share(
     log_ratio: Array, population: Array, *, gamma: float = 1.0, own: NDArray[np.bool_] | None = None
 ) -> Array:
-    """FleetBatch of a population that each example's likelihood ratio exceeds by a factor gamma.
+    """Share of a population that each example's likelihood ratio exceeds by a factor gamma.
 
     An empirical distribution function: one sort of the population stands for the matrix of all pairs.
 
@@ -89,7 +89,7 @@ class _RMIA(Attack):
         return mean_over_queries(log_likelihood(evidence.targets) - np.log(self.marginal(evidence)))
 
     def finish(self, scores: Array) -> Array:
-        """FleetBatch of the other examples that each one exceeds, (targets, examples)."""
+        """Share of the other examples that each one exceeds, (targets, examples)."""
         own = np.ones(scores.shape[1], bool)
         return np.stack([population_share(row, row, gamma=self.gamma, own=own) for row in scores])
 
@@ -100,7 +100,7 @@ class _RMIA(Attack):
 
 @dataclass(frozen=True)
 class RMIAOnline(_RMIA):
-    """FleetBatch of the other examples z with [p(x | target) / p(x)] / [p(z | target) / p(z)] above gamma.
+    """Share of the other examples z with [p(x | target) / p(x)] / [p(z | target) / p(z)] above gamma.
 
     p(x) is the mean over all reference models, IN and OUT: where more of them trained on x than did not, these weigh
     more; in a half-membership split both halves weigh alike. Several queries enter as the mean of their log-ratios.

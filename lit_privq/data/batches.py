@@ -208,5 +208,5 @@ def query_views(n_queries: int, padding: int, mirror: bool) -> list[tuple[int, i
 
 
 def _stack(picks: list[BatchIndices]) -> BatchIndices:
-    """BatchIndices of several models as one, with a leading model axis."""
+    """Batch indices of several models as one, with a leading model axis."""
     return BatchIndices(*(torch.stack(fields) for fields in zip(*picks, strict=True)))

@@ -83,7 +83,7 @@ class Estimates:
 
     @property
     def censored(self) -> Array:
-        """FleetBatch of runs without competitors, (Q,)."""
+        """Share of runs without competitors, (Q,)."""
         return np.asarray(np.isinf(self.r).mean(axis=1))
 
     @property

@@ -46,7 +46,7 @@ class OperatingPoint:
         return rate_over_targets([(point.true_positives, point.members) for point in self.points], level)
 
     def precision(self, prior: float) -> float:
-        """FleetBatch of those called members that are, if members are this share of all; NaN if nobody is called.
+        """Share of those called members that are, if members are this share of all; NaN if nobody is called.
 
         >>> OperatingPoint(0.0, 0.01, (Point(100, 1000, 10, 1000),)).precision(0.5).__round__(3)
         0.909
@@ -91,7 +91,7 @@ def rate_over_targets(counts: Sequence[tuple[int, int]], level: float = 0.95) ->
 
 
 def predictive_value(tpr: float, fpr: float, prior: float) -> float:
-    """FleetBatch of those called members that are, if members are this share of all; NaN if nobody is called.
+    """Share of those called members that are, if members are this share of all; NaN if nobody is called.
 
     Raises:
         ValueError: if the prior is no probability.

@@ -126,7 +126,7 @@ def _members_above(curve: Roc) -> Floats:
 
 
 def _share_above(curve: Roc, rates: Floats) -> Floats:
-    """FleetBatch of the members above a true false-positive rate, as smooth as the curve allows."""
+    """Share of the members above a true false-positive rate, as smooth as the curve allows."""
     known, others = _members_above(curve) / curve.n_members, curve.n_others
     place = rates * (others + 1)
     left = np.minimum(place.astype(np.int64), others)

@@ -83,6 +83,6 @@ def _mean_rate(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.float64
 
 
 def _caught(scores: Scores, targets: NDArray[np.int64], examples: NDArray[np.int64], bound: float) -> float:
-    """FleetBatch of (target, member) pairs accused at the bound."""
+    """Share of (target, member) pairs accused at the bound."""
     inside = scores.members[np.ix_(targets, examples)]
     return float((scores.rates()[np.ix_(targets, examples)] <= bound)[inside].mean())

@@ -42,7 +42,7 @@ def mean_curve(scores: Scores, points: int = 120) -> Curve:
 
 
 def _curve(members: NDArray[np.float64], others: NDArray[np.float64], fpr: NDArray[np.float64]) -> NDArray[np.float64]:
-    """FleetBatch of members above the score that as many non-members exceed as each rate allows, (points,)."""
+    """Share of members above the score that as many non-members exceed as each rate allows, (points,)."""
     allowed = np.floor(fpr * others.size + 1e-9).astype(np.int64)
     falling = np.append(np.sort(others)[::-1], -np.inf)
     below = np.searchsorted(np.sort(members), falling[allowed], side="right")

@@ -35,7 +35,7 @@ def twin_of_a_row(weight: Tensor, gram: Tensor, scale: float, zero: float, level
 
 
 def agreement(layer: LayerProblem, damping: float) -> tuple[float, float, float]:
-    """FleetBatch of codes equal to the twin's, and the two output errors."""
+    """Share of codes equal to the twin's, and the two output errors."""
     ready = condition(layer, damping)
     affine = Paper().fit(ready.target, layer.levels)
     fast = greedy_rounding(ready.target, ready.inverse(), affine, layer.levels)

@@ -22,7 +22,7 @@ _VERBS = {
         "--config configs/audit/digits.yaml --input DIR/confidence --output DIR",
     ),
     "study": ("lit_privq.study", "all of it, resumable", "--config configs/study/digits.yaml --output DIR"),
-    "report": ("lit_privq.report", "draw the page again", "DIR"),
+    "report": ("lit_privq.report.command", "draw the page again", "DIR"),
     "export": ("lit_privq.export", "pack a quantized checkpoint", "--ckpt X.ckpt --output X.safetensors"),
 }
 _LIGHTNING = "lit_privq.cli"

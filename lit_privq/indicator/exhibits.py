@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from lit_privq.indicator.claims import SIZES, grouped, mean_spearman
+from lit_privq.indicator.figures import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, draw_truth, save
 from lit_privq.indicator.problems import FiniteTruth
 from lit_privq.indicator.quantizers import compared_quantizers
 from lit_privq.indicator.runs import StoredRuns
 from lit_privq.indicator.stability import rank_stability
-from lit_privq.report.indicator import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, draw_truth, save
 
 Array = NDArray[np.float64]
 

@@ -19,11 +19,11 @@ from lit_privq.artifacts.results import Cell, Results, mean_interval
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.labels import Boxes, place_labels
 from lit_privq.plot.style import CARD, INK, MUTED, Look, looks
-from lit_privq.report.attackers import best
-from lit_privq.report.differences import differences
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
-from lit_privq.report.roc import Curve
+from lit_privq.report.sections.attackers import best
+from lit_privq.report.sections.curves import Curve
+from lit_privq.report.sections.differences import differences
 from lit_privq.report.spread import Spread, spread
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.words import bits, capitalized, measure, title, width

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from lit_privq.artifacts.results import Cell, Key, Results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.folder import read_json
+from lit_privq.report.inputs import read_json
 
 
 class Difference(NamedTuple):

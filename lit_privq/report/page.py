@@ -20,21 +20,22 @@ from lit_privq.artifacts.results import read_results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.shadows import read_shadows
 from lit_privq.plot.style import RC, VARIABLES
-from lit_privq.report import figures, notes, table
-from lit_privq.report.answer import answer
-from lit_privq.report.attackers import attackers, best
-from lit_privq.report.calibrated import calibrated
-from lit_privq.report.differences import compared, differences
-from lit_privq.report.epsilon import epsilon
-from lit_privq.report.exposure import exposure
+from lit_privq.report import figures, table
 from lit_privq.report.focus import Focus, focus
-from lit_privq.report.folder import Scores, read_json, read_scores
+from lit_privq.report.headline import answer
+from lit_privq.report.inputs import Scores, read_json, read_scores
 from lit_privq.report.measured import Measured, read_measured
-from lit_privq.report.mis import Beside
-from lit_privq.report.operating import operating
-from lit_privq.report.provenance import provenance
-from lit_privq.report.roc import mean_curve
-from lit_privq.report.standing import examples
+from lit_privq.report.sections import notes
+from lit_privq.report.sections.attackers import attackers, best
+from lit_privq.report.sections.calibrated import calibrated
+from lit_privq.report.sections.curves import mean_curve
+from lit_privq.report.sections.differences import compared, differences
+from lit_privq.report.sections.epsilon import epsilon
+from lit_privq.report.sections.exposure import exposure
+from lit_privq.report.sections.indicator import Beside
+from lit_privq.report.sections.operating import operating
+from lit_privq.report.sections.provenance import provenance
+from lit_privq.report.sections.standing import examples
 from lit_privq.report.words import bound_percent, capitalized, label, percent, title
 
 

@@ -22,7 +22,7 @@ def run_command(argv: Sequence[str]) -> None:
     """
     verb, *options = argv
     if verb in ("audit", "report"):
-        importlib.import_module(f"lit_privq.{verb}").main(options)
+        importlib.import_module(f"lit_privq.{verb}.command").main(options)
         if verb == "report":
             publish(Path(options[0]))
     else:

@@ -9,7 +9,8 @@ import pytest
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.results import COLUMNS
-from lit_privq.report import build, main
+from lit_privq.report import build
+from lit_privq.report.command import main
 
 VOID = {"meta", "link", "br", "img"}
 

@@ -8,9 +8,9 @@ import pytest
 
 from lit_privq.artifacts.results import read_results
 from lit_privq.report import build
-from lit_privq.report.answer import answer
 from lit_privq.report.figures import tradeoff, useful
 from lit_privq.report.focus import Focus, focus
+from lit_privq.report.headline import answer
 from lit_privq.report.utility import ACCURACY, R_SQUARED
 
 Rows = list[dict[str, object]]

@@ -5,7 +5,7 @@ import pytest
 
 from lit_privq.artifacts.results import Results, read_results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.folder import Scores, read_json, read_scores
+from lit_privq.report.inputs import Scores, read_json, read_scores
 
 FULL = Variant("none", 32, 32)
 

@@ -2,8 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lit_privq.artifacts.results import read_results
-from lit_privq.report.answer import answer
 from lit_privq.report.focus import focus
+from lit_privq.report.headline import answer
 
 Rows = list[dict[str, object]]
 Write = Callable[..., Path]

@@ -17,7 +17,7 @@ from lit_privq.indicator.runs import write_runs
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.report import build
 from lit_privq.report.focus import focus
-from lit_privq.report.mis import Beside
+from lit_privq.report.sections.indicator import Beside
 
 QUANTIZERS = {"sign": 1.0, "absmean": 1.58, "uniform-2": 2.0, "uniform-2-max": 2.0, "uniform-4": 4.0, "full": 32.0}
 

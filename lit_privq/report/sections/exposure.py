@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.folder import Scores
+from lit_privq.report.inputs import Scores
 
 
 @dataclass(frozen=True)

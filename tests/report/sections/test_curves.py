@@ -1,8 +1,8 @@
 import numpy as np
 
 from lit_privq.metrics.roc import roc
-from lit_privq.report.folder import Scores
-from lit_privq.report.roc import mean_curve
+from lit_privq.report.inputs import Scores
+from lit_privq.report.sections.curves import mean_curve
 
 
 def test_every_point_of_the_mean_lies_on_the_targets_rocs() -> None:

@@ -8,9 +8,9 @@ from math import isfinite
 
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.differences import FEW, LEVEL, change
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured, Without
+from lit_privq.report.sections.differences import FEW, LEVEL, change
 from lit_privq.report.table import Cell, Row, Table
 from lit_privq.report.words import counted, decimals, joined, label, percent
 

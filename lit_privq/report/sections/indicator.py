@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import floor, isfinite, isnan, log10
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.runs import FULL_PRECISION
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.indicator.stability import spearman
-from lit_privq.plot.style import looks
+from lit_privq.plot.labels import place_labels
+from lit_privq.plot.style import INK, MUTED, RC, Look, looks
 from lit_privq.report.focus import Focus
-from lit_privq.report.indicator import Dot, draw_beside
 from lit_privq.report.spread import spread
 from lit_privq.report.table import Cell, Row, Table
 from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, title, width
@@ -28,6 +30,25 @@ LEAST = 4
 """Quantizers below which no rank correlation is given: of three, one order in six is the right one by luck."""
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A variant of a study.
+
+    Args:
+        across: what is known of its quantizer.
+        up: what was found by attacks.
+        method: as people write it.
+        label: its precision.
+        look: of the method.
+    """
+
+    across: float
+    up: float
+    method: str
+    label: str
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -224,3 +245,36 @@ def number(value: float) -> str:
         return (f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}").replace("-", "−")
     power = floor(log10(abs(value)))
     return f"{value / 10**power:.1f}".replace("-", "−") + f" · 10{str(power).translate(_SUPERSCRIPTS)}"
+
+
+def draw_beside(heading: str, across: str, up: str, dots: Sequence[Dot], scale: str = "linear") -> Figure:
+    """Leakage of a study's variants against what should foretell it, the precision named above each column of dots.
+
+    Args:
+        heading: of the figure.
+        across: what is known of the quantizer.
+        up: what was found by attacks, a rate.
+        dots: one for each variant.
+        scale: of the horizontal axis.
+    """
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(5.0, 4.3))
+        axes = figure.add_axes((0.17, 0.13, 0.77, 0.66))
+        for dot in dots:
+            axes.plot(dot.across, dot.up, color=dot.look.colour, marker=dot.look.marker, linestyle="none", markersize=7)
+        figure.text(0.03, 0.97, heading, va="top", fontsize=12.5, fontweight="bold", color=INK)
+        first = {dot.method: line for dot, line in reversed(list(zip(dots, axes.lines, strict=True)))}
+        names = list(dict.fromkeys(dot.method for dot in dots))
+        figure.legend(
+            [first[name] for name in names], names, loc="upper left", bbox_to_anchor=(0.01, 0.915), fontsize=10,
+            ncols=min(4, len(names)), handlelength=1.2, handletextpad=0.3, columnspacing=1.0, borderaxespad=0,
+        )  # fmt: skip
+        axes.set(xscale=scale, xlabel=across, ylabel=up)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))
+        axes.margins(x=0.12, y=0.16)
+        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # final: a line to a label must not move them
+        highest = {dot.across: dot for dot in sorted(dots, key=lambda dot: dot.up)}
+        labels = [(dot.across, dot.up, dot.label, MUTED) for dot in highest.values()]
+        others = [(dot.across, dot.up, dot.across, dot.up) for dot in dots]
+        place_labels(axes, labels, np.array(others))
+    return figure

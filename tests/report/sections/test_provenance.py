@@ -1,6 +1,6 @@
 import json
 
-from lit_privq.report.provenance import provenance
+from lit_privq.report.sections.provenance import provenance
 
 
 def test_nothing_known_is_nothing_said() -> None:

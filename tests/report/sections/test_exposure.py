@@ -3,8 +3,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.exposure import Exposure, exposure
-from lit_privq.report.folder import Scores
+from lit_privq.report.inputs import Scores
+from lit_privq.report.sections.exposure import Exposure, exposure
 
 FULL, LOW = Variant("none", 32, 32), Variant("obc", 2, 2)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
-from lit_privq.report.operating import operating
+from lit_privq.report.sections.operating import operating
 
 
 def test_the_strongest_attacker_of_every_variant_is_shown(seen: Focus, measured: Measured) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
-from lit_privq.report.standing import examples
+from lit_privq.report.sections.standing import examples
 
 
 def test_what_is_made_safe_stands_beside_what_newly_stands_out(seen: Focus, measured: Measured) -> None:

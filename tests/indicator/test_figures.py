@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lit_privq.report.indicator import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, draw_truth, save
+from lit_privq.indicator.figures import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, draw_truth, save
 
 
 def test_a_point_without_a_finite_rate_is_left_out() -> None:

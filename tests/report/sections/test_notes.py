@@ -6,8 +6,8 @@ import pytest
 
 from lit_privq.artifacts.results import read_results
 from lit_privq.report.focus import Focus, focus
-from lit_privq.report.folder import Scores
-from lit_privq.report.notes import notes
+from lit_privq.report.inputs import Scores
+from lit_privq.report.sections.notes import notes
 
 SCORES = Scores(np.arange(4), np.tile(np.arange(1200) % 2 == 0, (4, 1)), np.zeros((4, 1200)))
 

@@ -8,8 +8,8 @@ from math import isfinite
 
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.answer import least_costly
 from lit_privq.report.focus import Focus
+from lit_privq.report.headline import least_costly
 from lit_privq.report.measured import Difference, Measured
 from lit_privq.report.table import Cell, Row, Table
 from lit_privq.report.words import counted, decimals, joined, label, measure, p_value, signed

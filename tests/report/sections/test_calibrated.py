@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lit_privq.report.calibrated import calibrated
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
+from lit_privq.report.sections.calibrated import calibrated
 
 
 def test_leakage_stands_beside_that_without_calibration_examples(seen: Focus, measured: Measured) -> None:

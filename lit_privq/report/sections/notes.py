@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lit_privq.artifacts.results import Results, mean_interval
-from lit_privq.report.exposure import Exposure
 from lit_privq.report.focus import PAPER_BOUND, Focus
-from lit_privq.report.folder import Scores
+from lit_privq.report.inputs import Scores
+from lit_privq.report.sections.exposure import Exposure
 from lit_privq.report.table import attackers
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.words import bound_percent, capitalized, counted, joined, title

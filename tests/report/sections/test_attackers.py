@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.attackers import attackers, best
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
+from lit_privq.report.sections.attackers import attackers, best
 
 
 def test_the_best_of_an_attacker_is_his_largest_mean(seen: Focus, measured: Measured) -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lit_privq.report.epsilon import epsilon
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured
+from lit_privq.report.sections.epsilon import epsilon
 
 
 def same(measured: Measured, *bounds: float) -> Measured:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from lit_privq.report.differences import compared, differences, holm, phrase
 from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Difference, Measured
+from lit_privq.report.sections.differences import compared, differences, holm, phrase
 
 
 def test_holm_is_bonferroni_for_the_smallest_and_never_falls() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.report.folder import Scores
+from lit_privq.report.inputs import Scores
 
 
 @dataclass(frozen=True)

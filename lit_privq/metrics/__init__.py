@@ -3,10 +3,12 @@
 from lit_privq.metrics.bootstrap import Resamples, bootstrap, interval, resample
 from lit_privq.metrics.epsilon import Bonferroni, Fixed, Point, Split, clopper_pearson, epsilon_lower_bound
 from lit_privq.metrics.log_auroc import log_auroc, mean_log_aurocs, semilog_auroc
+from lit_privq.metrics.one_run import one_run_epsilon
 from lit_privq.metrics.operating_point import OperatingPoint, operating_point, predictive_value, shadow_threshold
 from lit_privq.metrics.over_targets import Difference, Estimate, difference_over_targets, mean_over_targets
 from lit_privq.metrics.placement import redrawn_log_aurocs, redrawn_tpr
 from lit_privq.metrics.roc import Roc, auc, best_balanced_accuracy, roc, tpr_at_fpr
+from lit_privq.metrics.trade_off import TradeOff, trade_off
 from lit_privq.metrics.vulnerability import Vulnerability, made_safe, overlap, rank_correlation, vulnerability
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Resamples",
     "Roc",
     "Split",
+    "TradeOff",
     "Vulnerability",
     "auc",
     "best_balanced_accuracy",
@@ -31,6 +34,7 @@ __all__ = [
     "made_safe",
     "mean_log_aurocs",
     "mean_over_targets",
+    "one_run_epsilon",
     "operating_point",
     "overlap",
     "predictive_value",
@@ -42,5 +46,6 @@ __all__ = [
     "semilog_auroc",
     "shadow_threshold",
     "tpr_at_fpr",
+    "trade_off",
     "vulnerability",
 ]

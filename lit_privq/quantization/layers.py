@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeAlias
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Layer: TypeAlias = nn.Conv2d | nn.Linear
-
-_BLOCK = 2**24  # numbers in one unfolded block of inputs; larger blocks are not faster, only larger
 
 
 def n_groups(layer: Layer) -> int:
@@ -57,65 +53,6 @@ def columns(layer: Layer, inputs: Tensor) -> Tensor:
     patches = _patches(layer, inputs)  # (examples, channels * kernel, positions)
     patches = patches.view(len(patches), layer.groups, -1, patches.shape[2])  # (examples, groups, columns, positions)
     return patches.permute(1, 2, 0, 3).flatten(2)  # (groups, columns, examples * positions)
-
-
-def gram(layer: Layer, inputs: Tensor) -> Tensor:
-    """Second moments of the inputs of a layer, 2/n sum x x^T over examples and output positions.
-
-    Products of a block of examples are taken in the inputs' own precision and summed in float64, so that the order of
-    the examples does not matter beyond rounding. Half of E gram E^T is the squared output error per position.
-
-    Args:
-        layer: a convolution or linear layer.
-        inputs: of one model, (examples, ...).
-
-    Returns:
-        (groups, columns, columns) float64.
-
-    Raises:
-        ValueError: if there is no example.
-
-    >>> import torch
-    >>> gram(nn.Linear(2, 1), torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
-    tensor([[[2., 2.],
-             [2., 4.]]], dtype=torch.float64)
-    """
-    return gram_and_cross(layer, inputs, inputs[None])[0]
-
-
-def gram_and_cross(layer: Layer, floats: Tensor, quantized: Tensor) -> tuple[Tensor, Tensor]:
-    """Second moments of a layer's inputs in the quantized copies of one network, and with those of the network itself.
-
-    Args:
-        layer: a convolution or linear layer.
-        floats: inputs in the float network, (examples, ...).
-        quantized: inputs in its copies, (precisions, examples, ...).
-
-    Returns:
-        2/n sum x_quantized x_quantized^T and 2/n sum x_float x_quantized^T, both (precisions * groups, columns,
-        columns) float64.
-
-    Raises:
-        ValueError: if there is no example.
-    """
-    if not floats.numel():
-        raise ValueError(f"a gram matrix needs at least one calibration example; got inputs {list(floats.shape)}")
-    sums: list[Tensor] = []  # gram and cross of the first copy, of the second, ...
-    positions = 0
-    for rows in _blocks(layer, floats):
-        theirs = columns(layer, floats[rows])  # (groups, columns, positions)
-        own = [columns(layer, inputs[rows]) for inputs in quantized]
-        products = [product for one in own for product in ((one @ one.mT).double(), (theirs @ one.mT).double())]
-        sums = [total + product for total, product in zip(sums, products, strict=True)] if sums else products
-        positions += theirs.shape[-1]
-    return torch.cat(sums[::2]) * (2 / positions), torch.cat(sums[1::2]) * (2 / positions)
-
-
-def _blocks(layer: Layer, inputs: Tensor) -> Iterator[slice]:
-    """Slices of examples whose unfolded inputs stay within the block size."""
-    kernel = layer.kernel_size[0] * layer.kernel_size[1] if isinstance(layer, nn.Conv2d) else 1
-    size = max(1, _BLOCK // max(1, inputs[0].numel() * kernel))
-    return (slice(start, start + size) for start in range(0, len(inputs), size))
 
 
 def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map
 
+from lit_privq.quantization.gram import gram, gram_and_cross
 from lit_privq.quantization.graph import Graph, Piece, State
 from lit_privq.quantization.grid import round_to_grid
 from lit_privq.quantization.importance import output_importance
-from lit_privq.quantization.layers import Layer, gram, gram_and_cross, n_groups, to_matrix, to_weight
+from lit_privq.quantization.layers import Layer, n_groups, to_matrix, to_weight
 from lit_privq.quantization.method import (
     Improver,
     LayerProblem,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from lit_privq.quantization.gram import condition
+from lit_privq.quantization.gram import condition, gram, gram_and_cross
 from lit_privq.quantization.method import LayerProblem, Quantized
 
 MakeLayer = Callable[..., LayerProblem]
@@ -88,3 +89,22 @@ def test_an_indefinite_gram_is_an_error_with_the_layers_name() -> None:
         condition(
             LayerProblem("fc", torch.ones(1, 1, 2), torch.tensor([4]), torch.tensor([[[1.0, 9e12], [9e12, 1]]])), 0
         )
+
+
+def test_gram_does_not_depend_on_the_order_of_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, inputs = nn.Conv2d(3, 2, 3), torch.randn(40, 3, 6, 6)
+    whole = gram(layer, inputs)
+    monkeypatch.setattr("lit_privq.quantization.gram._BLOCK", 3 * 36 * 9 * 7)  # blocks of seven examples
+    torch.testing.assert_close(gram(layer, inputs[torch.randperm(40)]), whole, rtol=1e-5, atol=1e-6)  # float32 products
+
+
+def test_gram_and_cross_by_hand() -> None:
+    floats, quantized = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+    own, cross = gram_and_cross(nn.Linear(2, 1), floats, torch.stack([quantized, floats]))
+    assert own.tolist() == [[[10.0, 1.0], [1.0, 1.0]], [[1.0, 2.0], [2.0, 5.0]]]
+    assert cross.tolist() == [[[3.0, 0.0], [7.0, 1.0]], [[1.0, 2.0], [2.0, 5.0]]]
+
+
+def test_gram_without_an_example_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one calibration example"):
+        gram(nn.Linear(2, 1), torch.zeros(0, 2))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_privq.quantization.layers import Layer, columns, gram, gram_and_cross, n_groups, to_matrix, to_weight
+from lit_privq.quantization.gram import gram
+from lit_privq.quantization.layers import Layer, columns, n_groups, to_matrix, to_weight
 
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "3x3": (nn.Conv2d(3, 5, 3, padding=1), (7, 3, 6, 5)),
@@ -58,22 +59,3 @@ def test_a_weight_comes_back_from_its_matrix(name: str) -> None:
     layer, _ = LAYERS[name]
     weights = torch.stack([layer.weight.detach(), 2 * layer.weight.detach()])  # (models, ...)
     assert torch.equal(to_weight(layer, to_matrix(layer, weights)), weights)
-
-
-def test_gram_does_not_depend_on_the_order_of_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, inputs = nn.Conv2d(3, 2, 3), torch.randn(40, 3, 6, 6)
-    whole = gram(layer, inputs)
-    monkeypatch.setattr("lit_privq.quantization.layers._BLOCK", 3 * 36 * 9 * 7)  # blocks of seven examples
-    torch.testing.assert_close(gram(layer, inputs[torch.randperm(40)]), whole, rtol=1e-5, atol=1e-6)  # float32 products
-
-
-def test_gram_and_cross_by_hand() -> None:
-    floats, quantized = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[3.0, 0.0], [1.0, 1.0]])
-    own, cross = gram_and_cross(nn.Linear(2, 1), floats, torch.stack([quantized, floats]))
-    assert own.tolist() == [[[10.0, 1.0], [1.0, 1.0]], [[1.0, 2.0], [2.0, 5.0]]]
-    assert cross.tolist() == [[[3.0, 0.0], [7.0, 1.0]], [[1.0, 2.0], [2.0, 5.0]]]
-
-
-def test_gram_without_an_example_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one calibration example"):
-        gram(nn.Linear(2, 1), torch.zeros(0, 2))

@@ -15,8 +15,8 @@ from torch.nn.utils import prune
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.brecq import BRECQ
+from lit_privq.quantization.gram import gram, gram_and_cross
 from lit_privq.quantization.graph import Graph
-from lit_privq.quantization.layers import gram, gram_and_cross
 from lit_privq.quantization.method import Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import Bits, NetworkQuantizer, UnitReport, bits_of

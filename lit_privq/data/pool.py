@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -27,9 +28,11 @@ class Pool:
         n_classes: number of classes; 0 for a regression.
         mean: per channel, in units of pixel / 255; empty leaves inputs as they are.
         std: per channel, likewise.
+        slices: named sets of pool examples that an audit reports by themselves, each (examples,) bool.
 
     Raises:
-        ValueError: if labels and ``n_classes`` disagree on what the labels are, or values are NaN or infinite.
+        ValueError: if labels and ``n_classes`` disagree on what the labels are, values are NaN or infinite, or a slice
+            has another length or holds no example.
     """
 
     name: str
@@ -40,8 +43,17 @@ class Pool:
     n_classes: int
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    slices: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, mask in self.slices.items():
+            if mask.dtype != torch.bool or mask.shape != self.labels.shape:
+                raise ValueError(
+                    f"slice {name} of {self.name} must be {tuple(self.labels.shape)} bool; got {tuple(mask.shape)} "
+                    f"{mask.dtype}"
+                )
+            if not mask.any():
+                raise ValueError(f"slice {name} of {self.name} holds no example; leave it out")
         for what, labels in (("labels", self.labels), ("test_labels", self.test_labels)):
             if self.n_classes and labels.is_floating_point():
                 raise ValueError(

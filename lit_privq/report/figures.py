@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO, StringIO
 from itertools import pairwise
 from math import isfinite
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
@@ -15,21 +18,49 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from lit_privq.artifacts.results import Cell, Results, mean_interval
+from lit_privq.artifacts.results import Cell, mean_interval
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.labels import Boxes, place_labels
 from lit_privq.plot.style import CARD, INK, MUTED, Look, looks
-from lit_privq.report.focus import Focus
-from lit_privq.report.measured import Measured
-from lit_privq.report.sections.attackers import best
-from lit_privq.report.sections.curves import Curve
-from lit_privq.report.sections.differences import differences
 from lit_privq.report.spread import Spread, spread
 from lit_privq.report.utility import R_SQUARED
-from lit_privq.report.words import bits, capitalized, measure, title, width
+from lit_privq.report.view import View
+from lit_privq.report.words import bits, capitalized, measure, width
 
 _POINTS = 72.0  # to the inch
 _WIDTH = 360.0  # points; about a phone's width, so that the lettering need not shrink there
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure, the name of its files, and what is heard by a reader who cannot see it."""
+
+    name: str
+    figure: Figure
+    alt: str
+
+    def files(self) -> tuple[str, bytes]:
+        """The figure as SVG and as PNG; the same figure gives the same bytes."""
+        svg, png = StringIO(), BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": self.name}):
+            self.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        self.figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+        return svg.getvalue(), png.getvalue()
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """True-positive rate over false-positive rate, averaged over targets at equal false-positive rates.
+
+    Args:
+        fpr: (points,) from one non-member to all of them, evenly on a log axis.
+        mean: (points,) mean true-positive rate.
+        deviation: (points,) standard deviation over targets, 0 for a single one.
+    """
+
+    fpr: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
 
 
 class Mark(NamedTuple):
@@ -40,11 +71,11 @@ class Mark(NamedTuple):
     thin: tuple[float, float] | None = None
 
 
-def tradeoff(focus: Focus) -> Figure:
+def tradeoff(view: View) -> Figure:
     """Accuracy, or R², against leakage to the strongest attacker (the paper's Fig. 1)."""
     figure, axes = _canvas("What each precision costs and saves", height=340.0, bottom=52.0, top=70.0)
-    look = looks(focus.results)
-    places = _places(focus)
+    look = looks(view.results)
+    places = _places(view)
     for variant, (leak, useful) in places.items():
         style = look[variant.method]
         axes.errorbar(
@@ -54,21 +85,21 @@ def tradeoff(focus: Focus) -> Figure:
     links = [(variant, _line(places, start, variant)) for start, variant in _links(list(places))]
     for variant, line in links:
         axes.plot(*line, ":" if variant.decoupled else "-", color=look[variant.method].colour, lw=1.1, alpha=0.5)
-    if focus.bound is not None:
+    if view.bound is not None:
         axes.set_xlim(0, max(leak.mean + _bar(leak) for leak, _ in places.values()) * 1.12)
     found = [useful for _, useful in places.values()]
-    if focus.utility is R_SQUARED:
+    if view.utility is R_SQUARED:
         axes.margins(y=0.14)
         _r_squared(axes.yaxis, axes.set_yscale, found)
-        axes.set_ylabel(focus.utility.heading)
+        axes.set_ylabel(view.utility.heading)
     else:
         _accuracies(axes, found)
     _percents(axes, axes.xaxis)
-    axes.set_xlabel(f"{capitalized(measure(focus.bound))}\n({title(focus.attack)})")
-    _coin(axes, focus.coin)
-    _key(axes, [_dot(title(method), look[method]) for method in focus.results.methods])
+    axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
+    _chance(axes, view.chance)
+    _key(axes, [_dot(view.titles.method(method), look[method]) for method in view.results.methods])
     points = [(x.mean, y.mean, _precision(v), look[v.method].colour) for v, (x, y) in places.items()]
-    lines = np.concatenate([_upright(axes, focus.coin), *(_beads(line) for _, line in links)])
+    lines = np.concatenate([_upright(axes, view.chance), *(_beads(line) for _, line in links)])
     place_labels(axes, points, np.concatenate([*(_bars(*place) for place in places.values()), lines]))
     return figure
 
@@ -101,48 +132,41 @@ def _r_squared(axis: XAxis | YAxis, scale: Callable[..., None], found: Sequence[
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
 
 
-def leakage(focus: Focus, attack: str) -> Figure:
+def leakage(view: View, attack: str) -> Figure:
     """True-positive rate of one attack by method and bits, every attacker (the paper's Fig. 3)."""
-    attackers = tuple(dict.fromkeys(key.attacker for key in focus.results.series if key.attack == attack))
+    attackers = tuple(dict.fromkeys(key.attacker for key in view.results.series if key.attack == attack))
     shades = {
         name: {
             v: _spread_mark(cells)
-            for v in focus.results.variants
-            if (cells := focus.results.cells(v, focus.metric, name, attack))
+            for v in view.results.variants
+            if (cells := view.results.cells(v, view.metric, name, attack))
         }
         for name in attackers
     }
-    return _rates(focus, title(attack), shades)
+    return _rates(view, view.attack_title(attack), shades)
 
 
-def strongest(focus: Focus, measured: Measured) -> Figure:
-    """Leakage to each attacker's best attack, with the interval of the mean over targets."""
-    shades = {
-        attacker: {variant: _interval_mark(found.rate) for variant, found in variants.items()}
-        for attacker, variants in best(focus, measured).items()
-    }
-    return _rates(focus, "The strongest of all attacks", shades)
+def strongest(view: View, rates: Mapping[str, Mapping[Variant, Cell]]) -> Figure:
+    """Leakage to each attacker's best attack, by attacker and variant, with the interval of the mean over targets."""
+    shades = {attacker: {v: _interval_mark(rate) for v, rate in each.items()} for attacker, each in rates.items()}
+    return _rates(view, "The strongest of all attacks", shades)
 
 
-def _rates(focus: Focus, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> Figure:
-    """Leakage by variant, a shade for each attacker, and where a coin lies."""
-    figure, axes = _dots(focus.results, heading, shades)
-    if focus.bound is not None:
+def _rates(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> Figure:
+    """Leakage by variant, a shade for each attacker, and where random guessing lies."""
+    figure, axes = _dots(view, heading, shades)
+    if view.bound is not None:
         axes.set_xlim(left=0)
-    axes.set_xlabel(capitalized(measure(focus.bound)))
-    _coin(axes, focus.coin)
+    axes.set_xlabel(capitalized(measure(view.bound)))
+    _chance(axes, view.chance)
     _attackers(axes, list(shades))
     return figure
 
 
-def changes(focus: Focus, measured: Measured) -> Figure:
-    """Change of leakage from full precision, paired over targets, with its interval."""
-    found = differences(focus, measured)
-    shades = {
-        attacker: {v: _interval_mark(Cell(d.value, d.low, d.high)) for v, d in variants.items()}
-        for attacker, variants in found.items()
-    }
-    figure, axes = _dots(focus.results, capitalized(measure(focus.bound)), shades)
+def changes(view: View, differences: Mapping[str, Mapping[Variant, Cell]]) -> Figure:
+    """Change of leakage from full precision, by attacker and variant, paired over targets, with its interval."""
+    shades = {attacker: {v: _interval_mark(one) for v, one in each.items()} for attacker, each in differences.items()}
+    figure, axes = _dots(view, capitalized(measure(view.bound)), shades)
     axes.axvline(0, color=INK, linewidth=0.9, alpha=0.5)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda points, _: f"{100 * points:.4g}".replace("-", "−")))
     axes.set_xlabel("Change in percentage points; left leaks less")
@@ -167,37 +191,37 @@ def _interval_mark(cell: Cell) -> Mark:
     return Mark(cell.value, (cell.low, cell.high) if isfinite(cell.low) else (cell.value, cell.value))
 
 
-def useful(focus: Focus) -> Figure:
+def useful(view: View) -> Figure:
     """Test accuracy, or R², by method and bits (the paper's Fig. 2)."""
-    results, metric = focus.results, focus.utility.metric
+    results, metric = view.results, view.utility.metric
     shades = {"": {v: _spread_mark(cells) for v in results.variants if (cells := results.cells(v, metric))}}
-    figure, axes = _dots(results, focus.utility.heading, shades)
-    if focus.utility is R_SQUARED:
-        _r_squared(axes.xaxis, axes.set_xscale, [spread(focus.useful(variant)) for variant in shades[""]])
+    figure, axes = _dots(view, view.utility.heading, shades)
+    if view.utility is R_SQUARED:
+        _r_squared(axes.xaxis, axes.set_xscale, [spread(view.useful(variant)) for variant in shades[""]])
     reference = results.full_precision
     if reference is not None:
-        axes.axvline(spread(focus.useful(reference)).mean, color=INK, linewidth=0.9, alpha=0.5)
+        axes.axvline(spread(view.useful(reference)).mean, color=INK, linewidth=0.9, alpha=0.5)
         _key(axes, [Line2D([], [], color=INK, linewidth=0.9, alpha=0.5, label="full precision")])
-    axes.set_xlabel("R² (1 is perfect, 0 the mean label)" if focus.utility is R_SQUARED else "Right on the test set")
+    axes.set_xlabel("R² (1 is perfect, 0 the mean label)" if view.utility is R_SQUARED else "Right on the test set")
     return figure
 
 
-def roc(focus: Focus, precision: float, curves: Mapping[Variant, Curve]) -> Figure:
+def roc(view: View, precision: float, curves: Mapping[Variant, Curve]) -> Figure:
     """ROC curves at one precision beside full precision, both axes in log scale."""
     figure, axes = _canvas("Full precision" if precision == 32 else width(precision), height=350.0, bottom=44.0)
-    look = looks(focus.results)
+    look = looks(view.results)
     least = min(float(curve.fpr[0]) for curve in curves.values())
     for variant, curve in curves.items():
         colour = look[variant.method].colour
         low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
         axes.fill_between(curve.fpr, low.clip(least / 10), high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(
-            curve.fpr, curve.mean.clip(least / 10), color=colour, label=_curve_name(variant), lw=1.8,
+            curve.fpr, curve.mean.clip(least / 10), color=colour, label=_curve_name(view, variant), lw=1.8,
             linestyle=":" if variant.decoupled else "-",
         )  # fmt: skip
-    axes.plot([least, 1], [least, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="Coin")
-    if focus.bound is not None:
-        axes.axvline(focus.bound, color=MUTED, linewidth=0.7)
+    axes.plot([least, 1], [least, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="Random guessing")
+    if view.bound is not None:
+        axes.axvline(view.bound, color=MUTED, linewidth=0.7)
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g} %"))
@@ -225,11 +249,9 @@ def _upright(axes: Axes, x: float) -> Boxes:
     return np.array([[x, low, x, high]])
 
 
-def _places(focus: Focus) -> dict[Variant, tuple[Spread, Spread]]:
+def _places(view: View) -> dict[Variant, tuple[Spread, Spread]]:
     """Leakage and utility of every variant that has both."""
-    both = {
-        variant: (spread(focus.worst(variant)), spread(focus.useful(variant))) for variant in focus.results.variants
-    }
+    both = {variant: (spread(view.worst(variant)), spread(view.useful(variant))) for variant in view.results.variants}
     return {variant: place for variant, place in both.items() if all(value.count for value in place)}
 
 
@@ -245,12 +267,12 @@ def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
     return pairs + [(twins[variant.method, variant.bits], variant) for variant in decoupled]
 
 
-def _dots(results: Results, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> tuple[Figure, Axes]:
+def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> tuple[Figure, Axes]:
     """A row for each variant and in it a dot for each shade: the first of several hollow, the third half filled."""
-    variants = [variant for variant in results.variants if any(variant in shade for shade in shades.values())]
+    variants = [variant for variant in view.results.variants if any(variant in shade for shade in shades.values())]
     heights = _heights(variants)
     figure, axes = _canvas(heading, height=150.0 + 21.0 * heights[variants[-1]], left=134.0, bottom=44.0, top=70.0)
-    look = looks(results)
+    look = looks(view.results)
     offsets = [6.5 / 21 * (place - (len(shades) - 1) / 2) for place in range(len(shades))]
     for place, (name, shade) in enumerate(shades.items()):
         for variant, mark in shade.items():
@@ -263,7 +285,7 @@ def _dots(results: Results, heading: str, shades: Mapping[str, Mapping[Variant, 
             dot.set_data([mark.value], [y])
             axes.add_line(dot)
     axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
-    axes.set_yticks([heights[variant] for variant in variants], [_row_name(variant) for variant in variants])
+    axes.set_yticks([heights[variant] for variant in variants], [_row_name(view, variant) for variant in variants])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
@@ -272,15 +294,15 @@ def _dots(results: Results, heading: str, shades: Mapping[str, Mapping[Variant, 
     return figure, axes
 
 
-def _row_name(variant: Variant) -> str:
+def _row_name(view: View, variant: Variant) -> str:
     """A variant's name in a narrow column."""
-    name = title(variant.method)
+    name = view.titles.method(variant.method)
     return f"{name} {_precision(variant).removesuffix('bits').rstrip()}" if variant.quantized else name
 
 
-def _curve_name(variant: Variant) -> str:
+def _curve_name(view: View, variant: Variant) -> str:
     """A variant's name where the heading says the precision."""
-    return title(variant.method) + (f", last layer {variant.last_bits:g}" if variant.decoupled else "")
+    return view.titles.method(variant.method) + (f", last layer {variant.last_bits:g}" if variant.decoupled else "")
 
 
 def _precision(variant: Variant) -> str:
@@ -318,12 +340,12 @@ def _percents(axes: Axes, *which: object) -> None:
         axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))  # type: ignore[attr-defined]
 
 
-def _coin(axes: Axes, rate: float) -> None:
-    """Draw and name the line where guessing would lie."""
+def _chance(axes: Axes, rate: float) -> None:
+    """Draw and name the line where random guessing lies."""
     axes.axvline(rate, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
     axes.annotate(
-        "coin", (rate, 1), (0, 3), xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center",
-        color=MUTED, fontsize=9,
+        "random guessing", (rate, 1), (0, 3), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+        ha="center", color=MUTED, fontsize=9,
     )  # fmt: skip
 
 

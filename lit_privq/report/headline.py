@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.focus import Focus
 from lit_privq.report.spread import Spread, spread
 from lit_privq.report.utility import Utility
-from lit_privq.report.words import bound_percent, capitalized, counted, decimals, joined, label, measure, percent, title
+from lit_privq.report.view import View
+from lit_privq.report.words import bound_percent, capitalized, counted, decimals, joined, measure, percent
 
 
 @dataclass(frozen=True)
@@ -24,75 +24,74 @@ class Answer:
     details: tuple[str, ...]
 
 
-def answer(focus: Focus) -> Answer:
+def answer(view: View) -> Answer:
     """The least costly clear saving first; then the leak itself, the largest saving, and what is within its spread."""
-    reference = focus.results.full_precision
-    compared = [variant for variant in focus.results.variants if variant.quantized and focus.worst(variant)]
-    if reference is None or not focus.worst(reference) or not compared:
-        return Answer(" ".join(leak(focus, variant) for variant in focus.results.variants[:3]), ())
-    savings = {variant: saving for variant in compared if (saving := focus.saving(variant)) and saving.count}
-    clear = _clear(focus)
-    return Answer(_headline(focus, clear), (leak(focus, reference), *_rest(focus, savings, clear)))
+    reference = view.results.full_precision
+    compared = [variant for variant in view.results.variants if variant.quantized and view.worst(variant)]
+    if reference is None or not view.worst(reference) or not compared:
+        return Answer(" ".join(leak(view, variant) for variant in view.results.variants[:3]), ())
+    savings = {variant: saving for variant in compared if (saving := view.saving(variant)) and saving.count}
+    clear = _clear(view)
+    return Answer(_headline(view, clear), (leak(view, reference), *_rest(view, savings, clear)))
 
 
-def least_costly(focus: Focus) -> Variant | None:
+def least_costly(view: View) -> Variant | None:
     """The variant of the headline: of the clear savings the one that costs least; None where there is none."""
-    costs = {variant: cost.mean for variant in _clear(focus) if (cost := focus.cost(variant)) and cost.count}
+    costs = {variant: cost.mean for variant in _clear(view) if (cost := view.cost(variant)) and cost.count}
     return max(costs, key=lambda variant: costs[variant], default=None)
 
 
-def _clear(focus: Focus) -> list[Variant]:
+def _clear(view: View) -> list[Variant]:
     """The variants that clearly leak less than full precision."""
-    savings = {variant: focus.saving(variant) for variant in focus.results.variants if variant.quantized}
+    savings = {variant: view.saving(variant) for variant in view.results.variants if variant.quantized}
     return [variant for variant, saving in savings.items() if saving and saving.clear and saving.mean < 0]
 
 
-def leak(focus: Focus, variant: Variant) -> str:
-    """How much one variant leaks, against a coin."""
-    found = spread(focus.worst(variant))
-    useful = spread(focus.useful(variant))
-    subject = f"{label(variant)} {focus.utility.sentence(useful)}. " if useful.count else ""
-    value = percent(found.mean, decimals(focus.bound))
-    return (
-        f"{subject}{capitalized(measure(focus.bound))}: {value} ({title(focus.attack)}), {_against_coin(focus, found)}."
-    )
+def leak(view: View, variant: Variant) -> str:
+    """How much one variant leaks, beside random guessing."""
+    found = spread(view.worst(variant))
+    useful = spread(view.useful(variant))
+    subject = f"{view.label(variant)} {view.utility.sentence(useful)}. " if useful.count else ""
+    value = percent(found.mean, decimals(view.bound))
+    what = f"{capitalized(measure(view.bound))}: {value} ({view.attack_title(view.attack)})"
+    return f"{subject}{what}, {_against_chance(view, found)}."
 
 
-def _against_coin(focus: Focus, found: Spread) -> str:
-    """How a leak compares with guessing."""
-    coin = f"a coin’s {bound_percent(focus.coin)}"
+def _against_chance(view: View, found: Spread) -> str:
+    """How a leak compares with random guessing."""
+    chance = f"random guessing’s {bound_percent(view.chance)}"
     if found.count < 2:
-        return f"against {coin} (one target: no spread)"
-    excess = Spread(found.mean - focus.coin, found.deviation, found.count)
+        return f"against {chance} (one target: no spread)"
+    excess = Spread(found.mean - view.chance, found.deviation, found.count)
     if excess.clear and excess.mean > 0:
-        return f"{found.mean / focus.coin:.1f} times {coin}"
-    return f"not told apart from {coin} by {counted(found.count, 'target')}"
+        return f"{found.mean / view.chance:.1f} times {chance}"
+    return f"not told apart from {chance} by {counted(found.count, 'target')}"
 
 
-def _headline(focus: Focus, clear: list[Variant]) -> str:
+def _headline(view: View, clear: list[Variant]) -> str:
     """The least costly clear saving, or that there is none."""
-    if len(focus.results.targets) == 1:
+    if len(view.results.targets) == 1:
         return "One target has no spread: these data cannot tell whether quantization protects."
     if not clear:
-        count = counted(len(focus.results.targets), "target")
+        count = counted(len(view.results.targets), "target")
         return (
             f"No precision lowers leakage by more than its spread over {count}: "
             "these data do not show that quantization protects."
         )
-    cheapest = least_costly(focus)
+    cheapest = least_costly(view)
     if cheapest is None:
-        return _sentence(focus, "largest clear saving", _leakiest(focus, clear)[-1])
-    return _sentence(focus, "least costly clear saving", cheapest)
+        return _sentence(view, "largest clear saving", _leakiest(view, clear)[-1])
+    return _sentence(view, "least costly clear saving", cheapest)
 
 
-def _sentence(focus: Focus, role: str, variant: Variant) -> str:
+def _sentence(view: View, role: str, variant: Variant) -> str:
     """What one variant saves and costs, between full precision and itself."""
-    reference = focus.results.full_precision
+    reference = view.results.full_precision
     assert reference is not None
-    digits = decimals(focus.bound)
-    before, after = (percent(spread(focus.worst(each)).mean, digits) for each in (reference, variant))
-    saving = f"it brings the {measure(focus.bound)} from {before} to {after}"
-    return f"The {role} is {label(variant)}: {saving}{_price(focus.utility, focus.cost(variant))}."
+    digits = decimals(view.bound)
+    before, after = (percent(spread(view.worst(each)).mean, digits) for each in (reference, variant))
+    saving = f"it brings the {measure(view.bound)} from {before} to {after}"
+    return f"The {role} is {view.label(variant)}: {saving}{_price(view.utility, view.cost(variant))}."
 
 
 def _price(utility: Utility, cost: Spread | None) -> str:
@@ -107,21 +106,21 @@ def _price(utility: Utility, cost: Spread | None) -> str:
     return f" and {'costs' if cost.mean < 0 else 'gains'} {amount} of {utility.name}"
 
 
-def _rest(focus: Focus, savings: dict[Variant, Spread], clear: list[Variant]) -> list[str]:
+def _rest(view: View, savings: dict[Variant, Spread], clear: list[Variant]) -> list[str]:
     """The largest saving, the precisions that leak more, and those within their spread."""
     sentences = []
     if len(clear) > 1:
-        sentences.append(_sentence(focus, "largest clear saving", _leakiest(focus, clear)[-1]))
+        sentences.append(_sentence(view, "largest clear saving", _leakiest(view, clear)[-1]))
     worse = [variant for variant, saving in savings.items() if saving.clear and saving.mean > 0]
     if worse:
-        sentences.append(f"Leakage clearly rises with {joined([label(variant) for variant in worse])}.")
+        sentences.append(f"Leakage clearly rises with {joined([view.label(variant) for variant in worse])}.")
     unclear = [variant for variant, saving in savings.items() if not saving.clear]
     if unclear and len(unclear) < len(savings):
-        names = joined([label(variant) for variant in unclear])
+        names = joined([view.label(variant) for variant in unclear])
         sentences.append(f"The change of leakage is within its spread for {names}.")
     return sentences
 
 
-def _leakiest(focus: Focus, variants: list[Variant]) -> list[Variant]:
+def _leakiest(view: View, variants: list[Variant]) -> list[Variant]:
     """The variants, from most leakage to least."""
-    return sorted(variants, key=lambda variant: -spread(focus.worst(variant)).mean)
+    return sorted(variants, key=lambda variant: -spread(view.worst(variant)).mean)

@@ -1,22 +1,27 @@
-"""What a study or an audit left in its folder besides results.csv; whatever is missing is simply not shown."""
+"""Everything that a page reads, read once; what a study or an audit did not leave is simply not shown."""
 
 from __future__ import annotations
 
-import json
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.artifacts.results import Results
+from lit_privq.artifacts.json_file import read_json
+from lit_privq.artifacts.results import Results, read_results
 from lit_privq.artifacts.variant import Variant
+from lit_privq.indicator.shadows import ShadowRuns, read_shadows
+from lit_privq.report.measured import Measured, read_measured
+from lit_privq.report.view import View, choose_view
+from lit_privq.report.words import Titles
 
 
 @dataclass(frozen=True)
-class Scores:
+class AttackScores:
     """One attack's scores of one variant's targets.
 
     Args:
@@ -30,7 +35,7 @@ class Scores:
     scores: NDArray[np.float64]
 
     def rates(self) -> NDArray[np.float64]:
-        """At which false-positive rate each example is accused, by target, (targets, examples).
+        """The false-positive rate at which each example is accused, by target, (targets, examples).
 
         The share of the target's non-members that score as high or higher, the example itself counted once, so that
         it is never 0.
@@ -38,13 +43,47 @@ class Scores:
         return np.stack([_rates(row, row[~inside]) for row, inside in zip(self.scores, self.members, strict=True)])
 
 
-def _rates(scores: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One target's, (examples,)."""
-    above = others.size - np.searchsorted(np.sort(others), scores, side="left")
-    return np.asarray((1 + above) / (1 + others.size), dtype=np.float64)
+@dataclass(frozen=True)
+class Inputs:
+    """What the sections read, besides the results that a view holds.
+
+    Args:
+        measured: metrics.json; empty where there is none.
+        study: study.json; empty where there is none.
+        scores: the headline attack's, of each variant under its strongest attacker, where they were kept.
+        indicator: estimates of the MIS indicator for the study's models; None where there are none.
+    """
+
+    measured: Measured = field(default_factory=Measured)
+    study: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[Variant, AttackScores] = field(default_factory=dict)
+    indicator: ShadowRuns | None = None
 
 
-def read_scores(directory: Path, results: Results, variant: Variant, attacker: str, attack: str) -> Scores | None:
+def read_inputs(directory: Path) -> tuple[View, Inputs]:
+    """The results of a study or an audit as the page looks at them, and everything else that it reads.
+
+    Args:
+        directory: holds results.csv.
+
+    Raises:
+        FileNotFoundError: if the folder or its results.csv is missing.
+        ValueError: if a file is damaged.
+    """
+    if not directory.is_dir():
+        raise FileNotFoundError(f"a report needs the folder of a study or an audit; {directory} is not there")
+    results, study = read_results(directory / "results.csv"), read_json(directory / "study.json")
+    measured = read_measured(directory / "metrics.json", results)
+    view = choose_view(results, Titles(study.get("titles", {}), measured.titles))
+    scores = {
+        variant: read_scores(directory, results, variant, view.strongest(variant), view.attack)
+        for variant in results.variants
+    }
+    kept = {variant: found for variant, found in scores.items() if found is not None}
+    return view, Inputs(measured, study, kept, read_shadows(directory / "indicator"))
+
+
+def read_scores(directory: Path, results: Results, variant: Variant, attacker: str, attack: str) -> AttackScores | None:
     """The scores behind a row of results.csv, or None where they were not kept.
 
     Raises:
@@ -59,7 +98,7 @@ def read_scores(directory: Path, results: Results, variant: Variant, attacker: s
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if attack not in arrays:
                 return None
-            scores = Scores(arrays["targets"], arrays["members"], arrays[attack].astype(np.float64))
+            scores = AttackScores(arrays["targets"], arrays["members"], arrays[attack].astype(np.float64))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} must hold scores, targets and members; {error}; run `audit` again") from error
     if scores.members.shape != scores.scores.shape or scores.members.dtype != np.bool_:
@@ -70,18 +109,7 @@ def read_scores(directory: Path, results: Results, variant: Variant, attacker: s
     return scores
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where the file is missing.
-
-    Raises:
-        ValueError: if it is there and is no JSON object.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON; {error}; run the command that wrote it again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must be a JSON object; got {type(content).__name__}; write it again")
-    return content
+def _rates(scores: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One target's, (examples,)."""
+    above = others.size - np.searchsorted(np.sort(others), scores, side="left")
+    return np.asarray((1 + above) / (1 + others.size), dtype=np.float64)

@@ -8,9 +8,9 @@ from math import nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lit_privq.artifacts.json_file import read_json
 from lit_privq.artifacts.results import Cell, Key, Results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.inputs import read_json
 
 
 class Difference(NamedTuple):
@@ -86,6 +86,7 @@ class Measured:
         epsilon: each target's lower bound; the metric of the key is ``epsilon``.
         standing: the per-example view of each variant whose shadows were quantized too.
         notes: what a reader would stumble over.
+        titles: of attacks, by name.
     """
 
     means: Mapping[Key, Cell] = field(default_factory=dict)
@@ -95,6 +96,7 @@ class Measured:
     epsilon: Mapping[Key, tuple[float, ...]] = field(default_factory=dict)
     standing: Mapping[Variant, Standing] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_measured(path: Path, results: Results) -> Measured:
@@ -129,6 +131,7 @@ def _measured(content: Mapping[str, Any], variants: Mapping[str, Variant]) -> Me
         {key(r, "epsilon"): tuple(map(_number, r["lower_bounds"])) for r in known("epsilon")},
         {variants[r["variant"]]: _standing(r) for r in known("vulnerability")},
         tuple(content.get("notes", ())),
+        content.get("titles", {}),
     )
 
 

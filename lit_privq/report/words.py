@@ -3,53 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite, log10
 
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.spread import Spread
 
 _NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
-
-_NAMES = {
-    "": "Model",
-    "none": "Full precision",
-    "nearest": "Nearest",
-    "sign": "Sign",
-    "adaround": "AdaRound",
-    "brecq": "BRECQ",
-    "obc": "OBC",
-    "ordered": "GPTQ (GPTQ)",
-    "descent": "Descent (ours)",
-    "sign_scaled": "Scaled sign",
-    "lira_online": "LiRA online",
-    "lira_online_fixed": "LiRA online, fixed variance",
-    "lira_offline": "LiRA offline",
-    "lira_offline_fixed": "LiRA offline, fixed variance",
-    "lira_offline_onesided": "LiRA offline, one-sided",
-    "lira_offline_onesided_fixed": "LiRA offline, one-sided, fixed variance",
-    "lira_online_shrunk": "LiRA online, shrunk variance",
-    "lira_online_student": "LiRA online, Student",
-    "rmia_online": "RMIA online",
-    "rmia_offline": "RMIA offline",
-    "base": "BASE",
-    "threshold": "Global threshold",
-    "digits": "Digits",
-    "fashion_mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "tinyimagenet": "TinyImageNet",
-    "molecules_bbbp": "BBBP molecules",
-    "molecules_esol": "ESOL molecules",
-}
+_UNQUANTIZED = {"none": "Full precision", "": "Model"}  # what results.csv calls models as they were trained
 
 
-def title(name: str) -> str:
-    """A name as people write it; one that is not known stays as it is, with spaces.
+@dataclass(frozen=True)
+class Titles:
+    """Names of methods and attacks as people write them, as these gave them; a name without a title stays as it is.
 
-    >>> title("obc"), title("my_attack")
-    ('OBC', 'my attack')
+    Args:
+        methods: title by name.
+        attacks: title by name.
     """
-    return _NAMES.get(name, name.replace("_", " "))
+
+    methods: Mapping[str, str] = field(default_factory=dict)
+    attacks: Mapping[str, str] = field(default_factory=dict)
+
+    def attack(self, name: str) -> str:
+        """An attack's title.
+
+        >>> Titles(attacks={"base": "BASE"}).attack("base"), Titles().attack("my_attack")
+        ('BASE', 'my attack')
+        """
+        return self.attacks.get(name, spaced(name))
+
+    def method(self, name: str) -> str:
+        """A method's title.
+
+        >>> [Titles(methods={"obc": "OBC"}).method(name) for name in ("obc", "my_method", "none", "")]
+        ['OBC', 'my method', 'Full precision', 'Model']
+        """
+        return self.methods.get(name) or _UNQUANTIZED.get(name) or spaced(name)
+
+    def label(self, variant: Variant) -> str:
+        r"""Method and precision.
+
+        >>> Titles().label(Variant("adaround", 1.58, 1.58)), Titles().label(Variant("none", 32, 32))
+        ('adaround 1.58\xa0bits', 'Full precision')
+        """
+        return f"{self.method(variant.method)} {bits(variant)}" if variant.quantized else self.method(variant.method)
+
+
+NO_TITLES = Titles()
+
+
+def spaced(name: str) -> str:
+    """A name with spaces for underscores."""
+    return name.replace("_", " ")
 
 
 def bits(variant: Variant) -> str:
@@ -68,15 +74,6 @@ def width(bits: float) -> str:
     ('1.58\xa0bits', '1\xa0bit')
     """
     return f"{bits:g}{_NBSP}bit" + ("" if bits == 1 else "s")
-
-
-def label(variant: Variant) -> str:
-    r"""Method and precision.
-
-    >>> label(Variant("adaround", 1.58, 1.58)), label(Variant("none", 32, 32))
-    ('AdaRound 1.58\xa0bits', 'Full precision')
-    """
-    return f"{title(variant.method)} {bits(variant)}" if variant.quantized else title(variant.method)
 
 
 def percent(rate: float, decimals: int = 1) -> str:
@@ -101,9 +98,9 @@ def measure(bound: float | None) -> str:
     r"""What leakage is measured by.
 
     >>> measure(0.01), measure(None)
-    ('members found at 1\xa0% false positives', 'AUC of the attack')
+    ('TPR at 1\xa0% FPR', 'AUC of the attack')
     """
-    return "AUC of the attack" if bound is None else f"members found at {bound_percent(bound)} false positives"
+    return "AUC of the attack" if bound is None else f"TPR at {bound_percent(bound)} FPR"
 
 
 def decimals(bound: float | None) -> int:

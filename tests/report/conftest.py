@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from lit_privq.artifacts.results import read_results
 from lit_privq.report import build
-from lit_privq.report.focus import Focus, focus
 from lit_privq.report.measured import Measured, read_measured
+from lit_privq.report.view import View, choose_view
+from lit_privq.report.words import Titles
 
 N_EXAMPLES, N_SHADOWS, N_TARGETS = 1200, 16, 4
 COLUMNS = ["dataset", "net", "target", "method", "bits", "last_bits", "attacker", "attack", "metric", "value"]
@@ -34,6 +35,13 @@ class Fake(NamedTuple):
         return f"{self.method}-{self.bits:g}" + (f"-last{self.last_bits:g}" if self.last_bits != self.bits else "")
 
 
+TITLES = Titles(
+    {"nearest": "Nearest", "adaround": "AdaRound"},
+    {
+        name: name.replace("_", " ").capitalize().replace("Lira", "LiRA").replace(" fixed", ", fixed variance")
+        for name in ATTACKS
+    },
+)
 VARIANTS = (
     Fake("none", 32, 32, 0.957, 1.0),
     Fake("nearest", 4, 4, 0.955, 0.97),
@@ -51,7 +59,7 @@ STUDY = {
     "dataset": "digits", "net": "small_resnet", "n_shadows": N_SHADOWS, "n_targets": N_TARGETS,
     "seed": 0, "split_seed": 0, "choices": {"shadow fleet": 10, "calibration fleet": 20},
     "seconds": {"shadow": 71.4, "adaround": 48.2, "nearest": 6.1, "query": 12.9, "audit": 2.4, "report": 4.0},
-    "started": "2026-01-02T10:11:12",
+    "started": "2026-01-02T10:11:12", "titles": TITLES.methods,
 }  # fmt: skip
 
 
@@ -180,7 +188,7 @@ def write_metrics(directory: Path) -> None:
         "standing_out_at_full_precision": 435, "made_safe": 200, "made_safe_first": [7, 9, 11, 13], "degenerate": 2,
     }  # fmt: skip
     vulnerability = [{"variant": variant.name, **standing} for variant in results.variants]
-    whole = {**content, "vulnerability": vulnerability, "notes": ["RMIA at temperature 1"]}
+    whole = {**content, "vulnerability": vulnerability, "notes": ["RMIA at temperature 1"], "titles": TITLES.attacks}
     (directory / "metrics.json").write_text(json.dumps(whole))
 
 
@@ -194,12 +202,12 @@ def measured_study(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
-def seen(measured_study: Path) -> Focus:
+def seen(measured_study: Path) -> View:
     """What the page looks at in it."""
-    return focus(read_results(measured_study / "results.csv"))
+    return choose_view(read_results(measured_study / "results.csv"), TITLES)
 
 
 @pytest.fixture(scope="session")
-def measured(measured_study: Path, seen: Focus) -> Measured:
+def measured(measured_study: Path, seen: View) -> Measured:
     """Its metrics.json, read."""
     return read_measured(measured_study / "metrics.json", seen.results)

@@ -2,8 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lit_privq.artifacts.results import read_results
-from lit_privq.report.focus import focus
 from lit_privq.report.headline import answer
+from lit_privq.report.view import choose_view
 
 Rows = list[dict[str, object]]
 Write = Callable[..., Path]
@@ -20,7 +20,7 @@ def model(method: str, bits: float, accuracy: float, leaks: list[float]) -> Rows
 
 
 def said(path: Path) -> tuple[str, str]:
-    found = answer(focus(read_results(path)))
+    found = answer(choose_view(read_results(path)))
     return found.headline.replace("\xa0", " "), " ".join(found.details).replace("\xa0", " ")
 
 
@@ -33,12 +33,12 @@ def test_the_least_costly_clear_saving_is_the_headline(write_results: Write) -> 
     )
     headline, details = said(path)
     assert headline == (
-        "The least costly clear saving is OBC 2 bits: it brings the members found at 1 % false positives "
+        "The least costly clear saving is obc 2 bits: it brings the TPR at 1 % FPR "
         "from 11.5 % to 7.5 % and costs 2.0 points of accuracy."
     )
-    assert "The largest clear saving is OBC 1.58 bits" in details
+    assert "The largest clear saving is obc 1.58 bits" in details
     assert "costs 40.0 points" in details
-    assert "11.5 times a coin’s 1 %" in details
+    assert "11.5 times random guessing’s 1 %" in details
 
 
 def test_a_saving_within_its_spread_is_no_saving(write_results: Write) -> None:
@@ -51,12 +51,12 @@ def test_precisions_within_their_spread_are_named_beside_a_clear_one(write_resul
     path = write_results(
         *FULL, *model("obc", 4, 0.90, [0.09, 0.13, 0.10, 0.14]), *model("obc", 2, 0.88, [0.06, 0.07, 0.08, 0.09])
     )
-    assert "The change of leakage is within its spread for OBC 4 bits." in said(path)[1]
+    assert "The change of leakage is within its spread for obc 4 bits." in said(path)[1]
 
 
 def test_a_clear_rise_is_said(write_results: Write) -> None:
     assert (
-        "clearly rises with OBC 4 bits" in said(write_results(*FULL, *model("obc", 4, 0.9, [0.2, 0.21, 0.22, 0.23])))[1]
+        "clearly rises with obc 4 bits" in said(write_results(*FULL, *model("obc", 4, 0.9, [0.2, 0.21, 0.22, 0.23])))[1]
     )
 
 
@@ -65,6 +65,6 @@ def test_one_target_shows_nothing(write_results: Write) -> None:
     assert "One target has no spread" in headline
 
 
-def test_a_leak_like_a_coins_is_called_that(write_results: Write) -> None:
-    coin = model("none", 32, 0.9, [0.008, 0.013, 0.009, 0.012])
-    assert "not told apart from a coin’s 1 % by 4 targets" in said(write_results(*coin))[0]
+def test_a_leak_like_random_guessing_is_called_that(write_results: Write) -> None:
+    guessing = model("none", 32, 0.9, [0.008, 0.013, 0.009, 0.012])
+    assert "not told apart from random guessing’s 1 % by 4 targets" in said(write_results(*guessing))[0]

@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lit_privq.artifacts.json_file import read_json
 from lit_privq.artifacts.results import Results, read_results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.inputs import Scores, read_json, read_scores
+from lit_privq.report.inputs import AttackScores, read_scores
 
 FULL = Variant("none", 32, 32)
 
@@ -18,7 +19,7 @@ def results(study: Path) -> Results:
 def test_rates_count_the_non_members_that_score_as_high() -> None:
     scores = np.array([[5.0, 3.0, 3.0, 1.0]])
     members = np.array([[True, False, True, False]])
-    rates = Scores(np.array([9]), members, scores).rates()
+    rates = AttackScores(np.array([9]), members, scores).rates()
     np.testing.assert_allclose(rates, [[1 / 3, 2 / 3, 2 / 3, 3 / 3]])
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.focus import Focus
 from lit_privq.report.measured import Measured, read_measured
+from lit_privq.report.view import View
 
 FULL, COARSE = Variant("none", 32, 32), Variant("adaround", 2, 2)
 
@@ -28,11 +28,11 @@ def test_every_part_is_found_by_what_it_is_about(measured: Measured) -> None:
     assert isnan(point.precision[0.01].value)
 
 
-def test_no_file_is_no_metrics(seen: Focus, tmp_path: Path) -> None:
+def test_no_file_is_no_metrics(seen: View, tmp_path: Path) -> None:
     assert read_measured(tmp_path / "metrics.json", seen.results) == Measured(operating_points=[])
 
 
-def test_variants_that_results_do_not_hold_are_left_out(seen: Focus, tmp_path: Path) -> None:
+def test_variants_that_results_do_not_hold_are_left_out(seen: View, tmp_path: Path) -> None:
     record = {
         "variant": "unheard-of-3",
         "attacker": "a",
@@ -47,7 +47,7 @@ def test_variants_that_results_do_not_hold_are_left_out(seen: Focus, tmp_path: P
 
 
 @pytest.mark.parametrize("content", [{"means": [{"variant": "none-32"}]}, {"means": [3]}, {"epsilon": 3}])
-def test_a_damaged_file_is_named(content: object, seen: Focus, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(content: object, seen: View, tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"metrics\.json must be the metrics of an audit.*run `audit` again"):
         read_measured(tmp_path / "metrics.json", seen.results)

@@ -119,7 +119,7 @@ def test_a_plain_audit_makes_a_page(study: Path, tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("\n".join([header, *kept]))
     shutil.copy(study / "audit" / "none-32" / "unaware.npz", tmp_path / "scores.npz")
     page = build(tmp_path).read_text(encoding="utf-8")
-    assert "How much does it give away?" in page
+    assert "How much does it leak?" in page
     assert "ROC curves" in page
     assert "Test accuracy" not in page
 
@@ -187,7 +187,7 @@ def test_metrics_add_their_sections(measured_study: Path, tmp_path: Path) -> Non
         "The strongest of all attacks",
         "Is the change more than luck?",
         "Which examples become safe?",
-        "What a real attacker would achieve",
+        "With a threshold chosen on shadow models",
         "What it means for differential privacy",
         "Without the calibration examples",
         "RMIA at temperature 1",

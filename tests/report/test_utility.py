@@ -9,9 +9,9 @@ import pytest
 from lit_privq.artifacts.results import read_results
 from lit_privq.report import build
 from lit_privq.report.figures import tradeoff, useful
-from lit_privq.report.focus import Focus, focus
 from lit_privq.report.headline import answer
 from lit_privq.report.utility import ACCURACY, R_SQUARED
+from lit_privq.report.view import View, choose_view
 
 Rows = list[dict[str, object]]
 Write = Callable[..., Path]
@@ -27,9 +27,9 @@ def model(method: str, bits: float, metric: str, value: float, leak: float) -> R
     return rows
 
 
-def seen(write: Write, metric: str, value: float) -> Focus:
+def seen(write: Write, metric: str, value: float) -> View:
     rows = [*model("none", 32, metric, 0.9, 0.1), *model("obc", 2, metric, value, 0.05)]
-    return focus(read_results(write(*rows)))
+    return choose_view(read_results(write(*rows)))
 
 
 def test_what_was_measured_is_what_is_spoken_of(write_results: Write) -> None:
@@ -49,7 +49,7 @@ def test_a_change_of_r_squared_within_its_spread_says_so(write_results: Write) -
         [row for row in rows if row["metric"] == "r2"][4:], (0.01, -0.01, 0.022, -0.03), strict=True
     ):
         row["value"] = float(str(row["value"])) + wobble
-    headline = answer(focus(read_results(write_results(*rows)))).headline
+    headline = answer(choose_view(read_results(write_results(*rows)))).headline
     assert headline.endswith("and the change of R², −0.002, is within its spread.")
 
 

@@ -1,34 +1,39 @@
-"""The mean ROC curve over targets, for drawing; the numbers of the tables come from results.csv."""
+"""ROC curves, averaged over targets: one figure for each precision, beside full precision."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.report.inputs import Scores
+from lit_privq.artifacts.variant import Variant
+from lit_privq.report import figures
+from lit_privq.report.figures import Curve, Drawing
+from lit_privq.report.inputs import AttackScores, Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.view import View
 
 
-@dataclass(frozen=True)
-class Curve:
-    """True-positive rate over false-positive rate, averaged over targets at equal false-positive rates.
-
-    Args:
-        fpr: (points,) from one non-member to all of them, evenly on a log axis.
-        mean: (points,) mean true-positive rate.
-        deviation: (points,) standard deviation over targets, 0 for a single one.
-    """
-
-    fpr: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+def section(view: View, inputs: Inputs) -> Section | None:
+    """None where no scores were kept."""
+    drawings = tuple(_drawings(view, {variant: mean_curve(one) for variant, one in inputs.scores.items()}))
+    return Section("curves", "ROC curves", {}, drawings) if drawings else None
 
 
-def mean_curve(scores: Scores, points: int = 120) -> Curve:
+def _drawings(view: View, curves: Mapping[Variant, Curve]) -> Iterator[Drawing]:
+    """A figure for each precision; full precision has one of its own only where nothing is quantized."""
+    plain = {variant: curve for variant, curve in curves.items() if not variant.quantized}
+    for bits in dict.fromkeys(variant.bits for variant in curves if variant.quantized or len(curves) == 1):
+        shown = plain | {variant: curve for variant, curve in curves.items() if variant.bits == bits}
+        alt = f"ROC curves at {bits:g} bits beside full precision, both axes in log scale."
+        yield Drawing(f"roc_{bits:g}", figures.roc(view, bits, shown), alt)
+
+
+def mean_curve(scores: AttackScores, points: int = 120) -> Curve:
     """Average the targets' curves.
 
-    >>> certain = Scores(np.array([0]), np.array([[True, False, True, False]]), np.array([[3.0, 0.0, 2.0, 1.0]]))
+    >>> certain = AttackScores(np.array([0]), np.array([[True, False, True, False]]), np.array([[3.0, 0.0, 2.0, 1.0]]))
     >>> mean_curve(certain).mean.min()
     np.float64(1.0)
     """

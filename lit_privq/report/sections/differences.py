@@ -3,50 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.results import Cell, Key
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.focus import Focus
+from lit_privq.report import figures
+from lit_privq.report.figures import Drawing
 from lit_privq.report.headline import least_costly
+from lit_privq.report.inputs import Inputs
 from lit_privq.report.measured import Difference, Measured
-from lit_privq.report.table import Cell, Row, Table
-from lit_privq.report.words import counted, decimals, joined, label, measure, p_value, signed
+from lit_privq.report.sections.section import Section
+from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.view import View
+from lit_privq.report.words import counted, decimals, joined, measure, p_value, signed
 
 LEVEL = 0.05
 FEW = 3  # as many variants get a sentence each
 
 
-@dataclass(frozen=True)
-class Differences:
-    """The section: what it says first, and the table."""
-
-    sentences: tuple[str, ...]
-    table: Table
-
-
-def differences(focus: Focus, measured: Measured) -> dict[str, dict[Variant, Difference]]:
+def differences(view: View, measured: Measured) -> dict[str, dict[Variant, Difference]]:
     """Those of the page's measure and attack, by attacker and variant."""
     found: dict[str, dict[Variant, Difference]] = {}
     for key, difference in measured.differences.items():
-        if (key.metric, key.attack) == (focus.metric, focus.attack) and isfinite(difference.value):
+        if (key.metric, key.attack) == (view.metric, view.attack) and isfinite(difference.value):
             found.setdefault(key.attacker, {})[key.variant] = difference
     return found
 
 
-def compared(focus: Focus, measured: Measured) -> Differences | None:
+def section(view: View, inputs: Inputs) -> Section | None:
     """None where nothing was compared."""
-    found = differences(focus, measured)
-    strongest = {
-        variant: difference
-        for variant in focus.results.variants
-        if (difference := found.get(focus.strongest(variant), {}).get(variant)) and isfinite(difference.p)
-    }
+    found = differences(view, inputs.measured)
     if not found:
         return None
-    corrected = dict(zip(strongest, holm([difference.p for difference in strongest.values()]), strict=True))
-    return Differences(tuple(_sentences(focus, strongest, corrected)), _table(focus, measured, found, corrected))
+    corrected = _corrected(_strongest(view, found))
+    return Section(
+        "differences",
+        "Is the change more than luck?",
+        {"table": _table(view, inputs.measured, found, corrected)},
+        (_drawing(view, found),),
+    )
+
+
+def sentences(view: View, measured: Measured) -> list[str]:
+    """What the headline says of the differences; nothing where nothing was compared."""
+    found = differences(view, measured)
+    strongest = _strongest(view, found)
+    return list(_sentences(view, strongest, _corrected(strongest))) if found else []
+
+
+def _strongest(view: View, found: Mapping[str, Mapping[Variant, Difference]]) -> dict[Variant, Difference]:
+    """The differences to each variant's strongest attacker, where they were tested."""
+    return {
+        variant: difference
+        for variant in view.results.variants
+        if (difference := found.get(view.strongest(variant), {}).get(variant)) and isfinite(difference.p)
+    }
+
+
+def _corrected(strongest: Mapping[Variant, Difference]) -> dict[Variant, float]:
+    """Their p-values with all tests counted."""
+    return dict(zip(strongest, holm([difference.p for difference in strongest.values()]), strict=True))
+
+
+def _drawing(view: View, found: Mapping[str, Mapping[Variant, Difference]]) -> Drawing:
+    """Every difference with its interval."""
+    cells = {name: {v: Cell(d.value, d.low, d.high) for v, d in each.items()} for name, each in found.items()}
+    alt = "Change of leakage from full precision, with intervals; the table has the numbers."
+    return Drawing("changes", figures.changes(view, cells), alt)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -85,7 +108,7 @@ def phrase(difference: Difference, digits: int) -> str:
 
 
 def _sentences(
-    focus: Focus, strongest: Mapping[Variant, Difference], corrected: Mapping[Variant, float]
+    view: View, strongest: Mapping[Variant, Difference], corrected: Mapping[Variant, float]
 ) -> Iterator[str]:
     """Each variant's where there are few; else the headline's, how many differ, and how many still do all together."""
     if not strongest:
@@ -93,10 +116,10 @@ def _sentences(
         return
     if len(strongest) <= FEW:
         for variant, difference in strongest.items():
-            yield f"{label(variant)} {phrase(difference, decimals(focus.bound))}."
+            yield f"{view.label(variant)} {phrase(difference, decimals(view.bound))}."
         return
-    if (shown := least_costly(focus)) and shown in strongest:
-        yield f"{label(shown)} {phrase(strongest[shown], decimals(focus.bound))}."
+    if (shown := least_costly(view)) and shown in strongest:
+        yield f"{view.label(shown)} {phrase(strongest[shown], decimals(view.bound))}."
     lower = [variant for variant, found in strongest.items() if found.p < LEVEL and found.value < 0]
     higher = [variant for variant, found in strongest.items() if found.p < LEVEL and found.value > 0]
     certain = [variant for variant in (*lower, *higher) if corrected[variant] < LEVEL]
@@ -104,47 +127,49 @@ def _sentences(
     yield (
         f"Target by target, {len(lower)} of {total} lower leakage to the strongest attacker with p below 0.05"
         + (f" and {len(higher)} raise it" if higher else "")
-        + (f"; {_still(certain, len(strongest))}." if lower or higher else ".")
+        + (f"; {_still(view, certain, len(strongest))}." if lower or higher else ".")
     )
 
 
-def _still(certain: Sequence[Variant], tests: int) -> str:
+def _still(view: View, certain: Sequence[Variant], tests: int) -> str:
     """What is left after the correction."""
     if not certain:
         return f"none is sure when all {tests} tests are counted (Holm’s correction)"
-    names = f" ({joined([label(variant) for variant in certain])})" if len(certain) <= FEW else ""
+    names = f" ({joined([view.label(variant) for variant in certain])})" if len(certain) <= FEW else ""
     return f"{len(certain)}{names} also when all {tests} tests are counted (Holm’s correction)"
 
 
 def _table(
-    focus: Focus,
+    view: View,
     measured: Measured,
     found: Mapping[str, Mapping[Variant, Difference]],
     corrected: Mapping[Variant, float],
-) -> Table:
+) -> PageTable:
     """A row for each variant and attacker; strong where the correction leaves a difference."""
-    area = focus.bound is not None
-    heads = ("Model", "Attacker", f"Change of {measure(focus.bound)}", "All tests counted")
+    area = view.bound is not None
+    heads = ("Model", "Attacker", f"Change of {measure(view.bound)}", "All tests counted")
     rows = []
-    for variant in focus.results.variants:
+    for variant in view.results.variants:
         for attacker, of_attacker in found.items():
             if variant not in of_attacker:
                 continue
-            main = attacker == focus.strongest(variant) and variant in corrected
-            cells = [Cell(attacker), change(of_attacker[variant], decimals(focus.bound), main)]
-            cells.append(Cell(p_value(corrected[variant]), "", corrected[variant] < LEVEL) if main else Cell("–"))
+            main = attacker == view.strongest(variant) and variant in corrected
+            cells = [PageCell(attacker), change(of_attacker[variant], decimals(view.bound), main)]
+            cells.append(
+                PageCell(p_value(corrected[variant]), "", corrected[variant] < LEVEL) if main else PageCell("–")
+            )
             if area:
-                other = measured.differences.get(Key(variant, "auc", attacker, focus.attack))
-                cells.append(change(other, 1, False) if other else Cell("–"))
-            rows.append(Row(label(variant), variant.name, tuple(cells)))
-    return Table(heads + (("Change of AUC",) if area else ()), tuple(rows))
+                other = measured.differences.get(Key(variant, "auc", attacker, view.attack))
+                cells.append(change(other, 1, False) if other else PageCell("–"))
+            rows.append(PageRow(view.label(variant), variant.name, tuple(cells)))
+    return PageTable(heads + (("Change of AUC",) if area else ()), tuple(rows))
 
 
-def change(difference: Difference, digits: int, strong: bool) -> Cell:
+def change(difference: Difference, digits: int, strong: bool) -> PageCell:
     """A change in points, with its interval and p-value below; strong where it is more than luck."""
     if not isfinite(difference.value):
-        return Cell("–")
+        return PageCell("–")
     if not isfinite(difference.p):
-        return Cell(f"{signed(difference.value, digits)} points", "", strong)
+        return PageCell(f"{signed(difference.value, digits)} points", "", strong)
     ends = f"{signed(difference.low, digits)} to {signed(difference.high, digits)}"
-    return Cell(f"{signed(difference.value, digits)} points", f"{ends}, {p_value(difference.p)}", strong)
+    return PageCell(f"{signed(difference.value, digits)} points", f"{ends}, {p_value(difference.p)}", strong)

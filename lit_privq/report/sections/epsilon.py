@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import exp
 
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.focus import Focus
-from lit_privq.report.measured import Measured
-from lit_privq.report.table import Cell, Row, Table, attackers
-from lit_privq.report.words import capitalized, counted, label
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
+from lit_privq.report.view import View
+from lit_privq.report.words import capitalized, counted
 
 
-@dataclass(frozen=True)
-class Epsilon:
-    """The section: what it says first, and the table."""
-
-    sentence: str
-    table: Table
-
-
-def epsilon(focus: Focus, measured: Measured) -> Epsilon | None:
+def section(view: View, inputs: Inputs) -> Section | None:
     """None where no bound was computed."""
     found = {
         name: {
-            v: bounds for v in focus.results.variants if (bounds := measured.epsilon.get(_key(v, name, focus.attack)))
+            v: bounds
+            for v in view.results.variants
+            if (bounds := inputs.measured.epsilon.get(_key(v, name, view.attack)))
         }
-        for name in attackers(focus.results)
+        for name in attackers(view.results)
     }
     found = {name: bounds for name, bounds in found.items() if bounds}
-    variants = [variant for variant in focus.results.variants if any(variant in each for each in found.values())]
+    variants = [variant for variant in view.results.variants if any(variant in each for each in found.values())]
     if not variants:
         return None
     heads = ("Model", *(capitalized(f"{name} attacker".strip()) for name in found))
-    rows = [Row(label(v), v.method, tuple(_cell(each.get(v)) for each in found.values())) for v in variants]
-    return Epsilon(_sentence(found, variants[0]), Table(heads, tuple(rows)))
+    rows = [PageRow(view.label(v), v.method, tuple(_cell(each.get(v)) for each in found.values())) for v in variants]
+    return Section(
+        "epsilon",
+        "What it means for differential privacy",
+        {"sentence": _sentence(view, found, variants[0]), "table": PageTable(heads, tuple(rows))},
+    )
 
 
 def _key(variant: Variant, attacker: str, attack: str) -> Key:
@@ -44,13 +42,13 @@ def _key(variant: Variant, attacker: str, attack: str) -> Key:
     return Key(variant, "epsilon", attacker, attack)
 
 
-def _cell(bounds: tuple[float, ...] | None) -> Cell:
+def _cell(bounds: tuple[float, ...] | None) -> PageCell:
     """The targets' bounds, and what they mean for the odds."""
     if bounds is None:
-        return Cell("–")
+        return PageCell("–")
     if max(bounds) == 0:
-        return Cell("0", "refutes nothing")
-    return Cell(f"at least {_range(bounds)}", f"odds times {_range([exp(bound) for bound in bounds], 1)}")
+        return PageCell("0", "refutes nothing")
+    return PageCell(f"at least {_range(bounds)}", f"odds times {_range([exp(bound) for bound in bounds], 1)}")
 
 
 def _range(values: tuple[float, ...] | list[float], digits: int = 2) -> str:
@@ -62,18 +60,21 @@ def _range(values: tuple[float, ...] | list[float], digits: int = 2) -> str:
     return " to ".join(dict.fromkeys(f"{value:.{digits}f}" for value in (min(values), max(values))))
 
 
-def _sentence(found: Mapping[str, Mapping[Variant, tuple[float, ...]]], variant: Variant) -> str:
+def _sentence(view: View, found: Mapping[str, Mapping[Variant, tuple[float, ...]]], variant: Variant) -> str:
     """What the first variant's bounds say."""
     bounds = next(each[variant] for each in found.values() if variant in each)
     if max(bounds) == 0:
-        return f"{label(variant)}: the attack refutes no ε. That shows a weak attack or few examples, not a guarantee."
+        return (
+            f"{view.label(variant)}: the attack refutes no ε. That shows a weak attack or few examples, not a "
+            "guarantee."
+        )
     count = f" for each of {counted(len(bounds), 'target')}" if len(bounds) > 1 else ""
     if min(bounds) == 0:
         return (
-            f"{label(variant)}: on the most exposed target the attack refutes every ε below {max(bounds):.2f}; on "
+            f"{view.label(variant)}: on the most exposed target the attack refutes every ε below {max(bounds):.2f}; on "
             "others it refutes none."
         )
     return (
-        f"{label(variant)}: the attack refutes every ε below {min(bounds):.2f}{count}. Training on an example can "
+        f"{view.label(variant)}: the attack refutes every ε below {min(bounds):.2f}{count}. Training on an example can "
         f"multiply an attacker’s odds by {exp(min(bounds)):.1f} or more."
     )

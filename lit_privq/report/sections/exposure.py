@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.inputs import Scores
+from lit_privq.report.inputs import AttackScores, Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.view import View
+from lit_privq.report.words import joined, percent
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,24 @@ class Exposure:
     everyone: Mapping[Variant, float]
 
 
-def exposure(scores: Mapping[Variant, Scores], reference: Variant, bound: float, count: int = 12) -> Exposure | None:
+def section(view: View, inputs: Inputs) -> Section | None:
+    """None without scores of two targets or without a bound."""
+    plain = view.results.full_precision
+    if plain is None or plain not in inputs.scores or view.bound is None:
+        return None
+    found = exposure(inputs.scores, plain, view.bound)
+    if found is None:
+        return None
+    rows = [
+        (example, [(_heat(rates[row]), percent(rates[row])) for rates in found.rates.values()])
+        for row, example in enumerate(found.examples)
+    ]
+    return Section("exposure", "The most exposed examples", {"exposure": found, "rows": rows, "choice": _choice(found)})
+
+
+def exposure(
+    scores: Mapping[Variant, AttackScores], reference: Variant, bound: float, count: int = 12
+) -> Exposure | None:
     """Choose on the first half of the targets, show on the second; None where that is impossible.
 
     Args:
@@ -68,12 +88,12 @@ def exposure(scores: Mapping[Variant, Scores], reference: Variant, bound: float,
     )
 
 
-def _comparable(scores: Scores, plain: Scores) -> bool:
+def _comparable(scores: AttackScores, plain: AttackScores) -> bool:
     """Whether two files speak of the same targets and members."""
     return np.array_equal(scores.targets, plain.targets) and np.array_equal(scores.members, plain.members)
 
 
-def _mean_rate(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+def _mean_rate(scores: AttackScores, targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """Geometric mean of the rates over those targets that trained on an example, NaN where none did, (examples,)."""
     inside = scores.members[targets]  # (targets, examples)
     total = np.where(inside, np.log(scores.rates()[targets]), 0.0).sum(axis=0)
@@ -82,7 +102,29 @@ def _mean_rate(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.float64
     return np.asarray(np.exp(mean), dtype=np.float64)
 
 
-def _caught(scores: Scores, targets: NDArray[np.int64], examples: NDArray[np.int64], bound: float) -> float:
+def _caught(scores: AttackScores, targets: NDArray[np.int64], examples: NDArray[np.int64], bound: float) -> float:
     """Share of (target, member) pairs accused at the bound."""
     inside = scores.members[np.ix_(targets, examples)]
     return float((scores.rates()[np.ix_(targets, examples)] <= bound)[inside].mean())
+
+
+def _heat(rate: float) -> int:
+    """How strongly an example is accused, in five steps of its false-positive rate; 4 is the strongest.
+
+    >>> [_heat(rate) for rate in (0.001, 0.01, 0.03, 0.2, 0.9)]
+    [4, 3, 2, 1, 0]
+    """
+    return sum(rate <= step for step in (0.5, 0.05, 0.01, 0.002))
+
+
+def _choice(seen: Exposure) -> str:
+    """How the examples of the example view were chosen."""
+    picked, shown = (
+        f"target{'' if len(targets) == 1 else 's'} {joined([str(target) for target in targets])}"
+        for targets in (seen.chosen_on, seen.shown_on)
+    )
+    return (
+        f"Chosen on {picked} and shown on {shown}: luck that made an example look exposed in the former "
+        "does not repeat in the latter"
+        + (", so a fall along a row is not an effect of the choice." if len(seen.rates) > 1 else ".")
+    )

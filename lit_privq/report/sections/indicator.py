@@ -19,10 +19,13 @@ from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.indicator.stability import spearman
 from lit_privq.plot.labels import place_labels
 from lit_privq.plot.style import INK, MUTED, RC, Look, looks
-from lit_privq.report.focus import Focus
+from lit_privq.report.figures import Drawing
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.section import Section
 from lit_privq.report.spread import spread
-from lit_privq.report.table import Cell, Row, Table
-from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, title, width
+from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.view import View
+from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, width
 
 Array = NDArray[np.float64]
 
@@ -33,7 +36,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
-class Dot:
+class VariantDot:
     """A variant of a study.
 
     Args:
@@ -51,25 +54,33 @@ class Dot:
     look: Look
 
 
+def section(view: View, inputs: Inputs) -> Section | None:
+    """None where no model was measured by the indicator."""
+    if inputs.indicator is None:
+        return None
+    beside = Beside(inputs.indicator, view)
+    return Section("indicator", "The MIS indicator beside LiRA", {"beside": beside}, tuple(beside.figures()))
+
+
 @dataclass(frozen=True)
 class Beside:
     """Estimates of a study's models, beside what LiRA finds.
 
     Args:
         runs: of all models.
-        focus: the results, seen through the page's measure of leakage.
+        view: the results, seen through the page's measure of leakage.
     """
 
     runs: ShadowRuns
-    focus: Focus
+    view: View
 
     @cached_property
     def rows(self) -> dict[Variant, int]:
         """The quantizer that stands for each variant whose leakage is known; none has a last layer of its own."""
         found = {
             variant: self.runs.counterpart(variant.method, variant.bits)
-            for variant in self.focus.results.variants
-            if not variant.decoupled and self.focus.worst(variant)
+            for variant in self.view.results.variants
+            if not variant.decoupled and self.view.worst(variant)
         }
         return {variant: row for variant, row in found.items() if row is not None}
 
@@ -80,24 +91,25 @@ class Beside:
 
     def leakage(self, variant: Variant) -> float:
         """To the strongest attacker, mean over targets."""
-        return spread(self.focus.worst(variant)).mean
+        return spread(self.view.worst(variant)).mean
 
     @property
     def lead(self) -> str:
         """What the section shows."""
-        runs, focus = self.runs, self.focus
+        runs, view = self.runs, self.view
         return (
             "The indicator r ranks quantizers from ordinary trainings, without an attack: the higher, the more "
-            f"private. Beside it stand LiRA’s {measure(focus.bound)} ({title(focus.attack)}, strongest attacker). "
+            f"private. Beside it stands the {measure(view.bound)} of {view.attack_title(view.attack)} (strongest "
+            "attacker). "
             f"{counted(len(runs.models), 'model')} of n = {runs.n} members; the last {runs.snapshots} weights of each, "
             f"{counted(runs.meta['every'], 'step')} apart, on {runs.meta['examples']} examples of the test set. "
             "Medians over models, quartiles below r."
         )
 
     @property
-    def table(self) -> Table:
+    def table(self) -> PageTable:
         """A row for each quantizer, with the methods that it stands for."""
-        methods = self.focus.results.methods
+        methods = self.view.results.methods
         heads = (
             "Quantizer",
             "Bits",
@@ -109,13 +121,13 @@ class Beside:
             "Models with one codeword only",
             "Code agreement",
             "R²" if self.runs.meta["metric"] == "r2" else capitalized(str(self.runs.meta["metric"])),
-            *(f"LiRA on {title(method)}" for method in methods),
+            *(f"LiRA on {self.view.titles.method(method)}" for method in methods),
         )
-        return Table(heads, tuple(self._row(row, methods) for row in range(len(self.runs.quantizers))))
+        return PageTable(heads, tuple(self._row(row, methods) for row in range(len(self.runs.quantizers))))
 
-    def figures(self) -> Iterator[tuple[str, Figure, str]]:
-        """Leakage against r and against code agreement: name, figure, and what is heard in its place."""
-        up = capitalized(measure(self.focus.bound))
+    def figures(self) -> Iterator[Drawing]:
+        """Leakage against r and against code agreement."""
+        up = capitalized(measure(self.view.bound))
         for name, what, values, scale in (
             ("mis_r", "indicator r", np.where(self.r > 0, self.r, np.nan), "log"),
             ("mis_agreement", "code agreement", self.runs.agreement, "linear"),
@@ -124,7 +136,7 @@ class Beside:
             if dots:
                 heading, across = f"LiRA against the {what}", f"{capitalized(what)}: to the right, more private"
                 figure = draw_beside(heading, across, up, dots, scale)
-                yield name, figure, f"Leakage of every variant against the {what} of its quantizer."
+                yield Drawing(name, figure, f"Leakage of every variant against the {what} of its quantizer.")
 
     @property
     def verdict(self) -> str:
@@ -149,38 +161,38 @@ class Beside:
         """What the numbers are worth, besides the verdict."""
         return [*self._warnings(), *self._reading()]
 
-    def _row(self, row: int, methods: Sequence[str]) -> Row:
+    def _row(self, row: int, methods: Sequence[str]) -> PageRow:
         runs, name = self.runs, self.runs.quantizers[row]
         low, middle, high = runs.r_quartiles[:, row]
         agreement = runs.agreement[row]
         utility = runs.performance[row].mean()
         cells = (
-            Cell(f"{runs.bits[row]:g}"),
-            Cell(number(middle), f"{number(low)} to {number(high)}" if low < high else ""),
-            Cell(number(runs.n * middle)),
-            Cell(number(float(np.quantile(runs.r_lse[row], 0.5, method="nearest")))),
-            Cell(f"{np.median(runs.bernstein[row]):.2f}"),
-            Cell(f"{np.median(runs.distinct[row]):g}"),
-            Cell(percent(runs.censored[row], 0)),
-            Cell(f"{agreement:.3f}" if isfinite(agreement) else "–"),
-            Cell(f"{utility:.2f}" if runs.meta["metric"] == "r2" else percent(utility)),
+            PageCell(f"{runs.bits[row]:g}"),
+            PageCell(number(middle), f"{number(low)} to {number(high)}" if low < high else ""),
+            PageCell(number(runs.n * middle)),
+            PageCell(number(float(np.quantile(runs.r_lse[row], 0.5, method="nearest")))),
+            PageCell(f"{np.median(runs.bernstein[row]):.2f}"),
+            PageCell(f"{np.median(runs.distinct[row]):g}"),
+            PageCell(percent(runs.censored[row], 0)),
+            PageCell(f"{agreement:.3f}" if isfinite(agreement) else "–"),
+            PageCell(f"{utility:.2f}" if runs.meta["metric"] == "r2" else percent(utility)),
             *(self._found(row, method) for method in methods),
         )
-        return Row(quantizer_title(name), f"{runs.bits[row]:g}", cells)
+        return PageRow(quantizer_title(name), f"{runs.bits[row]:g}", cells)
 
-    def _found(self, row: int, method: str) -> Cell:
+    def _found(self, row: int, method: str) -> PageCell:
         """Leakage of the variant of a method that a quantizer stands for; full precision stands for all methods'."""
         own = [v for v, stands in self.rows.items() if stands == row and v.method in (method, "none", "")]
-        return Cell(percent(self.leakage(own[0]), decimals(self.focus.bound)) if own else "–")
+        return PageCell(percent(self.leakage(own[0]), decimals(self.view.bound)) if own else "–")
 
-    def _dots(self, values: Array) -> list[Dot]:
+    def _dots(self, values: Array) -> list[VariantDot]:
         """Every variant whose quantizer has a finite value, (Q,)."""
-        look = looks(self.focus.results)
+        look = looks(self.view.results)
         return [
-            Dot(
+            VariantDot(
                 float(values[row]),
                 self.leakage(variant),
-                title(variant.method),
+                self.view.titles.method(variant.method),
                 width(variant.bits) if variant.quantized else "32 bits",
                 look[variant.method],
             )
@@ -247,7 +259,7 @@ def number(value: float) -> str:
     return f"{value / 10**power:.1f}".replace("-", "−") + f" · 10{str(power).translate(_SUPERSCRIPTS)}"
 
 
-def draw_beside(heading: str, across: str, up: str, dots: Sequence[Dot], scale: str = "linear") -> Figure:
+def draw_beside(heading: str, across: str, up: str, dots: Sequence[VariantDot], scale: str = "linear") -> Figure:
     """Leakage of a study's variants against what should foretell it, the precision named above each column of dots.
 
     Args:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lit_privq.artifacts.results import Results, mean_interval
-from lit_privq.report.focus import PAPER_BOUND, Focus
-from lit_privq.report.inputs import Scores
-from lit_privq.report.sections.exposure import Exposure
+from lit_privq.report.inputs import AttackScores, Inputs
+from lit_privq.report.sections.section import Section
 from lit_privq.report.table import attackers
 from lit_privq.report.utility import R_SQUARED
-from lit_privq.report.words import bound_percent, capitalized, counted, joined, title
+from lit_privq.report.view import PAPER_BOUND, View
+from lit_privq.report.words import bound_percent, capitalized, counted, joined
 
 _ATTACKERS = {
     "unaware": "The unaware attacker calibrates on full-precision shadow models.",
@@ -22,21 +22,29 @@ _ATTACKERS = {
 }
 
 
-def notes(focus: Focus, scores: Scores | None, n_shadows: int | None) -> list[str]:
+def section(view: View, inputs: Inputs) -> Section:
+    """Always there."""
+    plain, shadows = view.results.full_precision, inputs.study.get("n_shadows")
+    sentences = notes(view, inputs.scores.get(plain) if plain else None, shadows if isinstance(shadows, int) else None)
+    return Section("notes", "How far to trust it", {"notes": sentences, "remarks": inputs.measured.notes})
+
+
+def notes(view: View, scores: AttackScores | None, n_shadows: int | None) -> list[str]:
     """All notes, in the order a careful reader asks for them."""
     return [
-        *_spread_notes(focus, n_shadows),
-        *_operating_point(focus, scores),
-        *(note for name, note in _ATTACKERS.items() if name in attackers(focus.results) and focus.results.methods),
-        *_unaware_only(focus.results),
-        *_fidelity(focus.results),
-        *_values(focus),
-        *_limits(focus.results),
+        *_spread_notes(view, n_shadows),
+        *_operating_point(view, scores),
+        *(note for name, note in _ATTACKERS.items() if name in attackers(view.results) and view.results.methods),
+        *_unaware_only(view),
+        *_fidelity(view.results),
+        *_values(view),
+        *_limits(view.results),
     ]
 
 
-def _unaware_only(results: Results) -> Iterator[str]:
+def _unaware_only(view: View) -> Iterator[str]:
     """Which methods nobody attacked with shadows of their own kind, in a study where others were."""
+    results = view.results
     unaware = [
         method
         for method in results.methods
@@ -44,8 +52,8 @@ def _unaware_only(results: Results) -> Iterator[str]:
     ]
     if unaware and "adaptive" in attackers(results):
         yield (
-            f"{joined([title(method) for method in unaware])}: attacked by the unaware attacker only, to save time; "
-            "an adaptive one may find more."
+            f"{joined([view.titles.method(method) for method in unaware])}: attacked by the unaware attacker only, to "
+            "save time; an adaptive one may identify more."
         )
 
 
@@ -58,9 +66,9 @@ def _fidelity(results: Results) -> Iterator[str]:
         )
 
 
-def _values(focus: Focus) -> Iterator[str]:
+def _values(view: View) -> Iterator[str]:
     """What is different where models predict values."""
-    if focus.utility is R_SQUARED:
+    if view.utility is R_SQUARED:
         yield (
             "These models predict values. R² is the share of the test labels’ variance that a model explains: 1 is "
             "perfect, 0 is no better than always saying their mean, and it has no lower end. An attacker sees "
@@ -69,9 +77,9 @@ def _values(focus: Focus) -> Iterator[str]:
         )
 
 
-def _spread_notes(focus: Focus, n_shadows: int | None) -> Iterator[str]:
+def _spread_notes(view: View, n_shadows: int | None) -> Iterator[str]:
     """What ± means and what it leaves out."""
-    count = len(focus.results.targets)
+    count = len(view.results.targets)
     shadows = f" and {counted(n_shadows, 'shadow model')}" if n_shadows else ""
     yield f"{capitalized(counted(count, 'target model'))}{shadows}."
     if count < 2:
@@ -81,7 +89,7 @@ def _spread_notes(focus: Focus, n_shadows: int | None) -> Iterator[str]:
         "± is the standard deviation over targets. They share the shadow models, the pool of examples and the test "
         "set, so it leaves out what another draw of these would change."
     )
-    if not focus.results.methods:
+    if not view.results.methods:
         return
     yield (
         "Differences to full precision are taken target by target. One counts as clear when it exceeds the standard "
@@ -90,32 +98,32 @@ def _spread_notes(focus: Focus, n_shadows: int | None) -> Iterator[str]:
     )
 
 
-def _operating_point(focus: Focus, scores: Scores | None) -> Iterator[str]:
+def _operating_point(view: View, scores: AttackScores | None) -> Iterator[str]:
     """How few non-members decide, and why a bound is empty."""
     fewest = int((~scores.members).sum(axis=1).min()) if scores else None
-    if fewest and focus.bound is not None:
-        allowed = focus.bound * fewest
+    if fewest and view.bound is not None:
+        allowed = view.bound * fewest
         yield (
-            f"Each target is judged on {fewest} non-members: at {bound_percent(focus.bound)} false positives the "
+            f"Each target is judged on {fewest} non-members: at {bound_percent(view.bound)} false positives the "
             f"{allowed:.0f} or so that look most like members decide."
         )
-    if focus.empty:
-        bounds = joined([bound_percent(bound) for bound in focus.empty])
+    if view.empty:
+        bounds = joined([bound_percent(bound) for bound in view.empty])
         of = f" among {fewest}" if fewest else ""
-        several = len(focus.empty) > 1
+        several = len(view.empty) > 1
         yield (
             f"{f'Bounds of {bounds}' if several else f'A bound of {bounds}'} would mean fewer than one false "
             f"positive{of}: the {'values are' if several else 'value is'} left empty instead of printing 0."
-            f"{_instead(focus)}"
+            f"{_instead(view)}"
         )
 
 
-def _instead(focus: Focus) -> str:
+def _instead(view: View) -> str:
     """What stands where the paper has its bound, as the end of a note; empty where that bound itself does."""
-    here = "the AUC" if focus.bound is None else bound_percent(focus.bound)
-    if PAPER_BOUND in focus.empty:
+    here = "the AUC" if view.bound is None else bound_percent(view.bound)
+    if PAPER_BOUND in view.empty:
         return f" The paper’s figure has {bound_percent(PAPER_BOUND)} on its axis; here it is {here}."
-    return "" if focus.bound == PAPER_BOUND else f" The page shows {here} instead."
+    return "" if view.bound == PAPER_BOUND else f" The page shows {here} instead."
 
 
 def _limits(results: Results) -> Iterator[str]:
@@ -125,16 +133,3 @@ def _limits(results: Results) -> Iterator[str]:
     if len(attackers(results)) > 1:
         yield "The strongest attacker is picked by its mean on these same targets, which flatters it a little."
     yield "An attack shows that a model leaks; one that fails does not show that it keeps its secrets."
-
-
-def choice(seen: Exposure) -> str:
-    """How the examples of the example view were chosen."""
-    picked, shown = (
-        f"target{'' if len(targets) == 1 else 's'} {joined([str(target) for target in targets])}"
-        for targets in (seen.chosen_on, seen.shown_on)
-    )
-    return (
-        f"Chosen on {picked} and shown on {shown}: luck that made an example look exposed in the former "
-        "does not repeat in the latter"
-        + (", so a fall along a row is not an effect of the choice." if len(seen.rates) > 1 else ".")
-    )

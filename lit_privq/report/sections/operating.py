@@ -3,66 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lit_privq.artifacts.results import Cell as Rate
 from lit_privq.artifacts.results import Key
-from lit_privq.report.focus import Focus
-from lit_privq.report.measured import Measured, OperatingPoint
-from lit_privq.report.table import Cell, Row, Table
-from lit_privq.report.words import bound_percent, decimals, label, percent, ranged, title
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.measured import OperatingPoint
+from lit_privq.report.sections.section import Section
+from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.view import View
+from lit_privq.report.words import bound_percent, decimals, percent, ranged
 
 
-@dataclass(frozen=True)
-class Operating:
-    """The section: what it says first, the table of the strongest attackers, and that of all of them."""
-
-    bound: float
-    sentence: str
-    table: Table
-    every: Table
-
-
-def operating(focus: Focus, measured: Measured) -> Operating | None:
+def section(view: View, inputs: Inputs) -> Section | None:
     """None where no threshold could be fixed on shadows."""
-    points = measured.operating_points
+    points = inputs.measured.operating_points
     aims = sorted({point.max_fpr for point in points})
     if not aims:
         return None
-    bound = focus.bound if focus.bound in aims else aims[-1]
+    bound = view.bound if view.bound in aims else aims[-1]
     shown = [
         point
-        for variant in focus.results.variants
+        for variant in view.results.variants
         for point in points
         if (point.key.variant, point.key.attacker, point.key.attack, point.max_fpr)
-        == (variant, focus.strongest(variant), focus.attack, bound)
+        == (variant, view.strongest(variant), view.attack, bound)
     ]
-    return Operating(bound, _sentence(shown[0]), _table(shown), _every(points)) if shown else None
+    if not shown:
+        return None
+    return Section(
+        "operating",
+        "With a threshold chosen on shadow models",
+        {
+            "bound": bound,
+            "sentence": _sentence(view, shown[0]),
+            "table": _table(view, shown),
+            "every": _every(view, points),
+        },
+    )
 
 
-def _table(points: Sequence[OperatingPoint]) -> Table:
+def _table(view: View, points: Sequence[OperatingPoint]) -> PageTable:
     """One aim, one attack, the strongest attacker of each variant."""
     heads = ("Model", "Attacker", "Wrongly accused", "Members found", *_accused(points))
     rows = (
-        Row(label(point.key.variant), point.key.variant.method, (Cell(point.key.attacker), *_cells(point)))
+        PageRow(
+            view.label(point.key.variant),
+            point.key.variant.method,
+            (PageCell(point.key.attacker), *_cells(point)),
+        )
         for point in points
     )
-    return Table(heads, tuple(rows))
+    return PageTable(heads, tuple(rows))
 
 
-def _every(points: Sequence[OperatingPoint]) -> Table:
+def _every(view: View, points: Sequence[OperatingPoint]) -> PageTable:
     """Every operating point."""
     heads = ("Model", "Attacker", "Attack", "Aim", "Wrongly accused", "Members found", *_accused(points))
     rows = (
-        Row(label(point.key.variant), point.key.variant.name, (*_who(point.key, point.max_fpr), *_cells(point)))
+        PageRow(
+            view.label(point.key.variant),
+            point.key.variant.name,
+            (*_who(view, point.key, point.max_fpr), *_cells(point)),
+        )
         for point in points
     )
-    return Table(heads, tuple(rows))
+    return PageTable(heads, tuple(rows))
 
 
-def _who(key: Key, aim: float) -> tuple[Cell, ...]:
+def _who(view: View, key: Key, aim: float) -> tuple[PageCell, ...]:
     """Attacker, attack and aim."""
-    return Cell(key.attacker), Cell(title(key.attack)), Cell(bound_percent(aim))
+    return PageCell(key.attacker), PageCell(view.attack_title(key.attack)), PageCell(bound_percent(aim))
 
 
 def _accused(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
@@ -70,16 +80,16 @@ def _accused(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
     return tuple(f"Rightly accused, if {_odds(prior)} is a member" for prior in points[0].precision)
 
 
-def _cells(point: OperatingPoint) -> tuple[Cell, ...]:
+def _cells(point: OperatingPoint) -> tuple[PageCell, ...]:
     """Rates and precisions of a point, each with its interval."""
     digits = decimals(point.max_fpr) + 1
     rates = (_cell(point.fpr, digits), _cell(point.tpr, decimals(point.max_fpr)))
     return (*rates, *(_cell(value, 0) for value in point.precision.values()))
 
 
-def _cell(rate: Rate, digits: int) -> Cell:
+def _cell(rate: Rate, digits: int) -> PageCell:
     """A rate with its interval."""
-    return Cell(percent(rate.value, digits), ranged(rate.low, rate.high, digits))
+    return PageCell(percent(rate.value, digits), ranged(rate.low, rate.high, digits))
 
 
 def _odds(prior: float) -> str:
@@ -91,13 +101,13 @@ def _odds(prior: float) -> str:
     return f"1 in {1 / prior:.3g}"
 
 
-def _sentence(point: OperatingPoint) -> str:
+def _sentence(view: View, point: OperatingPoint) -> str:
     """What the first variant's point says."""
     digits = decimals(point.max_fpr)
     aim, reached = bound_percent(point.max_fpr), percent(point.fpr.value, digits + 1)
     found = f"finds {percent(point.tpr.value, digits)} of the members"
     sure = ", ".join(f"{percent(value.value, 0)} if {_odds(prior)} is" for prior, value in point.precision.items())
     return (
-        f"{label(point.key.variant)}: aiming at {aim} false positives, the attacker reaches {reached} and {found}. "
-        f"Of those he accuses, so many are members: {sure}."
+        f"{view.label(point.key.variant)}: aiming at {aim} FPR, the attacker reaches {reached} and {found}. "
+        f"Of those whom they accuse, so many are members: {sure}."
     )

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.view import View
+
 _FACTS = {
     "started": "Started",
     "commit": "Commit",
@@ -21,7 +25,7 @@ _OPEN = frozenset({"command", "versions", "choices", "seconds"})  # shown in the
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageTime:
     """How long one stage took, and its share of the longest, in percent."""
 
     name: str
@@ -42,8 +46,13 @@ class Provenance:
 
     command: str
     facts: tuple[tuple[str, str], ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[StageTime, ...]
     rest: str
+
+
+def section(view: View, inputs: Inputs) -> Section:
+    """Always there: the page names the files beside it."""
+    return Section("provenance", "Where it comes from", {"provenance": provenance(inputs.study)})
 
 
 def provenance(study: Mapping[str, Any]) -> Provenance:
@@ -71,10 +80,10 @@ def _listed(values: object) -> str:
     return str(values) if values else ""
 
 
-def _stages(seconds: object) -> tuple[Stage, ...]:
+def _stages(seconds: object) -> tuple[StageTime, ...]:
     """Timings as bars; those that are no numbers are left out."""
     if not isinstance(seconds, Mapping):
         return ()
     timed = {str(name): float(value) for name, value in seconds.items() if isinstance(value, int | float)}
     longest = max(timed.values(), default=0.0) or 1.0
-    return tuple(Stage(name, value, 100 * value / longest) for name, value in timed.items())
+    return tuple(StageTime(name, value, 100 * value / longest) for name, value in timed.items())

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from lit_privq.report.focus import Focus
+from lit_privq.report.inputs import Inputs
 from lit_privq.report.measured import Difference, Measured
-from lit_privq.report.sections.differences import compared, differences, holm, phrase
+from lit_privq.report.sections.differences import differences, holm, phrase, section, sentences
+from lit_privq.report.view import View
 
 
 def test_holm_is_bonferroni_for_the_smallest_and_never_falls() -> None:
@@ -20,40 +21,36 @@ def test_holm_is_bonferroni_for_the_smallest_and_never_falls() -> None:
     assert holm([]) == []
 
 
-def test_differences_are_those_of_the_pages_measure_and_attack(seen: Focus, measured: Measured) -> None:
+def test_differences_are_those_of_the_pages_measure_and_attack(seen: View, measured: Measured) -> None:
     found = differences(seen, measured)
     assert list(found) == ["unaware", "adaptive"]
     assert len(found["adaptive"]) == 7
 
 
-def test_the_sentence_counts_what_is_sure(seen: Focus, measured: Measured) -> None:
-    section = compared(seen, measured)
-    assert section is not None
-    shown, sentence = section.sentences
+def test_the_sentence_counts_what_is_sure(seen: View, measured: Measured) -> None:
+    shown, sentence = sentences(seen, measured)
     assert " lowers leakage by " in shown
     assert "of 7 variants lower leakage" in sentence
     assert "Holm" in sentence
-    strong = [row for row in section.table.rows if any(cell.strong for cell in row.cells)]
+    found = section(seen, Inputs(measured))
+    assert found is not None
+    strong = [row for row in found.values["table"].rows if any(cell.strong for cell in row.cells)]
     assert strong
     assert all("p\xa0=\xa0" in row.cells[2].text for row in strong)
 
 
-def test_few_variants_get_a_sentence_each(seen: Focus, measured: Measured) -> None:
+def test_few_variants_get_a_sentence_each(seen: View, measured: Measured) -> None:
     one = next(variant for variant in differences(seen, measured)["adaptive"] if variant.bits == 1.58)
     few = {key: difference for key, difference in measured.differences.items() if key.variant == one}
-    section = compared(seen, replace(measured, differences=few))
-    assert section is not None
-    assert section.sentences[0].startswith("Nearest 1.58\xa0bits lowers leakage by ")
+    assert sentences(seen, replace(measured, differences=few))[0].startswith("Nearest 1.58\xa0bits lowers leakage by ")
 
 
-def test_one_target_without_resamples_is_not_tested(seen: Focus, measured: Measured) -> None:
+def test_one_target_without_resamples_is_not_tested(seen: View, measured: Measured) -> None:
     bare = {
         key: Difference(difference.value, math.nan, math.nan, math.nan)
         for key, difference in measured.differences.items()
     }
-    section = compared(seen, replace(measured, differences=bare))
-    assert section is not None
-    assert section.sentences[0].startswith("One target")
+    assert sentences(seen, replace(measured, differences=bare))[0].startswith("One target")
 
 
 @pytest.mark.parametrize(("value", "verb"), [(-0.02, "lowers"), (0.02, "raises")])
@@ -62,5 +59,5 @@ def test_a_difference_is_said_in_the_direction_it_has(value: float, verb: str) -
     assert phrase(Difference(value, low, high, 0.01), 1).startswith(f"{verb} leakage by 2.0 points (1.0 to 3.0)")
 
 
-def test_nothing_compared_is_no_section(seen: Focus) -> None:
-    assert compared(seen, Measured()) is None
+def test_nothing_compared_is_no_section(seen: View) -> None:
+    assert section(seen, Inputs(Measured())) is None

@@ -3,15 +3,15 @@ import pytest
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.inputs import Scores
+from lit_privq.report.inputs import AttackScores
 from lit_privq.report.sections.exposure import Exposure, exposure
 
 FULL, LOW = Variant("none", 32, 32), Variant("obc", 2, 2)
 
 
-def made(signal: NDArray[np.float64], members: NDArray[np.bool_], seed: int) -> Scores:
+def made(signal: NDArray[np.float64], members: NDArray[np.bool_], seed: int) -> AttackScores:
     scores = np.random.default_rng(seed).normal(size=members.shape) + members * signal
-    return Scores(np.arange(len(members)) + 16, members, scores)
+    return AttackScores(np.arange(len(members)) + 16, members, scores)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def members() -> NDArray[np.bool_]:
     return np.stack([rng.permutation(np.arange(400) % 2 == 0) for _ in range(6)])
 
 
-def shown(full: Scores, low: Scores) -> Exposure:
+def shown(full: AttackScores, low: AttackScores) -> Exposure:
     found = exposure({FULL: full, LOW: low}, FULL, bound=0.05)
     assert found is not None
     return found

@@ -16,8 +16,8 @@ from lit_privq.indicator.reach import CENSORED, DRIFTING, INTERPOLATING, SATURAT
 from lit_privq.indicator.runs import write_runs
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.report import build
-from lit_privq.report.focus import focus
 from lit_privq.report.sections.indicator import Beside
+from lit_privq.report.view import choose_view
 
 QUANTIZERS = {"sign": 1.0, "absmean": 1.58, "uniform-2": 2.0, "uniform-2-max": 2.0, "uniform-4": 4.0, "full": 32.0}
 
@@ -74,12 +74,12 @@ def page(study: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def beside(study: Path) -> Callable[..., Beside]:
     """Estimates beside the believable study."""
-    seen = focus(read_results(study / "results.csv"))
+    seen = choose_view(read_results(study / "results.csv"))
     return lambda *arguments, **changes: Beside(made(*arguments, **changes), seen)
 
 
 def section(page: str) -> str:
-    start = page.index("The MIS indicator beside LiRA")
+    start = page.index('<div id="indicator"')
     return page[start : page.index("</section>", start)]
 
 
@@ -169,7 +169,7 @@ def test_runs_without_a_rival_are_infinite_and_left_out_of_the_figure(beside: Ca
     found = beside(FALLING, gap_mean=alone)
     assert [row.cells[1].text for row in found.table.rows][1] == "∞"
     assert any(sentence.startswith("∞: ") for sentence in found.sentences)
-    (_, figure, _), _ = found.figures()
+    figure = next(found.figures()).figure
     assert len(figure.axes[0].lines) >= len(found.rows) - 2
     assert all(np.isfinite(np.asarray(line.get_xdata(), dtype=float)).all() for line in figure.axes[0].lines)
 
@@ -178,7 +178,7 @@ def test_one_model_has_no_code_agreement(beside: Callable[..., Beside]) -> None:
     single = beside(FALLING, models=1)
     assert [row.cells[7].text for row in single.table.rows] == ["–"] * 6
     assert "code agreement" not in single.verdict
-    assert [name for name, *_ in single.figures()] == ["mis_r"]
+    assert [drawing.name for drawing in single.figures()] == ["mis_r"]
 
 
 def test_full_precision_stands_in_every_methods_column(beside: Callable[..., Beside]) -> None:

@@ -5,25 +5,25 @@ import numpy as np
 import pytest
 
 from lit_privq.artifacts.results import read_results
-from lit_privq.report.focus import Focus, focus
-from lit_privq.report.inputs import Scores
+from lit_privq.report.inputs import AttackScores
 from lit_privq.report.sections.notes import notes
+from lit_privq.report.view import View, choose_view
 
-SCORES = Scores(np.arange(4), np.tile(np.arange(1200) % 2 == 0, (4, 1)), np.zeros((4, 1200)))
+SCORES = AttackScores(np.arange(4), np.tile(np.arange(1200) % 2 == 0, (4, 1)), np.zeros((4, 1200)))
 
 
 @pytest.fixture
-def seen(study: Path) -> Focus:
-    return focus(read_results(study / "results.csv"))
+def seen(study: Path) -> View:
+    return choose_view(read_results(study / "results.csv"))
 
 
-def test_an_empty_bound_is_explained_with_its_count(seen: Focus) -> None:
+def test_an_empty_bound_is_explained_with_its_count(seen: View) -> None:
     text = " ".join(notes(seen, SCORES, 16)).replace("\xa0", " ")
     assert "A bound of 0.1 % would mean fewer than one false positive among 600: the value is left empty" in text
     assert "here it is 1 %" in text
 
 
-def test_several_empty_bounds_share_a_sentence(seen: Focus) -> None:
+def test_several_empty_bounds_share_a_sentence(seen: View) -> None:
     few = " ".join(notes(dataclasses.replace(seen, empty=(1e-5, 1e-4, 1e-3)), SCORES, 16)).replace("\xa0", " ")
     assert "Bounds of 0.001 %, 0.01 % and 0.1 % would mean fewer than one false positive among 600: the values" in few
     paper = dataclasses.replace(seen, empty=(1e-5,), metric="tpr_at_0.001")
@@ -33,16 +33,16 @@ def test_several_empty_bounds_share_a_sentence(seen: Focus) -> None:
     assert "The page shows" not in text
 
 
-def test_how_few_non_members_decide_is_said(seen: Focus) -> None:
+def test_how_few_non_members_decide_is_said(seen: View) -> None:
     assert "600 non-members" in " ".join(notes(seen, SCORES, 16))
     assert "non-members:" not in " ".join(notes(seen, None, None))
 
 
-def test_targets_and_shadows_are_counted(seen: Focus) -> None:
+def test_targets_and_shadows_are_counted(seen: View) -> None:
     assert notes(seen, None, 16)[0] == "4 target models and 16 shadow models."
     assert notes(seen, None, None)[0] == "4 target models."
 
 
-def test_several_quantizers_are_not_to_be_compared_at_equal_bits_alone(seen: Focus) -> None:
+def test_several_quantizers_are_not_to_be_compared_at_equal_bits_alone(seen: View) -> None:
     assert len(seen.results.methods) > 1
     assert any("at equal bits it may be more accurate and leak more" in note for note in notes(seen, None, None))

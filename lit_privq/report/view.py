@@ -8,13 +8,14 @@ from lit_privq.artifacts.results import Results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.spread import Spread, paired, spread
 from lit_privq.report.utility import Utility, utility
+from lit_privq.report.words import NO_TITLES, Titles
 
 PAPER_BOUND = 0.001
 PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
 
 
 @dataclass(frozen=True)
-class Focus:
+class View:
     """The results, seen through one measure of leakage.
 
     Args:
@@ -22,12 +23,14 @@ class Focus:
         attacks: the attacks drawn, the headline's first.
         metric: the measure of leakage, a metric of results.csv.
         empty: the bounds at which not every target could be measured.
+        titles: of methods and attacks.
     """
 
     results: Results
     attacks: tuple[str, ...]
     metric: str
     empty: tuple[float, ...]
+    titles: Titles = NO_TITLES
 
     @property
     def attack(self) -> str:
@@ -40,14 +43,22 @@ class Focus:
         return _bound(self.metric)
 
     @property
-    def coin(self) -> float:
-        """What guessing scores."""
+    def chance(self) -> float:
+        """What random guessing scores."""
         return 0.5 if self.bound is None else self.bound
 
     @property
     def utility(self) -> Utility:
         """What models are good for."""
         return utility(self.results)
+
+    def label(self, variant: Variant) -> str:
+        """Method and precision, as people write them."""
+        return self.titles.label(variant)
+
+    def attack_title(self, name: str) -> str:
+        """An attack, as people write it."""
+        return self.titles.attack(name)
 
     def useful(self, variant: Variant) -> dict[int, float]:
         """How good a variant is, by target."""
@@ -58,9 +69,9 @@ class Focus:
         return self.results.values(variant, self.metric, attacker, attack or self.attack)
 
     def strongest(self, variant: Variant, attack: str | None = None) -> str:
-        """The attacker that finds most members on average; the one that appears first where two find as many.
+        """The attacker that identifies most members on average; the one that appears first where two identify as many.
 
-        Among those who see the released model alone: who holds its full-precision parent as well attacks the parent.
+        The paired attacker, who also holds the full-precision parent and attacks that one too, is left out.
         """
         seen = [name for name in self.results.attackers(variant) if name != "paired"]
         attackers = [name for name in seen if self.leakage(variant, name, attack)]
@@ -83,7 +94,7 @@ class Focus:
         return paired(self.useful(variant), self.useful(reference))
 
 
-def focus(results: Results) -> Focus:
+def choose_view(results: Results, titles: Titles = NO_TITLES) -> View:
     """The paper's pair of attacks where full precision met it, else the first two; the paper's bound where it can be.
 
     Otherwise the next larger bound, then the next smaller, and in a study too small for any of them the AUC.
@@ -103,7 +114,7 @@ def focus(results: Results) -> Focus:
     ordered = [bound for bound in bounds if bound >= PAPER_BOUND] + [b for b in reversed(bounds) if b < PAPER_BOUND]
     measured = [bound for bound in ordered if _measured(results, f"tpr_at_{bound:g}")]
     metric = f"tpr_at_{measured[0]:g}" if measured else "auc"
-    return Focus(results, attacks, metric, tuple(bound for bound in bounds if bound not in measured))
+    return View(results, attacks, metric, tuple(bound for bound in bounds if bound not in measured), titles)
 
 
 def _bound(metric: str) -> float | None:

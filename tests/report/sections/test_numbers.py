@@ -1,31 +1,21 @@
-from pathlib import Path
-
-import pytest
-
-from lit_privq.artifacts.results import read_results
-from lit_privq.report.focus import Focus, focus
-from lit_privq.report.table import all_attacks, summary
+from lit_privq.report.sections.numbers import all_attacks, summary
+from lit_privq.report.view import View
 
 
-@pytest.fixture
-def seen(study: Path) -> Focus:
-    return focus(read_results(study / "results.csv"))
-
-
-def test_every_variant_has_a_row_and_every_row_all_columns(seen: Focus) -> None:
+def test_every_variant_has_a_row_and_every_row_all_columns(seen: View) -> None:
     table = summary(seen)
     assert len(table.rows) == 8
     assert {len(row.cells) for row in table.rows} == {len(table.heads) - 1}
     assert [row.cells[0].text for row in table.rows[-2:]] == ["1.58\xa0bits", "8\xa0bits"]
 
 
-def test_the_strongest_attacker_of_a_row_is_strong(seen: Focus) -> None:
+def test_the_strongest_attacker_of_a_row_is_strong(seen: View) -> None:
     table = summary(seen)
     adaptive = table.heads.index("Adaptive attacker") - 1
     assert [row.cells[adaptive].strong for row in table.rows] == [False] + [True] * 7
 
 
-def test_a_small_difference_is_called_within_its_spread(seen: Focus) -> None:
+def test_a_small_difference_is_called_within_its_spread(seen: View) -> None:
     table = summary(seen)
     column = table.heads.index("Change of leakage") - 1
     texts = {row.name.replace("\xa0", " "): row.cells[column].text for row in table.rows}
@@ -33,11 +23,11 @@ def test_a_small_difference_is_called_within_its_spread(seen: Focus) -> None:
     assert texts["Nearest 1.58 bits"].startswith("−")
 
 
-def test_intervals_stand_below_the_rates(seen: Focus) -> None:
+def test_intervals_stand_below_the_rates(seen: View) -> None:
     assert " to " in summary(seen).rows[0].cells[3].note
 
 
-def test_one_attack_is_the_strongest_of_each_row(seen: Focus) -> None:
+def test_one_attack_is_the_strongest_of_each_row(seen: View) -> None:
     table = all_attacks(seen)
     assert len(table.rows) == 15
     assert all(sum(cell.strong for cell in row.cells) == 1 for row in table.rows)

@@ -1,0 +1,30 @@
+"""Leakage by method, bits and attacker, and utility beside it: the paper's Figs. 2 and 3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lit_privq.report import figures
+from lit_privq.report.figures import Drawing
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.table import attackers
+from lit_privq.report.view import View
+from lit_privq.report.words import capitalized
+
+
+def section(view: View, inputs: Inputs) -> Section:
+    """Always there: every audit measures leakage."""
+    several = len(attackers(view.results)) > 1
+    return Section("leakage", "Leakage by method and precision", {"several": several}, tuple(_drawings(view)))
+
+
+def _drawings(view: View) -> Iterator[Drawing]:
+    """A figure for each attack of the view, then utility."""
+    for attack in view.attacks:
+        alt = f"Leakage by method, bits and attacker under {view.attack_title(attack)}; the table has the numbers."
+        yield Drawing(f"leakage_{re.sub(r'[^A-Za-z0-9_.-]+', '-', attack)}", figures.leakage(view, attack), alt)
+    if view.utility.metric in view.results.metrics:
+        alt = f"{capitalized(view.utility.name)} by method and bits; the table has the numbers."
+        yield Drawing(view.utility.metric, figures.useful(view), alt)

@@ -1,0 +1,24 @@
+"""Utility against leakage: the paper's Fig. 1 and how to read it."""
+
+from __future__ import annotations
+
+from lit_privq.report import figures
+from lit_privq.report.figures import Drawing
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.view import View
+from lit_privq.report.words import capitalized
+
+
+def section(view: View, inputs: Inputs) -> Section | None:
+    """None where nobody measured how useful the models are."""
+    if view.utility.metric not in view.results.metrics:
+        return None
+    alt = f"{capitalized(view.utility.name)} against leakage, a point for each precision and method."
+    decoupled = any(variant.decoupled for variant in view.results.variants)
+    return Section(
+        "tradeoff",
+        "What each precision costs and saves",
+        {"decoupled": decoupled},
+        (Drawing("tradeoff", figures.tradeoff(view), alt),),
+    )

@@ -1,11 +1,13 @@
 """Metrics of membership inference on scores: NumPy and SciPy only."""
 
 from lit_privq.metrics.bootstrap import Resamples, bootstrap, interval, resample
+from lit_privq.metrics.delong import Placements, placements
 from lit_privq.metrics.epsilon import Bonferroni, Fixed, Point, Split, clopper_pearson, epsilon_lower_bound
 from lit_privq.metrics.log_auroc import log_auroc, mean_log_aurocs, semilog_auroc
 from lit_privq.metrics.one_run import one_run_epsilon
 from lit_privq.metrics.operating_point import OperatingPoint, operating_point, predictive_value, shadow_threshold
 from lit_privq.metrics.over_targets import Difference, Estimate, difference_over_targets, mean_over_targets
+from lit_privq.metrics.per_example import PerExampleRates, per_example_rates
 from lit_privq.metrics.placement import redrawn_log_aurocs, redrawn_tpr
 from lit_privq.metrics.roc import Roc, auc, best_balanced_accuracy, roc, tpr_at_fpr
 from lit_privq.metrics.trade_off import TradeOff, trade_off
@@ -17,6 +19,8 @@ __all__ = [
     "Estimate",
     "Fixed",
     "OperatingPoint",
+    "PerExampleRates",
+    "Placements",
     "Point",
     "Resamples",
     "Roc",
@@ -37,6 +41,8 @@ __all__ = [
     "one_run_epsilon",
     "operating_point",
     "overlap",
+    "per_example_rates",
+    "placements",
     "predictive_value",
     "rank_correlation",
     "redrawn_log_aurocs",

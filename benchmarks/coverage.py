@@ -24,7 +24,7 @@ from scipy.special import ndtr, ndtri
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
-from lit_privq.audit.measure import Measured, measure
+from lit_privq.audit.measure import PerTarget, measure
 from lit_privq.metrics import (
     Bonferroni,
     Estimate,
@@ -365,7 +365,7 @@ def simulated(
 
 def audited(
     random: np.random.Generator, scores: Mapping[str, Floats], members: NDArray[np.bool_]
-) -> Mapping[str, Mapping[str, Measured]]:
+) -> Mapping[str, Mapping[str, PerTarget]]:
     """What an audit measures on (targets, examples) scores of each name; members (targets, examples) or (examples,)."""
     shape = next(iter(scores.values())).shape
     targets = Observed(np.zeros((*shape, 1)), np.broadcast_to(members, shape))
@@ -373,12 +373,12 @@ def audited(
     return measure(case, scores, [0.05, 0.01], RESAMPLES // 3, int(random.integers(1 << 32)))
 
 
-def over(measured: Measured) -> Estimate:
+def over(measured: PerTarget) -> Estimate:
     """The mean over targets."""
     return mean_over_targets(measured.estimates, measured.replicates)
 
 
-def changed(measured: Measured) -> Estimate:
+def changed(measured: PerTarget) -> Estimate:
     """The same of a difference."""
     return difference_over_targets(measured.estimates, measured.replicates)
 

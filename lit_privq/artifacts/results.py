@@ -46,6 +46,11 @@ class Row(NamedTuple):
     low: float = math.nan
     high: float = math.nan
 
+    @property
+    def key(self) -> Key:
+        """What was measured."""
+        return Key(self.variant, self.metric, self.attacker, self.attack)
+
 
 class Cell(NamedTuple):
     """One value of results.csv, NaN where it is empty, and the 95 % interval beside it, NaN where there is none."""
@@ -126,6 +131,22 @@ class Results:
         return tuple(dict.fromkeys(key.attacker for key in self.series if key.attack and key.variant == variant))
 
 
+def gather(rows: Iterable[Row]) -> Results:
+    """The results that rows of one data set and one network make.
+
+    Raises:
+        ValueError: if there are no rows.
+    """
+    series: dict[Key, dict[int, Cell]] = {}
+    subject: tuple[str, str] | None = None
+    for row in rows:
+        subject = row.dataset, row.net
+        series.setdefault(row.key, {})[row.target] = Cell(row.value, row.low, row.high)
+    if subject is None:
+        raise ValueError("results must hold at least one row; got none; run `audit` again")
+    return Results(*subject, series)
+
+
 def mean_interval(cells: Mapping[int, Cell]) -> tuple[float, float] | None:
     """The targets' own 95 % intervals, averaged: how sure one target's value is; None unless all have one.
 
@@ -199,38 +220,35 @@ def _records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, 
 
 def _collect(path: Path, records: Iterator[tuple[int, dict[str, str]]]) -> Results:
     """All rows as one object, refused where two of them contradict each other."""
-    series: dict[Key, dict[int, Cell]] = {}
-    subject: tuple[str, str] | None = None
+    rows: dict[tuple[Key, int], Row] = {}
     for line, record in records:
         try:
-            key, target, cell = _parse(record)
+            row = _parse(record)
         except ValueError as error:
             raise ValueError(f"{path} is damaged: line {line}: {error}; run `audit` again") from error
-        found = record["dataset"], record["net"]
-        subject = subject or found
-        if found != subject:
+        first = next(iter(rows.values()), row)
+        if (row.dataset, row.net) != (first.dataset, first.net):
             raise ValueError(
-                f"{path} must hold one data set and one network; got {' with '.join(subject)} and, in line {line}, "
-                f"{' with '.join(found)}; report each from its own folder"
+                f"{path} must hold one data set and one network; got {first.dataset} with {first.net} and, in line "
+                f"{line}, {row.dataset} with {row.net}; report each from its own folder"
             )
-        cells = series.setdefault(key, {})
-        if target in cells:
+        if (row.key, row.target) in rows:
             raise ValueError(f"{path} must measure everything once; line {line} repeats an earlier one")
-        cells[target] = cell
-    if subject is None:
+        rows[row.key, row.target] = row
+    if not rows:
         raise ValueError(f"{path} has a header and no rows; run `audit` again")
-    return Results(*subject, series)
+    return gather(rows.values())
 
 
-def _parse(record: Mapping[str, str]) -> tuple[Key, int, Cell]:
+def _parse(record: Mapping[str, str]) -> Row:
     """One row."""
     bits = _number(record["bits"], 32.0)
     variant = Variant(record["method"], bits, _number(record["last_bits"], bits))
-    key = Key(variant, record["metric"], record["attacker"], record["attack"])
-    cell = Cell(*(_number(record.get(column, ""), nan) for column in ("value", "low", "high")))
-    if abs(cell.value) == inf:
+    value, *ends = (_number(record.get(column, ""), nan) for column in ("value", "low", "high"))
+    if abs(value) == inf:
         raise ValueError("the value is infinite")
-    return key, int(record["target"]), cell
+    names = record["attacker"], record["attack"], record["metric"]
+    return Row(record["dataset"], record["net"], variant, int(record["target"]), *names, value, *ends)
 
 
 def _number(text: str, empty: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import sys
 import time
@@ -18,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq import __version__
-from lit_privq.artifacts.atomic import atomic_write, atomic_write_bytes
-from lit_privq.artifacts.results import Row, write_results
+from lit_privq.artifacts.atomic import atomic_write
+from lit_privq.artifacts.measures import write_measures
+from lit_privq.artifacts.results import Row, gather, write_results
 from lit_privq.attacks import Attack, Observed, paired, standard
 from lit_privq.audit.arrays import array_case, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import FULL, Design, Folder
-from lit_privq.audit.measure import Measures, measure, rows
+from lit_privq.audit.measure import Measurements, measure, rows, utility
 from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
 from lit_privq.metrics import Vulnerability, vulnerability
 
@@ -145,8 +145,7 @@ def run(audit: Audit) -> Path:
     summary = Summary(audit.max_fpr)
     table = list(_study(audit, folder, summary, progress) if folder else _arrays(audit, summary, progress))
     write_results(audit.output / "results.csv", table)
-    content = {"audit": audit.described(), **summary.content()}
-    atomic_write_bytes(audit.output / "metrics.json", json.dumps(content, indent=1).encode())
+    write_measures(audit.output / "metrics.json", summary.measures(audit.described(), gather(table)))
     progress.say("drawing the report")
     build = importlib.import_module("lit_privq.report").build  # matplotlib, only now
     page = Path(build(audit.output))
@@ -211,6 +210,8 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
                 yield Row(models.dataset, models.net, models.variant, target, "", "", metric, value)
             if (size := models.dumps[target].meta["size_bytes"]) is not None:
                 yield Row(models.dataset, models.net, models.variant, target, "", "", "size_bytes", size)
+        dumps = [models.dumps[target] for target in folder.targets]
+        summary.add_utility(models.variant, folder.targets, utility(dumps, audit.resamples, audit.seed))
         for case in folder.cases(name, audit.design, models):
             where = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker"
             progress.say(where)
@@ -219,9 +220,10 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
                 continue
             path = audit.output / "audit" / name / f"{case.attacker}.npz"
             told = progress.counted(f"{where}, intervals", len(case.index))
-            scores, measures = _attack(audit, case, chosen, path, told)
-            summary.add(case, measures)
-            yield from rows(case, measures)
+            scores, measured = _attack(audit, case, chosen, path, told)
+            summary.add_empty(case)
+            summary.add(case.variant, case.attacker, case.index.tolist(), measured)
+            yield from rows(case, measured)
             if case.attacker == "adaptive":
                 known = shadow_scores(leading, case.shadows)
             else:
@@ -242,8 +244,9 @@ def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]
     attacks = audit.suited(case.shadows)
     summary.add_attacks(audit.chosen(), attacks, case.shadows)
     told = progress.counted("drawing intervals", len(case.index))
-    scores, measures = _attack(audit, case, attacks, audit.output / "scores.npz", told)
-    summary.add(case, measures)
+    scores, measured = _attack(audit, case, attacks, audit.output / "scores.npz", told)
+    summary.add_empty(case)
+    summary.add(case.variant, case.attacker, case.index.tolist(), measured)
     progress.say("attacking shadows, for thresholds")
     leading = _leading(attacks) if case.own is None else {}
     summary.add_thresholds(list(leading))
@@ -253,12 +256,12 @@ def _arrays(audit: Audit, summary: Summary, progress: Progress) -> Iterator[Row]
         found = vulnerability(case.shadows.confidence, case.shadows.members)
         summary.add_vulnerability(case.variant, found, found)
         _write_examples(audit.output / "vulnerability.npz", {case.variant.name: found})
-    yield from rows(case, measures)
+    yield from rows(case, measured)
 
 
 def _attack(
     audit: Audit, case: Case, attacks: Mapping[str, Attack], path: Path, told: Callable[[int], None]
-) -> tuple[dict[str, NDArray[np.float64]], Measures]:
+) -> tuple[dict[str, NDArray[np.float64]], Measurements]:
     """Scores of a case, which are written to a file, and what is measured on them."""
     scores = case.scores(attacks, equal_groups=audit.equal_groups)
     _write_scores(path, case, scores)

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.confidences import Dump
 from lit_privq.artifacts.results import Row
 from lit_privq.audit.case import Case
 from lit_privq.metrics import (
@@ -32,7 +33,7 @@ _LOGARITHMIC = {"log_auroc": log_auroc, "semilog_auroc": semilog_auroc}
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class PerTarget:
     """One metric of one attack on every target of a case.
 
     Args:
@@ -46,16 +47,20 @@ class Measured:
     replicates: Floats | None = None
     paired: Floats | None = None
 
-    def __sub__(self, other: Measured) -> Measured:
+    def own_interval(self, place: int) -> tuple[float, float]:
+        """The 95 % interval of one target, that of its examples; NaN where there are no replicates."""
+        return (np.nan, np.nan) if self.replicates is None else interval(self.replicates[place])
+
+    def __sub__(self, other: PerTarget) -> PerTarget:
         """The difference, target by target and resample by resample."""
         estimates = self.estimates - other.estimates
         if self.paired is None or other.paired is None:
-            return Measured(estimates)
+            return PerTarget(estimates)
         change = self.paired - other.paired
-        return Measured(estimates, change, change)
+        return PerTarget(estimates, change, change)
 
 
-Measures = Mapping[str, Mapping[str, Measured]]  # by attack, then by metric
+Measurements = Mapping[str, Mapping[str, PerTarget]]  # by attack, then by metric
 
 
 def statistics(max_fpr: Sequence[float]) -> dict[str, Callable[[Roc], Floats]]:
@@ -80,7 +85,7 @@ def measure(
     resamples: int,
     seed: int,
     before: Callable[[int], None] = lambda _: None,
-) -> Measures:
+) -> Measurements:
     """Every metric of every attack; all attacks, attackers and precisions of a target share its resamples.
 
     ``before`` is called with the number of each target before it is measured, which may take seconds.
@@ -111,7 +116,7 @@ def measure(
                     replicates[attack][name].append(found)
     return {
         attack: {
-            name: Measured(np.array(of_attack[name]), *(_stacked(each[attack][name]) for each in (replicates, paired)))
+            name: PerTarget(np.array(of_attack[name]), *(_stacked(each[attack][name]) for each in (replicates, paired)))
             for name in metrics
         }
         for attack, of_attack in estimates.items()
@@ -134,6 +139,30 @@ def _stacked(values: Sequence[Floats]) -> Floats | None:
     return np.stack(values) if values else None
 
 
+def utility(dumps: Sequence[Dump], resamples: int, seed: int) -> dict[str, PerTarget]:
+    """What each target is good for on the test set, by metric; all variants of a target share its resamples.
+
+    Args:
+        dumps: of the targets.
+        resamples: of the test set; 0 draws none. Only accuracy and R² have them.
+        seed: of the resampling.
+    """
+    found = {metric: np.array([dump.utility[metric] for dump in dumps]) for metric in dumps[0].utility}
+    if not found or not resamples:
+        return {metric: PerTarget(values) for metric, values in found.items()}
+    drawn = np.stack([_redrawn_mean(dump.test_correct, resamples, seed + dump.meta["index"]) for dump in dumps])
+    return {
+        metric: PerTarget(values) if metric == "mae" else PerTarget(values, drawn, drawn)
+        for metric, values in found.items()
+    }
+
+
+def _redrawn_mean(values: NDArray[np.bool_] | NDArray[np.float32], count: int, seed: int) -> Floats:
+    """The mean in resamples of the values, (count,)."""
+    index = np.random.default_rng(seed).integers(values.size, size=(count, values.size))
+    return np.asarray(values[index].mean(axis=1, dtype=np.float64))
+
+
 def without(
     case: Case, scores: NDArray[np.float64], excluded: NDArray[np.bool_], metric: Callable[[Roc], Floats]
 ) -> Floats:
@@ -142,11 +171,10 @@ def without(
     return np.array([metric(roc(row[kept], members[kept])) for row, members, kept in rows])
 
 
-def rows(case: Case, measures: Measures) -> Iterator[Row]:
+def rows(case: Case, measured: Measurements) -> Iterator[Row]:
     """The rows of results.csv, each with its own interval where there is one."""
-    for attack, metrics in measures.items():
+    for attack, metrics in measured.items():
         for place, target in enumerate(case.index.tolist()):
-            for name, measured in metrics.items():
-                ends = (np.nan, np.nan) if measured.replicates is None else interval(measured.replicates[place])
+            for name, found in metrics.items():
                 key = case.dataset, case.net, case.variant, target, case.attacker, attack, name
-                yield Row(*key, float(measured.estimates[place]), *ends)
+                yield Row(*key, float(found.estimates[place]), *found.own_interval(place))

@@ -1,21 +1,35 @@
-"""metrics.json: means with intervals, paired differences, strongest attackers, operating points, epsilon, examples."""
+"""What an audit concludes, collected case by case for metrics.json."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.measures import (
+    Change,
+    EpsilonBounds,
+    Measures,
+    OwnChange,
+    Rate,
+    ShadowThreshold,
+    Standing,
+    TargetMean,
+    WithoutCalibration,
+    compared,
+)
+from lit_privq.artifacts.results import Key, Results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Attack, Observed, leave_one_out
 from lit_privq.audit.case import Case
-from lit_privq.audit.measure import Measures, statistics, without
+from lit_privq.audit.focus import chance_of, conclude
+from lit_privq.audit.measure import Measurements, PerTarget, statistics, without
 from lit_privq.metrics import (
     Bonferroni,
+    Estimate,
     Vulnerability,
     difference_over_targets,
     epsilon_lower_bound,
@@ -28,41 +42,52 @@ from lit_privq.metrics import (
 from lit_privq.metrics.roc import allowed_false_positives
 
 _PRIORS = (0.5, 0.1, 0.01)
+_UNBOUNDED = ("r2", "mae")  # everything else lies between 0 and 1
 _THRESHOLD_SHADOWS = 64  # their non-members fix a threshold well enough; the scores of thousands would fill the memory
 
 
 @dataclass
 class Summary:
-    """Collects what one audit says beyond results.csv, case by case.
+    """Collects what one audit says beyond results.csv, case by case; judges every comparison, once.
 
     Args:
         max_fpr: bounds on the false-positive rate.
     """
 
     max_fpr: Sequence[float]
-    means: list[dict[str, Any]] = field(default_factory=list)
-    differences: list[dict[str, Any]] = field(default_factory=list)
-    without_calibration: list[dict[str, Any]] = field(default_factory=list)
-    operating_points: list[dict[str, Any]] = field(default_factory=list)
-    epsilon: list[dict[str, Any]] = field(default_factory=list)
-    vulnerability: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _full: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _means: dict[Key, TargetMean] = field(default_factory=dict)
+    _changes: dict[Key, Change] = field(default_factory=dict)
+    _without: dict[Key, WithoutCalibration] = field(default_factory=dict)
+    _thresholds: list[ShadowThreshold] = field(default_factory=list)
+    _epsilon: dict[Key, EpsilonBounds] = field(default_factory=dict)
+    _standing: dict[str, Standing] = field(default_factory=dict)
+    _full: dict[tuple[str, str], PerTarget] = field(default_factory=dict)  # full precision, by metric and attack
 
-    def add(self, case: Case, measures: Measures) -> None:
-        """Means over targets, and differences from the same targets at full precision."""
-        self._note(case)
-        for attack, metrics in measures.items():
-            for metric, measured in metrics.items():
-                labels = {**_labels(case.variant, case.attacker), "attack": attack, "metric": metric}
-                found = mean_over_targets(measured.estimates, measured.replicates)
-                self.means.append({**labels, "mean": found.value, "low": found.low, "high": found.high})
-                if case.variant.method == "none":
-                    self._full[attack, metric] = measured
-                elif (attack, metric) in self._full:
-                    change = measured - self._full[attack, metric]
-                    changed = difference_over_targets(change.estimates, change.replicates)
-                    self.differences.append({**labels, **asdict(changed)})
+    def add(self, variant: Variant, attacker: str, index: Sequence[int], measured: Measurements) -> None:
+        """Means over targets, and differences from the same targets at full precision.
+
+        Args:
+            variant: of the targets, full precision before all others.
+            attacker: who attacked them.
+            index: (targets,) model indices.
+            measured: by attack and metric.
+        """
+        for attack, metrics in measured.items():
+            for metric, found in metrics.items():
+                self._add(Key(variant, metric, attacker, attack), index, found)
+
+    def add_utility(self, variant: Variant, index: Sequence[int], measured: Mapping[str, PerTarget]) -> None:
+        """What models are good for, by metric; the rest as for :meth:`add`."""
+        for metric, found in measured.items():
+            self._add(Key(variant, metric), index, found)
+
+    def _add(self, key: Key, index: Sequence[int], found: PerTarget) -> None:
+        self._means[key] = _mean(key.metric, found)
+        if not key.variant.quantized:
+            self._full[key.metric, key.attack] = found
+        elif (full := self._full.get((key.metric, key.attack))) is not None:
+            self._changes[key] = _change(index, found - full)
 
     def add_attacks(self, wanted: Collection[str], run: Mapping[str, Attack], shadows: Observed) -> None:
         """Say which attacks were not run, and from what those run that compare probabilities of classes."""
@@ -83,8 +108,8 @@ class Summary:
             else "no thresholds from shadows: these are themselves the targets"
         )
 
-    def _note(self, case: Case) -> None:
-        """Say once what a reader would stumble over."""
+    def add_empty(self, case: Case) -> None:
+        """Say once which bounds on the false-positive rate leave no room for a false positive."""
         others = int((~case.members).sum(axis=1).min())
         empty = [f"tpr_at_{bound:g}" for bound in self.max_fpr if allowed_false_positives(others, bound) < 1]
         note = f"empty: {', '.join(empty)}; {others} non-members leave no room for one false positive there"
@@ -106,84 +131,101 @@ class Summary:
             calibrated: (targets, examples), which examples calibrated each target.
             shadows: the thresholds' source; attacks that are not among them get none.
         """
+        targets = tuple(case.index.tolist())
         for attack, values in scores.items():
-            labels = {**_labels(case.variant, case.attacker), "attack": attack}
             if calibrated.any():
-                self._add_without_calibration(labels, case, values, calibrated)
+                self._add_without_calibration(case, attack, values, calibrated)
             if attack in shadows.scores:
-                self._add_operating_points(labels, case, values, shadows.scores[attack], shadows.members)
+                self._add_operating_points(case, attack, values, shadows)
             pairs = zip(values, case.members, strict=True)
-            bounds = [epsilon_lower_bound(row, members, Bonferroni()) for row, members in pairs]
-            self.epsilon.append({**labels, "targets": case.index.tolist(), "lower_bounds": bounds})
+            bounds = tuple(float(epsilon_lower_bound(row, members, Bonferroni())) for row, members in pairs)
+            self._epsilon[Key(case.variant, "epsilon", case.attacker, attack)] = EpsilonBounds(targets, bounds)
 
     def _add_without_calibration(
-        self, labels: dict[str, Any], case: Case, scores: NDArray[np.float64], calibrated: NDArray[np.bool_]
+        self, case: Case, attack: str, scores: NDArray[np.float64], calibrated: NDArray[np.bool_]
     ) -> None:
         left = int((case.members & ~calibrated).sum(axis=1).min())
         for metric, function in statistics(self.max_fpr).items():
             values = without(case, scores, calibrated, function)
             whole = without(case, scores, np.zeros_like(calibrated), function)
-            change = asdict(difference_over_targets(values - whole))
-            mean = {"metric": metric, "mean": float(values.mean()), "members_left": left, "change": change}
-            self.without_calibration.append({**labels, **mean})
+            change = _change(case.index.tolist(), PerTarget(values - whole))
+            key = Key(case.variant, metric, case.attacker, attack)
+            self._without[key] = WithoutCalibration(float(values.mean()), left, change)
 
     def _add_operating_points(
-        self,
-        labels: dict[str, Any],
-        case: Case,
-        values: NDArray[np.float64],
-        shadows: NDArray[np.float64],
-        members: NDArray[np.bool_],
+        self, case: Case, attack: str, scores: NDArray[np.float64], shadows: ShadowScores
     ) -> None:
         for bound in self.max_fpr:
-            if allowed_false_positives(int((~members).sum()), bound) < 1:
+            if allowed_false_positives(int((~shadows.members).sum()), bound) < 1:
                 continue
-            point = operating_point(shadows, members, values, case.members, bound)
-            self.operating_points.append(
-                {
-                    **labels,
-                    "max_fpr": bound,
-                    "threshold": point.threshold,
-                    "fpr": point.fpr,
-                    "fpr_interval": point.fpr_interval(),
-                    "tpr": point.tpr,
-                    "tpr_interval": point.tpr_interval(),
-                    "precision": {f"{prior:g}": point.precision(prior) for prior in _PRIORS},
-                    "precision_interval": {f"{prior:g}": point.precision_interval(prior) for prior in _PRIORS},
-                }
+            point = operating_point(shadows.scores[attack], shadows.members, scores, case.members, bound)
+            precision = {
+                f"{prior:g}": Rate(point.precision(prior), *point.precision_interval(prior)) for prior in _PRIORS
+            }
+            fpr, tpr = Rate(point.fpr, *point.fpr_interval()), Rate(point.tpr, *point.tpr_interval())
+            self._thresholds.append(
+                ShadowThreshold(case.variant, case.attacker, attack, bound, point.threshold, fpr, tpr, precision)
             )
 
     def add_vulnerability(self, variant: Variant, full: Vulnerability, own: Vulnerability) -> None:
         """Which examples still stand out at this precision."""
         safe = made_safe(full, own)
-        self.vulnerability.append(
-            {
-                "variant": variant.name,
-                "overlap_top_5_percent": overlap(full, own),
-                "rank_correlation": rank_correlation(full, own),
-                "standing_out": int((own.separation > 1).sum()),
-                "standing_out_at_full_precision": int((full.separation > 1).sum()),
-                "made_safe": len(safe),
-                "made_safe_first": safe[:20].tolist(),
-                "degenerate": int(own.degenerate.sum()),
-                "examples": own.degenerate.size,
-            }
+        self._standing[variant.name] = Standing(
+            standing_out=int((own.separation > 1).sum()),
+            before=int((full.separation > 1).sum()),
+            made_safe=len(safe),
+            safe_first=tuple(safe[:20].tolist()),
+            overlap=overlap(full, own),
+            rank_correlation=rank_correlation(full, own),
+            degenerate=int(own.degenerate.sum()),
+            examples=own.degenerate.size,
         )
 
-    def maximum(self) -> Iterator[dict[str, Any]]:
-        """The strongest attacker of each variant, by attack and metric."""
-        best: dict[tuple[str, str, str], dict[str, Any]] = {}
-        for mean in self.means:
-            key = (mean["variant"], mean["attack"], mean["metric"])
-            if not math.isnan(mean["mean"]) and (key not in best or mean["mean"] > best[key]["mean"]):
-                best[key] = mean
-        yield from best.values()
+    def measures(self, audit: Mapping[str, Any], results: Results) -> Measures:
+        """Everything, with the focus of the audit and the tests in it counted together.
 
-    def content(self) -> dict[str, Any]:
-        """Everything, NaN as null."""
-        names = ("notes", "means", "differences", "without_calibration", "operating_points", "epsilon", "vulnerability")
-        content: dict[str, Any] = _plain({name: getattr(self, name) for name in names})
-        return {**content, "maximum": _plain(list(self.maximum()))}
+        Args:
+            audit: what was run, for the record.
+            results: the same audit's results.csv.
+        """
+        focus, changes = conclude(self._means, self._changes, results.variants)
+        return Measures(
+            dict(audit),
+            focus,
+            {},
+            tuple(self.notes),
+            self._means,
+            changes,
+            self._without,
+            tuple(self._thresholds),
+            self._epsilon,
+            self._standing,
+        )
+
+
+def _mean(metric: str, found: PerTarget) -> TargetMean:
+    """A mean over targets beside random guessing."""
+    if metric in _UNBOUNDED:
+        over = Estimate(*astuple(difference_over_targets(found.estimates, found.replicates))[:3])
+    else:
+        over = mean_over_targets(found.estimates, found.replicates)
+    chance, targets = chance_of(metric), found.estimates.size
+    own = [compared(*found.own_interval(place), chance) for place in range(targets)]
+    return TargetMean(
+        over.value, over.low, over.high, chance, compared(over.low, over.high, chance), targets, own.count("higher")
+    )
+
+
+def _change(index: Sequence[int], found: PerTarget) -> Change:
+    """A difference over targets as the only test, and target by target."""
+    over = difference_over_targets(found.estimates, found.replicates)
+    alone = compared(over.low, over.high)
+    each = tuple(
+        OwnChange(target, float(found.estimates[place]), *ends, compared(*ends))
+        for place, target in enumerate(index)
+        for ends in [found.own_interval(place)]
+    )
+    return Change(over.value, over.low, over.high, over.p, float("nan"), alone, alone, each)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,16 +248,3 @@ def shadow_scores(attacks: Mapping[str, Attack], shadows: Observed) -> ShadowSco
     models = len(shadows.members)
     some = np.linspace(0, models - 1, min(models, _THRESHOLD_SHADOWS)).round().astype(np.intp)
     return ShadowScores(leave_one_out(possible, shadows, some), shadows.members[some])
-
-
-def _labels(variant: Variant, attacker: str) -> dict[str, Any]:
-    keys = {"variant": variant.name, "method": variant.method, "bits": variant.bits, "last_bits": variant.last_bits}
-    return {**keys, "attacker": attacker}
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a JSON tree
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

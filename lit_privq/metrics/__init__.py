@@ -6,7 +6,7 @@ from lit_privq.metrics.epsilon import Bonferroni, Fixed, Point, Split, clopper_p
 from lit_privq.metrics.log_auroc import log_auroc, mean_log_aurocs, semilog_auroc
 from lit_privq.metrics.one_run import one_run_epsilon
 from lit_privq.metrics.operating_point import OperatingPoint, operating_point, predictive_value, shadow_threshold
-from lit_privq.metrics.over_targets import Difference, Estimate, difference_over_targets, mean_over_targets
+from lit_privq.metrics.over_targets import Difference, Estimate, difference_over_targets, holm, mean_over_targets
 from lit_privq.metrics.per_example import PerExampleRates, per_example_rates
 from lit_privq.metrics.placement import redrawn_log_aurocs, redrawn_tpr
 from lit_privq.metrics.roc import Roc, auc, best_balanced_accuracy, roc, tpr_at_fpr
@@ -33,6 +33,7 @@ __all__ = [
     "clopper_pearson",
     "difference_over_targets",
     "epsilon_lower_bound",
+    "holm",
     "interval",
     "log_auroc",
     "made_safe",

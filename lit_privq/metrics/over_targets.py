@@ -1,14 +1,13 @@
-"""How sure is a mean over targets? Their own spread says it, by Student's t."""
+"""Confidence intervals and tests for means over target models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from lit_privq.metrics.bootstrap import interval
 from lit_privq.metrics.roc import Floats
 
 _TINY = 1e-100  # in place of no spread at all
@@ -25,7 +24,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """The same of a difference, and how surprising it would be if there were none.
+    """The same of a difference, with a test of its being 0.
 
     Args:
         p: two-sided p-value of the value being 0: 1 less the level at which the interval would touch it.
@@ -43,7 +42,7 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
     give; all of that noise would make it cover 98 or 99 times in 100, where targets do not differ
     (benchmarks/coverage.py). Each target enters by the median of its replicates: rates at few false positives err to
     one side, and log-AUROCs are skewed, so that their own values would cover 85 to 93 times. The mean of the values
-    always lies inside. One target has the interval of its examples and says nothing of others.
+    always lies inside. One target says nothing of others and has no interval.
 
     Shares near 0 or 1 are skewed, and Student's t would cover 82 to 92 times where targets' rates differ by as much as
     their mean. Too few to show their own skewness, they are taken to be as skewed as a Beta distribution of their mean
@@ -56,7 +55,7 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
         level: of the interval.
 
     Returns:
-        NaN where the shares are, and an interval of NaN for a single target without replicates.
+        NaN where the shares are, and an interval of NaN for a single target.
 
     Raises:
         ValueError: if the shapes disagree.
@@ -74,8 +73,9 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
 def difference_over_targets(changes: Floats, replicates: Floats | None = None, *, level: float = 0.95) -> Difference:
     """The mean of differences on the same targets, with an interval for other targets and a p-value for its being 0.
 
-    Student's t, as of :func:`mean_over_targets`; differences are taken to be symmetric. A permutation test of the signs
-    would need no normality, but six targets to reach p = 0.03.
+    Student's t, as of :func:`mean_over_targets`; differences are taken to be symmetric. p is below 1 - level just where
+    the interval leaves 0 out. A permutation test of the signs would need no normality, but six targets to reach
+    p = 0.03.
 
     Args:
         changes: (targets,) the difference on each target.
@@ -83,7 +83,7 @@ def difference_over_targets(changes: Floats, replicates: Floats | None = None, *
         level: of the interval.
 
     Returns:
-        NaN where the changes are, and NaN but for the value for a single target without replicates.
+        NaN where the changes are, and NaN but for the value for a single target.
 
     Raises:
         ValueError: if the shapes disagree.
@@ -94,13 +94,25 @@ def difference_over_targets(changes: Floats, replicates: Floats | None = None, *
     mean, (low, high) = float(changes.mean()), _ends(changes, replicates, level, lambda *_: 0.0)
     if np.isnan(low):
         return Difference(mean, np.nan, np.nan, np.nan)
-    if replicates is not None and changes.size == 1:
-        beyond = int(min((replicates <= 0).sum(), (replicates >= 0).sum()))
-        return Difference(mean, low, high, min(1.0, 2 * (1 + beyond) / (1 + replicates.size)))
     centre, error, noise = _moments(changes, replicates)
     off = abs(centre) / np.maximum((error, noise), _TINY)
-    p = 2 * max(stdtr(changes.size - 1, -off[0]), ndtr(-off[1]))
+    p = 2 * max(stdtr(changes.size - 1, -off[0]), ndtr(-off[1])) if mean * centre > 0 else 1.0
     return Difference(mean, min(mean, low), max(mean, high), float(p))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values of several tests, corrected so that even one false alarm among them is as rare as each says.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6.
+
+    >>> holm([0.04, 0.01, 0.03])
+    [0.06, 0.03, 0.06]
+    """
+    corrected, least = [0.0] * len(p), 0.0
+    for place, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        least = max(least, min(1.0, p[index] * (len(p) - place)))
+        corrected[index] = least
+    return corrected
 
 
 def _ends(
@@ -110,10 +122,8 @@ def _ends(
     if replicates is not None and replicates.shape[:1] != values.shape:
         raise ValueError(f"values must be (targets,) of replicates {replicates.shape}; got {values.shape}")
     targets = values.size
-    if np.isnan(values).any() or (replicates is None and targets == 1):
+    if targets == 1 or np.isnan(values).any():
         return np.nan, np.nan
-    if replicates is not None and targets == 1:
-        return interval(replicates[0], level)
     centre, error, noise = _moments(values, replicates)
     skewness = skewness_of(centre, error * np.sqrt(targets)) / np.sqrt(targets)
     beyond, least = float(stdtrit(targets - 1, (1 + level) / 2)), float(ndtri((1 + level) / 2)) * noise

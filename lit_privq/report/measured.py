@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from lit_privq.artifacts.json_file import read_json
+from lit_privq.artifacts.measures import Change, Rate, read_measures
 from lit_privq.artifacts.results import Cell, Key, Results
 from lit_privq.artifacts.variant import Variant
 
@@ -100,77 +99,45 @@ class Measured:
 
 
 def read_measured(path: Path, results: Results) -> Measured:
-    """Read metrics.json; what is about variants that results.csv does not hold is left out.
+    """Read metrics.json; empty where it is not there.
 
     Raises:
         ValueError: if the file is damaged.
     """
-    content = read_json(path)
-    try:
-        return _measured(content, {variant.name: variant for variant in results.variants})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} must be the metrics of an audit; {type(error).__name__} at {error}; run `audit` again"
-        ) from error
-
-
-def _measured(content: Mapping[str, Any], variants: Mapping[str, Variant]) -> Measured:
-    """The file's parts, each by what it is about."""
-
-    def known(part: str) -> Iterable[dict[str, Any]]:
-        return (record for record in content.get(part, ()) if record["variant"] in variants)
-
-    def key(record: Mapping[str, Any], metric: str) -> Key:
-        return Key(variants[record["variant"]], metric, record["attacker"], record["attack"])
-
+    if not path.is_file():
+        return Measured()
+    found = read_measures(path, results)
     return Measured(
-        {key(r, r["metric"]): Cell(*_numbers(r, "mean", "low", "high")) for r in known("means")},
-        {key(r, r["metric"]): Difference(*_numbers(r, "value", "low", "high", "p")) for r in known("differences")},
-        {key(r, r["metric"]): _without(r) for r in known("without_calibration") if "change" in r},
-        [_point(key(r, f"tpr_at_{r['max_fpr']:g}"), r) for r in known("operating_points")],
-        {key(r, "epsilon"): tuple(map(_number, r["lower_bounds"])) for r in known("epsilon")},
-        {variants[r["variant"]]: _standing(r) for r in known("vulnerability")},
-        tuple(content.get("notes", ())),
-        content.get("titles", {}),
+        {key: Cell(mean.value, mean.low, mean.high) for key, mean in found.means.items() if key.attack},
+        {key: _difference(change) for key, change in found.changes.items() if key.attack},
+        {
+            key: Without(one.mean, _difference(one.change), one.members_left)
+            for key, one in found.without_calibration.items()
+        },
+        [
+            OperatingPoint(
+                Key(one.variant, f"tpr_at_{one.max_fpr:g}", one.attacker, one.attack),
+                one.max_fpr,
+                _cell(one.fpr),
+                _cell(one.tpr),
+                {float(prior): _cell(rate) for prior, rate in one.precision.items()},
+            )
+            for one in found.thresholds
+        ],
+        {key: bounds.lower_bounds for key, bounds in found.epsilon.items()},
+        {
+            variant: Standing(**vars(found.standing[variant.name]))
+            for variant in results.variants
+            if variant.name in found.standing
+        },
+        found.notes,
+        found.titles,
     )
 
 
-def _point(key: Key, record: Mapping[str, Any]) -> OperatingPoint:
-    """One operating point."""
-    fpr, tpr = (Cell(_number(record[name]), *map(_number, record[f"{name}_interval"])) for name in ("fpr", "tpr"))
-    ends = record.get("precision_interval", {})
-    precision = {
-        float(prior): Cell(_number(value), *map(_number, ends.get(prior, (None, None))))
-        for prior, value in record["precision"].items()
-    }
-    return OperatingPoint(key, record["max_fpr"], fpr, tpr, precision)
+def _difference(change: Change) -> Difference:
+    return Difference(change.value, change.low, change.high, change.p)
 
 
-def _without(record: Mapping[str, Any]) -> Without:
-    """One mean without calibration examples."""
-    change = Difference(*_numbers(record["change"], "value", "low", "high", "p"))
-    return Without(_number(record["mean"]), change, record["members_left"])
-
-
-def _standing(record: Mapping[str, Any]) -> Standing:
-    """One variant's per-example view."""
-    return Standing(
-        record["standing_out"],
-        record["standing_out_at_full_precision"],
-        record["made_safe"],
-        tuple(record["made_safe_first"]),
-        _number(record["overlap_top_5_percent"]),
-        _number(record["rank_correlation"]),
-        record["degenerate"],
-        record.get("examples"),
-    )
-
-
-def _numbers(record: Mapping[str, Any], *names: str) -> list[float]:
-    """Some fields of a record."""
-    return [_number(record[name]) for name in names]
-
-
-def _number(value: float | None) -> float:
-    """A number; null is one that could not be measured."""
-    return nan if value is None else float(value)
+def _cell(rate: Rate) -> Cell:
+    return Cell(rate.value, rate.low, rate.high)

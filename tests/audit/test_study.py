@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from lit_privq.artifacts.confidences import read_dump, write_dump
+from lit_privq.artifacts.measures import read_measures
+from lit_privq.artifacts.results import Key, read_results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Observed, held_out, paired, reference, standard
 from lit_privq.audit import main
 
@@ -110,23 +113,25 @@ def test_scores_are_those_of_the_importable_function(study: Study, tmp_path: Pat
             np.testing.assert_array_equal(saved[name], scores)
 
 
-def test_metrics_hold_means_differences_maximum_points_epsilon_and_examples(
+def test_metrics_hold_means_changes_focus_thresholds_epsilon_and_examples(
     study: Study, tmp_path: Path, page: list[Path]
 ) -> None:
     audit(study(), tmp_path, "--attacks", "lira_online_fixed", "--resamples", "50", "--max_fpr", "[0.1]")
-    found = metrics(tmp_path)
-    assert {mean["attacker"] for mean in found["means"]} == {"unaware", "adaptive", "paired"}
-    for mean in found["means"]:
-        assert mean["low"] <= mean["mean"] <= mean["high"]
-    assert all(d["variant"] != "none-32" and 0 < d["p"] <= 1 for d in found["differences"])
-    best = {(m["variant"], m["attack"], m["metric"]): m["mean"] for m in found["maximum"]}
-    for mean in found["means"]:
-        assert best[mean["variant"], mean["attack"], mean["metric"]] >= mean["mean"]
-    assert {point["variant"] for point in found["operating_points"]} == {"none-32", "adaround-1.58-last8", "nearest-2"}
-    assert all(len(e["lower_bounds"]) == 2 for e in found["epsilon"])
-    assert {w["variant"] for w in found["without_calibration"]} == {"adaround-1.58-last8", "nearest-2"}
-    assert [v["variant"] for v in found["vulnerability"]] == ["none-32", "adaround-1.58-last8"]
-    assert found["vulnerability"][0]["overlap_top_5_percent"] == 1
+    found = read_measures(tmp_path / "metrics.json", read_results(tmp_path / "results.csv"))
+    assert {key.attacker for key in found.means} == {"", "unaware", "adaptive", "paired"}
+    for mean in found.means.values():
+        assert mean.low <= mean.value <= mean.high
+    assert all(key.variant.quantized and 0 < change.p <= 1 for key, change in found.changes.items())
+    assert {key.metric for key in found.changes if not key.attack} == {"accuracy"}
+    assert found.focus.family == ("adaround-1.58-last8", "nearest-2")
+    for variant, attackers in found.focus.best.items():
+        rates = [found.means[Key(Variant.parse(variant), found.focus.metric, *who)].value for who in attackers.items()]
+        assert rates == sorted(rates, reverse=True)
+    assert {point.variant.name for point in found.thresholds} == {"none-32", "adaround-1.58-last8", "nearest-2"}
+    assert all(len(bounds.lower_bounds) == 2 for bounds in found.epsilon.values())
+    assert {key.variant.name for key in found.without_calibration} == {"adaround-1.58-last8", "nearest-2"}
+    assert list(found.standing) == ["none-32", "adaround-1.58-last8"]
+    assert found.standing["none-32"].overlap == 1
     with np.load(tmp_path / "vulnerability.npz") as examples:
         assert examples["none-32"].shape == (60,)
 

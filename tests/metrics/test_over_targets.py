@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta
 
-from lit_privq.metrics import difference_over_targets, mean_over_targets, redrawn_tpr, roc, tpr_at_fpr
+from lit_privq.metrics import difference_over_targets, holm, mean_over_targets, redrawn_tpr, roc, tpr_at_fpr
 from lit_privq.metrics.over_targets import _beta_skewness, _skewed
 
 
@@ -62,15 +62,33 @@ def test_the_p_value_is_where_the_interval_touches_zero() -> None:
 
 def test_no_difference_at_all_is_no_surprise() -> None:
     assert difference_over_targets(np.zeros(4), np.zeros((4, 10))).p == 1
-    assert difference_over_targets(np.zeros(1), np.zeros((1, 10))).p == 1
 
 
-def test_one_target_has_the_interval_of_its_examples_or_none() -> None:
-    replicates = np.random.default_rng(12).normal(0.7, 0.01, size=(1, 1000))
-    for over_targets in (mean_over_targets, difference_over_targets):
-        found = over_targets(np.array([0.7]), replicates)
-        assert found.high - found.low == pytest.approx(2 * 1.96 * 0.01, rel=0.1)
-        assert math.isnan(over_targets(np.array([0.7])).low)
+def test_one_target_has_no_interval_for_other_targets() -> None:
+    for replicates in (np.random.default_rng(12).normal(0.7, 0.01, size=(1, 1000)), None):
+        for over_targets in (mean_over_targets, difference_over_targets):
+            found = over_targets(np.array([0.7]), replicates)
+            assert found.value == 0.7
+            assert np.isnan([found.low, found.high]).all()
+        assert math.isnan(difference_over_targets(np.array([0.7]), replicates).p)
+
+
+def test_a_p_value_is_small_just_where_the_interval_leaves_zero_out() -> None:
+    random = np.random.default_rng(16)
+    for _ in range(500):  # also where mean and replicates lie on either side of zero
+        changes, replicates = random.normal(0, 0.1, 3), random.normal(0.2, 0.1, (3, 20))
+        found = difference_over_targets(changes, replicates)
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+
+
+def test_holm_is_bonferroni_for_the_smallest_and_never_falls() -> None:
+    p = [0.2, 0.001, 0.03, 0.04]
+    corrected = holm(p)
+    assert corrected[1] == 4 * 0.001
+    ordered = [value for _, value in sorted(zip(p, corrected, strict=True))]
+    assert ordered == sorted(ordered)
+    assert max(holm([0.9, 0.8])) == 1
+    assert holm([]) == []
 
 
 def test_a_target_without_a_value_leaves_no_mean_and_no_interval() -> None:

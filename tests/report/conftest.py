@@ -2,14 +2,28 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lit_privq.artifacts.results import read_results
+from lit_privq.artifacts.measures import (
+    Change,
+    EpsilonBounds,
+    Measures,
+    Rate,
+    ShadowThreshold,
+    Standing,
+    WithoutCalibration,
+    write_measures,
+)
+from lit_privq.artifacts.results import Results, read_results
+from lit_privq.audit.measure import PerTarget
+from lit_privq.audit.summary import Summary
 from lit_privq.report import build
 from lit_privq.report.measured import Measured, read_measured
 from lit_privq.report.view import View, choose_view
@@ -152,44 +166,49 @@ def built(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def concluded(results: Results) -> Measures:
+    """What an audit concludes from results, without resamples of its examples."""
+    summary = Summary([0.001, 0.01])
+    for key, cells in results.series.items():
+        values = {key.metric: PerTarget(np.array([cell.value for cell in cells.values()]))}
+        if key.attack:
+            summary.add(key.variant, key.attacker, list(cells), {key.attack: values})
+        else:
+            summary.add_utility(key.variant, list(cells), values)
+    return summary.measures({}, results)
+
+
 def write_metrics(directory: Path) -> None:
     """A metrics.json that fits results.csv, as far as the page reads it."""
     results = read_results(directory / "results.csv")
-    plain = results.full_precision
-    assert plain is not None
-    content: dict[str, list[Any]] = {
-        name: [] for name in ("means", "differences", "without_calibration", "operating_points", "epsilon")
-    }
-    for key in results.series:
-        values = list(results.values(*key).values())
-        if not key.attack or not values:
-            continue
-        who = {"variant": key.variant.name, "attacker": key.attacker, "attack": key.attack}
-        labels = {**who, "metric": key.metric}
-        mean = float(np.mean(values))
-        content["means"].append({**labels, "mean": mean, "low": mean - 0.01, "high": mean + 0.01})
-        if key.variant.quantized:
-            change = mean - float(np.mean(list(results.values(plain, key.metric, "unaware", key.attack).values())))
-            p = 0.001 if abs(change) > 0.01 else 0.7
-            ends = {"low": change - 0.009, "high": change + 0.009}
-            content["differences"].append({**labels, "value": change, **ends, "p": p})
-            less = {"value": -0.002, "low": -0.006, "high": 0.002, "p": 0.2}
-            content["without_calibration"].append({**labels, "mean": mean - 0.002, "members_left": 88, "change": less})
-        if key.metric == "tpr_at_0.01":
-            rate = {"fpr": 0.011, "fpr_interval": [0.008, 0.015], "tpr": mean, "tpr_interval": [mean / 2, 2 * mean]}
-            share = {"0.5": 0.9, "0.1": 0.5, "0.01": None}
-            ends_of = {"0.5": [0.8, 0.95], "0.1": [0.4, 0.6], "0.01": [None, None]}
-            content["operating_points"].append(
-                {**who, "max_fpr": 0.01, **rate, "precision": share, "precision_interval": ends_of}
+    measures = concluded(results)
+    less = Change(-0.002, -0.006, 0.002, 0.2, nan, "unclear", "unclear")
+    precision = {"0.5": Rate(0.9, 0.8, 0.95), "0.1": Rate(0.5, 0.4, 0.6), "0.01": Rate(nan, nan, nan)}
+    reached = {key: mean.value for key, mean in measures.means.items() if key.metric == "tpr_at_0.01"}
+    standing = Standing(300, 435, 200, (7, 9, 11, 13), 0.6, 0.66, 2, 1200)
+    whole = replace(
+        measures,
+        without_calibration={
+            key: WithoutCalibration(mean.value - 0.002, 88, less)
+            for key, mean in measures.means.items()
+            if key.attack and key.variant.quantized
+        },
+        thresholds=tuple(
+            ShadowThreshold(
+                key.variant, key.attacker, key.attack, 0.01, 1.5, Rate(0.011, 0.008, 0.015),
+                Rate(tpr, tpr / 2, 2 * tpr), precision,
             )
-            content["epsilon"].append({**who, "lower_bounds": [0.0, 0.5, 1.0, 10 * mean]})
-    standing = {
-        "overlap_top_5_percent": 0.6, "rank_correlation": 0.66, "standing_out": 300, "examples": 1200,
-        "standing_out_at_full_precision": 435, "made_safe": 200, "made_safe_first": [7, 9, 11, 13], "degenerate": 2,
-    }  # fmt: skip
-    vulnerability = [{"variant": variant.name, **standing} for variant in results.variants]
-    whole = {**content, "vulnerability": vulnerability, "notes": ["RMIA at temperature 1"], "titles": TITLES.attacks}
-    (directory / "metrics.json").write_text(json.dumps(whole))
+            for key, tpr in reached.items()
+        ),
+        epsilon={
+            key._replace(metric="epsilon"): EpsilonBounds((16, 17, 18, 19), (0.0, 0.5, 1.0, 10 * tpr))
+            for key, tpr in reached.items()
+        },
+        standing={variant.name: standing for variant in results.variants},
+        notes=("RMIA at temperature 1",),
+        titles=TITLES.attacks,
+    )  # fmt: skip
+    write_measures(directory / "metrics.json", whole)
 
 
 @pytest.fixture(scope="session")

@@ -200,5 +200,5 @@ def test_metrics_add_their_sections(measured_study: Path, tmp_path: Path) -> Non
 def test_damaged_metrics_are_named(study: Path, tmp_path: Path) -> None:
     shutil.copy(study / "results.csv", tmp_path)
     (tmp_path / "metrics.json").write_text('{"means": [{}]}')
-    with pytest.raises(ValueError, match=r"metrics\.json must be the metrics of an audit"):
+    with pytest.raises(ValueError, match=r"metrics\.json must be written by this version's audit"):
         build(tmp_path)

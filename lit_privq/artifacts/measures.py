@@ -1,0 +1,333 @@
+"""metrics.json: what an audit concludes, written by the audit and read by everything that shows it.
+
+Every comparison is judged once, by the audit, and its verdict stands in the file: a statistic that is computed twice
+disagrees once. Readers word the verdicts and never derive their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from functools import cache
+from math import isnan, nan
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from lit_privq.artifacts.atomic import atomic_write_bytes
+from lit_privq.artifacts.results import Key, Results
+from lit_privq.artifacts.variant import Variant
+
+Verdict = Literal["lower", "higher", "unclear", "untested"]
+"""An interval below what it is compared with, above it, on both sides of it, or none at all."""
+
+LEVEL = 0.05
+"""p-values below it, and intervals that leave zero out at 1 - LEVEL, are called a difference."""
+
+
+@dataclass(frozen=True)
+class TargetMean:
+    """A mean over targets, its 95 % interval for other targets, and the comparison with random guessing.
+
+    Args:
+        value: in the metric's own unit; rates are fractions. NaN where not every target could be measured.
+        low: of the interval; NaN for one target, which says nothing of others.
+        high: of the interval.
+        chance: what random guessing scores; NaN where that is not one number.
+        verdict: the interval compared with random guessing, a statement about other targets.
+        targets: how many were measured.
+        above: how many of these targets leak more than random guessing by their own interval, that of their examples.
+    """
+
+    value: float
+    low: float
+    high: float
+    chance: float
+    verdict: Verdict
+    targets: int
+    above: int
+
+
+@dataclass(frozen=True)
+class OwnChange:
+    """The change of one target and its own 95 % interval, that of its examples; NaN where none was drawn."""
+
+    target: int
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference from full precision, paired over targets.
+
+    Args:
+        value: mean over targets; negative is a saving of leakage, or a cost in accuracy.
+        low: of the 95 % interval for other targets; NaN for one target.
+        high: of the interval.
+        p: two-sided, of no difference for other targets; NaN for one target.
+        holm: p among all tests of the family (:attr:`Focus.family`), by Holm's correction; NaN outside of it.
+        alone: what interval and p say for other targets if this were the only test.
+        verdict: the same with all tests of the family counted; as ``alone`` outside of it.
+        each: the targets one by one.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    holm: float
+    alone: Verdict
+    verdict: Verdict
+    each: tuple[OwnChange, ...] = ()
+
+    def agreed(self, verdict: Verdict) -> bool:
+        """Whether each of these targets has the same verdict by its own interval."""
+        return bool(self.each) and all(own.verdict == verdict for own in self.each)
+
+
+@dataclass(frozen=True)
+class WithoutCalibration:
+    """Leakage without the calibration examples, all of which are members.
+
+    Args:
+        mean: over targets.
+        members_left: of the target with the fewest.
+        change: from the leakage with all members.
+    """
+
+    mean: float
+    members_left: int
+    change: Change
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate and its 95 % interval: of the examples of one target, else for other targets."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ShadowThreshold:
+    """A threshold fixed on shadow models, and what it does to targets.
+
+    Args:
+        variant: whose models.
+        attacker: by whom.
+        attack: and how.
+        max_fpr: the false-positive rate aimed at.
+        threshold: of the attack's scores.
+        fpr: the false-positive rate reached.
+        tpr: the true-positive rate.
+        precision: share of those called members that are, by the share of members among all.
+    """
+
+    variant: Variant
+    attacker: str
+    attack: str
+    max_fpr: float
+    threshold: float
+    fpr: Rate
+    tpr: Rate
+    precision: dict[str, Rate]
+
+
+@dataclass(frozen=True)
+class EpsilonBounds:
+    """Each target's lower bound on the epsilon of differential privacy, 95 % confident."""
+
+    targets: tuple[int, ...]
+    lower_bounds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which examples the shadow models of a variant give away.
+
+    Args:
+        standing_out: how many.
+        before: how many at full precision.
+        made_safe: how many of those no longer.
+        safe_first: the examples made safe that fell furthest.
+        overlap: share of the most exposed twentieth that is the same as at full precision.
+        rank_correlation: of all examples' exposure with that at full precision.
+        degenerate: examples whose confidence does not vary in a group of shadows.
+        examples: of the pool.
+    """
+
+    standing_out: int
+    before: int
+    made_safe: int
+    safe_first: tuple[int, ...]
+    overlap: float
+    rank_correlation: float
+    degenerate: int
+    examples: int
+
+
+@dataclass(frozen=True)
+class Focus:
+    """What headline, text, tables and figures look at, chosen once.
+
+    Variants are named (:attr:`Variant.name`).
+
+    Args:
+        attacks: those that are drawn, the headline's first.
+        metric: the measure of leakage, a metric of results.csv.
+        bound: its largest false-positive rate; None where it is the AUC.
+        chance: what random guessing scores.
+        empty: bounds at which not every target could be measured.
+        utility: the metric of what models are good for, accuracy or r2; empty where it is unknown.
+        strongest: of each variant, the attacker that the headline's attack serves best; the paired one left out.
+        best: of each variant, every attacker's best attack by this metric; the strongest attacker comes first.
+        family: the variants whose change of leakage is tested together: all quantized ones that were compared, with
+            this metric and attack, by their strongest attacker. Holm's correction counts these tests.
+        least_costly: of the variants that lower leakage, the one that costs least utility; None where none does.
+        largest: of the variants that lower leakage, the one that lowers it most; None where none does.
+    """
+
+    attacks: tuple[str, ...]
+    metric: str
+    bound: float | None
+    chance: float
+    empty: tuple[float, ...]
+    utility: str
+    strongest: dict[str, str]
+    best: dict[str, dict[str, str]]
+    family: tuple[str, ...]
+    least_costly: str | None
+    largest: str | None
+
+    @property
+    def attack(self) -> str:
+        """The attack of the headline."""
+        return self.attacks[0]
+
+    def key(self, variant: Variant, metric: str | None = None) -> Key:
+        """The headline's leakage, or another metric, of the strongest attacker of a variant."""
+        return Key(variant, metric or self.metric, self.strongest.get(variant.name, ""), self.attack)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """All of metrics.json.
+
+    Args:
+        audit: what was run, for the record.
+        focus: what is looked at first.
+        titles: of attacks, by name, where they have one.
+        notes: what a reader would stumble over.
+        means: means over targets of everything in results.csv that is a metric; utility has no attacker and attack.
+        changes: from full precision, of the same.
+        without_calibration: leakage that leaves each target's calibration examples out.
+        thresholds: fixed on shadow models.
+        epsilon: lower bounds; the metric of the key is ``epsilon``.
+        standing: the per-example view of each variant whose shadows were quantized too, by its name.
+    """
+
+    audit: dict[str, Any]
+    focus: Focus
+    titles: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    means: dict[Key, TargetMean] = field(default_factory=dict)
+    changes: dict[Key, Change] = field(default_factory=dict)
+    without_calibration: dict[Key, WithoutCalibration] = field(default_factory=dict)
+    thresholds: tuple[ShadowThreshold, ...] = ()
+    epsilon: dict[Key, EpsilonBounds] = field(default_factory=dict)
+    standing: dict[str, Standing] = field(default_factory=dict)
+
+
+def compared(low: float, high: float, with_what: float = 0.0) -> Verdict:
+    """The verdict of an interval; "untested" where there is none, or nothing to compare it with.
+
+    >>> compared(0.1, 0.3), compared(-0.3, -0.1), compared(0.0, 0.3), compared(nan, nan)
+    ('higher', 'lower', 'unclear', 'untested')
+    """
+    if isnan(low) or isnan(high) or isnan(with_what):
+        return "untested"
+    return "higher" if low > with_what else "lower" if high < with_what else "unclear"
+
+
+def write_measures(path: Path, measures: Measures) -> None:
+    """Write metrics.json, a line for each record; NaN, "not measurable", is null."""
+    parts = _encoded(Measures, measures)
+    lines = ",\n".join(f'"{name}": {_text(part)}' for name, part in parts.items())
+    atomic_write_bytes(path, f"{{\n{lines}\n}}\n".encode())
+
+
+def read_measures(path: Path, results: Results) -> Measures:
+    """Read metrics.json.
+
+    Args:
+        path: of the file.
+        results: the results.csv beside it, which knows the variants by their names.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is damaged, of another version of lit_privq, or of another audit than the results.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; a report needs an audit's metrics.json, run `audit` first")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        measures: Measures = _decoded(Measures, content, {variant.name: variant for variant in results.variants})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} must be written by this version's audit, together with results.csv; got {type(error).__name__} "
+            f"at {error}; run `audit` again"
+        ) from error
+    return measures
+
+
+def _text(part: object) -> str:
+    """JSON with a line for each item of a list."""
+    if isinstance(part, list) and part:
+        return "[\n " + ",\n ".join(json.dumps(item, ensure_ascii=False) for item in part) + "\n]"
+    return json.dumps(part, indent=1, ensure_ascii=False)
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """The fields of a dataclass or named tuple and their types, in order."""
+    return get_type_hints(kind)
+
+
+def _encoded(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of any type above; a JSON tree
+    """The JSON tree of a value. A map by keys becomes a list of records that hold the fields of key and value."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is float:
+        return None if isnan(value) else value
+    if kind is Variant:
+        return value.name
+    if isinstance(kind, type) and (is_dataclass(kind) or kind is Key):
+        return {name: _encoded(hint, getattr(value, name)) for name, hint in _hints(kind).items()}
+    if origin is tuple:
+        return [_encoded(parts[0], item) for item in value]
+    if origin is dict and parts[0] is Key:
+        return [_encoded(Key, key) | _encoded(parts[1], item) for key, item in value.items()]
+    if origin is dict:
+        return {name: _encoded(parts[1], item) for name, item in value.items()}
+    return value
+
+
+def _decoded(kind: Any, tree: Any, variants: Mapping[str, Variant]) -> Any:  # noqa: ANN401 - the same
+    """The value of a JSON tree."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is float:
+        return nan if tree is None else float(tree)
+    if kind is Variant:
+        return variants[tree]
+    if isinstance(kind, type) and (is_dataclass(kind) or kind is Key):
+        return kind(**{name: _decoded(hint, tree[name], variants) for name, hint in _hints(kind).items()})
+    if origin is tuple:
+        return tuple(_decoded(parts[0], item, variants) for item in tree)
+    if origin is dict and parts[0] is Key:
+        return {_decoded(Key, item, variants): _decoded(parts[1], item, variants) for item in tree}
+    if origin is dict:
+        return {name: _decoded(parts[1], item, variants) for name, item in tree.items()}
+    return tree

@@ -1,0 +1,132 @@
+"""Chooses what an audit's conclusions are about: attack, operating point, strongest attackers, tests, best variants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import isfinite, isnan
+
+from lit_privq.artifacts.measures import LEVEL, Change, Focus, TargetMean
+from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.variant import Variant
+from lit_privq.metrics import holm
+
+PAPER_BOUND = 0.001
+PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
+
+Means = Mapping[Key, TargetMean]
+Changes = Mapping[Key, Change]
+
+
+def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tuple[Focus, dict[Key, Change]]:
+    """The focus of an audit, and its changes with Holm's correction over the tests of the focus.
+
+    Args:
+        means: over targets, in the order of results.csv.
+        changes: from full precision, each judged as if it were the only test.
+        variants: full precision first.
+
+    Raises:
+        ValueError: if nothing was attacked.
+    """
+    attacks, metric, empty = _attacks(means, variants), *_metric(means)
+    strongest = _strongest(means, variants, metric, attacks[0])
+    keys = [Key(variant, metric, strongest[variant.name], attacks[0]) for variant in variants if variant.quantized]
+    family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
+    corrected = holm([change.p for change in family.values()])
+    counted = {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}
+    lower = {key.variant: change.value for key, change in counted.items() if change.verdict == "lower"}
+    utility = next((name for name in ("r2", "accuracy") if any(key.metric == name for key in means)), "")
+    costs = {v: changes[key].value for v in lower if (key := Key(v, utility)) in changes}
+    focus = Focus(
+        attacks,
+        metric,
+        bound_of(metric),
+        chance_of(metric),
+        empty,
+        utility,
+        strongest,
+        {variant.name: _best(means, variant, metric) for variant in variants},
+        tuple(key.variant.name for key in family),
+        _first(costs, max),
+        _first(lower, min),
+    )
+    return focus, {**changes, **counted}
+
+
+def bound_of(metric: str) -> float | None:
+    """The bound on the false-positive rate in a metric's name; None where there is none.
+
+    >>> bound_of("tpr_at_0.001"), bound_of("auc")
+    (0.001, None)
+    """
+    return float(metric.removeprefix("tpr_at_")) if metric.startswith("tpr_at_") else None
+
+
+def chance_of(metric: str) -> float:
+    """What random guessing scores; NaN where that is not one number, as of a threshold that was picked.
+
+    >>> chance_of("tpr_at_0.001"), chance_of("auc"), chance_of("balanced_accuracy")
+    (0.001, 0.5, nan)
+    """
+    bound = bound_of(metric)
+    return bound if bound is not None else 0.5 if metric == "auc" else float("nan")
+
+
+def _attacks(means: Means, variants: Sequence[Variant]) -> tuple[str, ...]:
+    """The paper's pair of attacks where full precision met them, else the first two."""
+    attacks = list(dict.fromkeys(key.attack for key in means if key.attack))
+    if not attacks:
+        raise ValueError("an audit must run at least one attack; got none; name some with --attacks")
+    run = [name for name in attacks if any(key.attack == name and key.variant == variants[0] for key in means)]
+    return tuple(name for name in PAPER_ATTACKS if name in run) or tuple((run or attacks)[:2])
+
+
+def _metric(means: Means) -> tuple[str, tuple[float, ...]]:
+    """The measure of leakage, and the bounds that are empty for some target.
+
+    The paper's bound, else the next larger one, then the next smaller, and in a study too small for any the AUC. A mean
+    over some of the targets would be another number: one empty value rules a bound out.
+    """
+    bounds = {bound: key.metric for key in means if (bound := bound_of(key.metric)) is not None}
+    empty = {name for name in bounds.values() if any(isnan(m.value) for key, m in means.items() if key.metric == name)}
+    ordered = sorted(bounds, key=lambda bound: (bound < PAPER_BOUND, abs(bound - PAPER_BOUND)))
+    left = [bounds[bound] for bound in ordered if bounds[bound] not in empty]
+    return left[0] if left else "auc", tuple(bound for bound in sorted(bounds) if bounds[bound] in empty)
+
+
+def _strongest(means: Means, variants: Iterable[Variant], metric: str, attack: str) -> dict[str, str]:
+    """The attacker of each variant whom the attack serves best; of equal ones the first.
+
+    The paired attacker also holds the full-precision parent and attacks that one too: left out.
+    """
+    found: dict[str, dict[str, float]] = {variant.name: {} for variant in variants}
+    for key, mean in means.items():
+        if (key.metric, key.attack) == (metric, attack) and key.attacker != "paired":
+            found[key.variant.name][key.attacker] = mean.value
+    return {name: _largest(values) for name, values in found.items()}
+
+
+def _best(means: Means, variant: Variant, metric: str) -> dict[str, str]:
+    """Every attacker's best attack, the strongest attacker first."""
+    rates: dict[str, dict[str, float]] = {}
+    for key, mean in means.items():
+        if (key.variant, key.metric) == (variant, metric) and key.attack and not isnan(mean.value):
+            rates.setdefault(key.attacker, {})[key.attack] = mean.value
+    ordered = sorted(rates, key=lambda attacker: -max(rates[attacker].values()))
+    return {attacker: _largest(rates[attacker]) for attacker in ordered}
+
+
+def _largest(values: Mapping[str, float]) -> str:
+    """The name of the largest value, the first of equal ones; empty where there is none."""
+    return max(values, key=lambda name: values[name], default="")
+
+
+def _counted(change: Change, p: float) -> Change:
+    """A change with its p-value among all tests; what is no difference alone is none among them."""
+    return replace(change, holm=p, verdict=change.alone if p < LEVEL else "unclear")
+
+
+def _first(values: Mapping[Variant, float], choose: Callable[..., Variant]) -> str | None:
+    """The name of the variant with the extreme value, the first of equal ones."""
+    return choose(values, key=lambda variant: values[variant]).name if values else None

@@ -99,11 +99,11 @@ def methods(most: int) -> list[Method]:
     no_tuning = ("--model.batch_norm_batches", "0")  # the tuned twin of each checkpoint is made from it
     return [
         Method("nearest", "nearest.yaml"),
-        Method("nearest_search2d", "nearest_search2d.yaml"),
+        Method("nearest_by_output", "nearest_by_output.yaml"),
         Method("sign", "sign.yaml", bits=(1,)),
-        Method("sign_scaled", "sign_scaled.yaml", bits=(1,)),
-        Method("ordered", "ordered.yaml", last=LAST),
-        Method("ordered_sequential", "ordered.yaml", sequential),
+        Method("bwn", "bwn.yaml", bits=(1,)),
+        Method("gptq", "gptq.yaml", last=LAST),
+        Method("gptq_sequential", "gptq.yaml", sequential),
         Method("obc", "obc.yaml", no_tuning, last=LAST),
         Method("obc_sequential", "obc_sequential.yaml", no_tuning),
         Method("adaround", "adaround.yaml", fewest),

@@ -22,14 +22,14 @@ from rows import Row, median, options, show, spread
 from torch import Tensor, nn
 
 from lit_privq.quantization.descent import Descent, descend
-from lit_privq.quantization.gptq import GPTQ, ordered_rounding
+from lit_privq.quantization.gptq import GPTQ, gptq_rounding
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Affine, Paper, quantize_to
-from lit_privq.quantization.method import Improver, LayerProblem, Method, UnitProblem, levels_from_bits
+from lit_privq.quantization.grid import Affine, RangeSearch, quantize_to
+from lit_privq.quantization.method import HasStart, LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
-from lit_privq.quantization.obc import OBC, greedy_rounding
-from lit_privq.quantization.sign import ScaledSign, Sign
+from lit_privq.quantization.obc import OBC, obq_rounding
+from lit_privq.quantization.sign import BWN, Sign
 
 
 def main() -> None:
@@ -95,11 +95,11 @@ def greedy_speed(quick: bool) -> list[Row]:
     for n_rows, columns in [(16, 288)] if quick else [(32, 288), (32, 576), (16, 1152)]:
         layer = made_up_layer(1, n_rows, columns, levels=4)
         ready = condition(layer, damping=0.01)
-        affine, inverse = Paper().fit(ready.target, layer.levels), ready.inverse()
+        affine, inverse = RangeSearch().fit(ready.target, layer.levels), ready.inverse()
         codes: dict[str, Tensor] = {}
 
         def fast() -> None:
-            codes["fast"] = greedy_rounding(ready.target, inverse, affine, layer.levels).codes[0]  # noqa: B023
+            codes["fast"] = obq_rounding(ready.target, inverse, affine, layer.levels).codes[0]  # noqa: B023
 
         def plain() -> None:
             codes["plain"] = plain_greedy(ready.target[0], inverse[0], affine, 4)  # noqa: B023
@@ -122,12 +122,12 @@ def fleet_speed(quick: bool) -> list[Row]:
 
         def ordered(layer: LayerProblem) -> Callable[[], object]:
             ready = condition(layer, 0.01)
-            feedback, affine = ready.feedback(), Paper().fit(ready.target, layer.levels)
-            return lambda: ordered_rounding(ready.target, feedback, affine, layer.levels)
+            feedback, affine = ready.feedback(), RangeSearch().fit(ready.target, layer.levels)
+            return lambda: gptq_rounding(ready.target, feedback, affine, layer.levels)
 
         def descent(layer: LayerProblem) -> Callable[[], object]:
             ready = condition(layer, 0.01)
-            start = quantize_to(ready.target, Paper().fit(ready.target, layer.levels), layer.levels)
+            start = quantize_to(ready.target, RangeSearch().fit(ready.target, layer.levels), layer.levels)
             return lambda: descend(start, ready.target, ready.gram, sweeps=5)
 
         def whole(method: Method) -> Callable[[LayerProblem], Callable[[], object]]:
@@ -242,7 +242,7 @@ def quantized_layer(method: Method, weight: Tensor, seen: Tensor, bits: float) -
     """(rows, columns) weights on a grid, calibrated on the inputs (columns, positions) that the layer sees."""
     gram = (2 / seen.shape[1] * seen @ seen.T).to(weight)[None]
     unit = unit_of(LayerProblem("layer", weight[None], torch.tensor([levels_from_bits(bits)]), gram))
-    if isinstance(method, Improver) and method.start:
+    if isinstance(method, HasStart) and method.start:
         unit = replace(unit, start=method.start.solve(unit))
     return method.solve(unit)["layer"].weight()[0]
 
@@ -354,7 +354,7 @@ def errors(quick: bool, layers: Layers) -> Iterator[Row]:
         "head 512 to 100": layer(layers.head, lambda inputs: inputs.head),
     }
     methods: dict[str, Method] = {"Descent": Descent(), "GPTQ": GPTQ(), "Nearest": Nearest()}
-    signs: dict[str, Method] = {"Sign": Sign(), "Scaled sign": ScaledSign()}
+    signs: dict[str, Method] = {"Sign": Sign(), "BWN": BWN()}
     draws = layers.draws[: 1 if quick else None]
     for case, measure in list(measured.items())[: 1 if quick else None]:
         other: dict[float, Errors] = {}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.grid import MinMax, Search2d, round_to_grid
+from lit_privq.quantization.grid import MinMax, RangeZeroSearch, round_to_grid
 from lit_privq.quantization.method import LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
-from lit_privq.quantization.sign import ScaledSign
+from lit_privq.quantization.sign import BWN
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
 
@@ -66,10 +66,10 @@ class Quantizer:
         >>> frozen.codes(torch.tensor([[[-0.7, -0.6, 0.6, 0.7]]])).tolist()
         [[[0.0, 1.0, 1.0, 2.0]]]
         """
-        if self.method.looks_at != "nothing":
+        if self.method.needs_gram or self.method.needs_activations:
             raise ValueError(
-                f"the indicator freezes a grid by weights alone, and {type(self.method).__name__} looks at "
-                f"{self.method.looks_at}; use a method such as Nearest, ScaledSign or SparseTernary"
+                f"the indicator freezes a grid by weights alone, and {type(self.method).__name__} needs calibration "
+                "data; use a method such as Nearest, BWN or SparseTernary"
             )
         levels = levels_from_bits(self.bits)
         layer = LayerProblem("head", weight, torch.full((len(weight),), levels))
@@ -89,9 +89,9 @@ def compared_quantizers() -> Mapping[str, Quantizer]:
     ['sign', 'ternary-90', 'ternary-50']
     """
     ternary = {f"ternary-{share}": Quantizer(SparseTernary(share / 100), 1.58) for share in (90, 50, 33)}
-    uniform = {f"uniform-{bits}": Quantizer(Nearest(grid=Search2d()), bits) for bits in (2, 3, 4, 6, 8)}
+    uniform = {f"uniform-{bits}": Quantizer(Nearest(grid=RangeZeroSearch()), bits) for bits in (2, 3, 4, 6, 8)}
     return {
-        "sign": Quantizer(ScaledSign(), 1),
+        "sign": Quantizer(BWN(), 1),
         **ternary,
         "absmean": Quantizer(Absmean(), 1.58),
         "uniform-2-max": Quantizer(Nearest(grid=MinMax()), 2),

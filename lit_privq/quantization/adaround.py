@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.grid import Grid, Paper
+from lit_privq.quantization.grid import Grid, RangeSearch
 from lit_privq.quantization.method import (
     LayerProblem,
     Method,
@@ -159,7 +159,7 @@ class AdaRound:
     Source: Nagel et al. 2020, arXiv:2004.10568, with the settings of the public code of BRECQ, arXiv:2102.05426.
     """
 
-    grid: Grid = field(default_factory=lambda: Paper(contain_zero=False))
+    grid: Grid = field(default_factory=lambda: RangeSearch(contain_zero=False))
     iterations: int = 20_000
     lr: float = 1e-3
     batch_size: int = 32
@@ -196,11 +196,14 @@ class AdaRound:
         return "layer"
 
     @property
-    def looks_at(self) -> str:
-        """Activations; gram matrices suffice for a linear target, and are needed for a grid chosen by output error."""
-        if self.linear_target:
-            return "gram"
-        return "gram and activations" if self.start is None and self.grid.by_output else "activations"
+    def needs_gram(self) -> bool:
+        """For a linear target, and for a grid that is chosen by output error; with a start, the grid is the start's."""
+        return self.linear_target or (self.start is None and self.grid.by_output)
+
+    @property
+    def needs_activations(self) -> bool:
+        """Unless the target is linear, where gram matrices suffice."""
+        return not self.linear_target
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""
@@ -224,7 +227,7 @@ class AdaRound:
         schedule = Schedule(self.iterations, self.warmup, self.first_exponent, self.last_exponent)
         optimizer = torch.optim.Adam(list(alphas.values()), lr=self.lr)
         calm = self.warmup * self.iterations  # nothing decides the roundings before
-        best = Best(roundings, alphas, exact, self.patience, calm) if self.start is not None else None
+        best = BestRounding(roundings, alphas, exact, self.patience, calm) if self.start is not None else None
         for iteration in range(1, self.iterations + 1):
             optimizer.zero_grad()
             total = loss({name: rounding.weight(alphas[name]) for name, rounding in roundings.items()}).sum()
@@ -243,7 +246,7 @@ class AdaRound:
         return best.codes if best is not None else {name: one.hard(alphas[name]) for name, one in roundings.items()}
 
 
-class Best:
+class BestRounding:
     """The hard-rounded solution of least loss seen so far, for each model (or group) on its own.
 
     Args:

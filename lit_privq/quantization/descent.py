@@ -13,16 +13,16 @@ from lit_privq.quantization.gptq import BLOCK
 from lit_privq.quantization.gradual import gradual_rounding
 from lit_privq.quantization.gram import Conditioned, condition
 from lit_privq.quantization.grid import (
-    Free,
+    AlternatingFit,
     Grid,
-    Paper,
+    RangeSearch,
     Widened,
     output_error,
     quantize_to,
     refit,
 )
 from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
-from lit_privq.quantization.obc import greedy_rounding
+from lit_privq.quantization.obc import obq_rounding
 
 ITERATIONS = 16
 """Of conjugate gradients after each round of gradual rounding; with 6, real layers err up to 10 % more."""
@@ -32,7 +32,7 @@ TOLERANCE = 1e-6
 """Least gain of a pair, as a fraction of what one step of the code costs; anything below is float noise."""
 SMALL = 128
 """Columns up to which OBQ's order is cheap beside gradual rounding."""
-GRIDS: tuple[Grid, ...] = (Free(), Widened(Free(), 0.3))
+GRIDS: tuple[Grid, ...] = (AlternatingFit(), Widened(AlternatingFit(), 0.3))
 """Where `Descent` starts from by default: the first is best at 4 bits and for weights on a grid, the second below."""
 
 
@@ -68,7 +68,8 @@ class Descent:
         and PT2-LLM, each of which has some of these steps.
     """
 
-    looks_at: ClassVar[str] = "gram"
+    needs_gram: ClassVar[bool] = True
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
     grids: tuple[Grid, ...] | None = None
     rounds: int = 32
@@ -105,7 +106,7 @@ class Descent:
     def _starts(self, ready: Conditioned, levels: Tensor) -> Quantized:
         """Codes on every grid, one start after the other: (models, starts * rows, columns)."""
         small = ready.target.shape[2] <= SMALL
-        grids = self.grids or (*GRIDS, *((Paper(),) if small else ()))
+        grids = self.grids or (*GRIDS, *((RangeSearch(),) if small else ()))
         fits = [grid.fit(ready.target, levels, ready.gram) for grid in grids]
         scale, zero = _stacked(fits)
         target = ready.target.repeat(1, len(grids), 1)
@@ -117,7 +118,7 @@ class Descent:
         greedy, inverse, fewer = [gradual], ready.inverse(), (levels - 1).clamp(min=2)
         for grid, fit in zip(grids, fits, strict=True):
             for affine, count in ((fit, levels), (grid.fit(ready.target, fewer, ready.gram), fewer)):
-                greedy.append(greedy_rounding(ready.target, inverse, affine, count))
+                greedy.append(obq_rounding(ready.target, inverse, affine, count))
         codes, scale, zero = _stacked([(one.codes, one.scale, one.zero) for one in greedy])
         return Quantized(codes, scale, zero, levels)
 

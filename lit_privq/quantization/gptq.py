@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Affine, Grid, Paper, quantize_to, refit
+from lit_privq.quantization.grid import Affine, Grid, RangeSearch, quantize_to, refit
 from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
 
 BLOCK = 32
@@ -37,9 +37,10 @@ class GPTQ:
         arXiv:2307.13304, which gives the same codes.
     """
 
-    looks_at: ClassVar[str] = "gram"
+    needs_gram: ClassVar[bool] = True
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
-    grid: Grid = field(default_factory=Paper)
+    grid: Grid = field(default_factory=RangeSearch)
     refitted: bool = False
     damping: float = 1e-2
     inputs: Literal["float", "quantized"] = "float"
@@ -55,11 +56,11 @@ class GPTQ:
     def _solve_layer(self, layer: LayerProblem) -> Quantized:
         ready = condition(layer, self.damping)
         affine = self.grid.fit(ready.target, layer.levels, ready.gram)
-        quantized = ordered_rounding(ready.target, ready.feedback(), affine, layer.levels)
+        quantized = gptq_rounding(ready.target, ready.feedback(), affine, layer.levels)
         return ready.restore(refit(quantized, ready.target, ready.gram) if self.refitted else quantized)
 
 
-def ordered_rounding(target: Tensor, feedback: Tensor, affine: Affine, levels: Tensor) -> Quantized:
+def gptq_rounding(target: Tensor, feedback: Tensor, affine: Affine, levels: Tensor) -> Quantized:
     """Settle the columns from last to first, each at the point nearest to its weight plus what later errors ask.
 
     With H = A D A^T the output error is the sum over columns of D (e A)^2, e = target - weight: the term of a column

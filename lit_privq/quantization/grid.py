@@ -130,11 +130,11 @@ class MinMax(Grid):
 
 
 @dataclass(frozen=True)
-class Paper(Grid):
+class RangeSearch(Grid):
     """The search of the published quantizers: shrink the range in proportion, keep the first best.
 
     Candidate i is the range times 1 - i / 100. All candidates share one zero (up to rounding), which is why a symmetric
-    channel wastes a level at 2 bits and cannot have two opposite values at 1 bit: `Search2d` mends this.
+    channel wastes a level at 2 bits and cannot have two opposite values at 1 bit: `RangeZeroSearch` mends this.
 
     Args:
         contain_zero: whether the range is widened to contain 0 first (OBC) or taken as given (BRECQ).
@@ -171,7 +171,7 @@ class Paper(Grid):
 
 
 @dataclass(frozen=True)
-class Search2d(Grid):
+class RangeZeroSearch(Grid):
     """Range times zero point, in half steps: the grid may hold 0, or lie symmetric about it, whichever serves.
 
     The centre of the grid moves from the middle of the range (widest grid) to the mean weight (narrowest).
@@ -221,7 +221,7 @@ class Search2d(Grid):
 
 
 @dataclass(frozen=True)
-class Free(Grid):
+class AlternatingFit(Grid):
     """An affine codebook: start from a search, then alternate nearest codes with the closed-form scale and offset.
 
     Args:
@@ -233,7 +233,7 @@ class Free(Grid):
         ValueError: if an option is out of its range.
     """
 
-    start: Grid = Search2d()
+    start: Grid = RangeZeroSearch()
     rounds: int = 10
     by_output: bool = False
 

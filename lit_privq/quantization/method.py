@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ class UnitProblem:
         forward: weights per layer (models, rows, columns) and a batch of inputs (models, batch, ...) -> output
             (models, batch, ...); differentiable, all models in one call.
         seeds: one per model, for methods that draw random numbers.
-        start: another method's solution of the same layers, for methods that improve on one; see `Improver`.
+        start: another method's solution of the same layers, for methods that improve on one; see `HasStart`.
         importance: (models, ...) like the target without its examples, mean 1: how much each output matters to the
             network's prediction; None unless the method asks for it.
     """
@@ -101,8 +101,12 @@ class Method(Protocol):
     """A post-training quantizer: a frozen dataclass whose fields are its options."""
 
     @property
-    def looks_at(self) -> str:
-        """What it needs beyond weights: "nothing", "gram", "activations" or "gram and activations"; see `looks`."""
+    def needs_gram(self) -> bool:
+        """Whether each `LayerProblem` must hold the gram matrix of the layer's inputs."""
+
+    @property
+    def needs_activations(self) -> bool:
+        """Whether `UnitProblem` must hold the unit's inputs and its float output on the calibration images."""
 
     @property
     def unit(self) -> str:
@@ -116,14 +120,9 @@ class Method(Protocol):
         """Quantize every layer of the unit, for all models at once."""
 
 
-def looks(method: Method, at: Literal["gram", "activations"]) -> bool:
-    """Whether a method asks for gram matrices, or for activations."""
-    return at in method.looks_at.split(" and ")
-
-
 @runtime_checkable
-class Improver(Method, Protocol):
-    """A method that improves on the solution of another, which the engine runs first, layer by layer."""
+class HasStart(Method, Protocol):
+    """A method that may start from the solution of another, which the engine runs first, layer by layer."""
 
     @property
     def start(self) -> Method | None:
@@ -131,12 +130,30 @@ class Improver(Method, Protocol):
 
 
 @runtime_checkable
-class Weighing(Method, Protocol):
-    """A method that may ask for the importance of the outputs of each unit."""
+class HasFisher(Method, Protocol):
+    """A method that may ask for the Fisher importance of the outputs of each unit."""
 
     @property
     def fisher(self) -> bool:
-        """Whether it asks."""
+        """Whether it asks for `UnitProblem.importance`."""
+
+
+def check_method(method: Method) -> None:
+    """Refuse an object that is not a method, before any work is done for it.
+
+    Raises:
+        ValueError: if it lacks a member of `Method`, or one of these has a value that the engine does not know.
+    """
+    missing = [
+        name for name in ("needs_gram", "needs_activations", "unit", "inputs", "solve") if not hasattr(method, name)
+    ]
+    if missing:
+        raise ValueError(
+            f"a quantizer has needs_gram, needs_activations, unit, inputs and solve, as lit_privq.quantization.method "
+            f"says; {type(method).__name__} lacks {', '.join(missing)}"
+        )
+    check_options((method.unit in ("layer", "block"), 'unit must be "layer" or "block"', repr(method.unit)))
+    check_inputs(method.inputs)
 
 
 def check_finite(problem: LayerProblem) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lit_privq.quantization.grid import Grid, Paper, quantize_to, refit
+from lit_privq.quantization.grid import Grid, RangeSearch, quantize_to, refit
 from lit_privq.quantization.method import Quantized, UnitProblem, check_finite, check_inputs
 
 
@@ -25,8 +25,9 @@ class Nearest:
         ValueError: if an option is out of its range.
     """
 
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
-    grid: Grid = field(default_factory=Paper)
+    grid: Grid = field(default_factory=RangeSearch)
     refitted: bool = False
     inputs: Literal["float", "quantized"] = "float"
 
@@ -34,9 +35,9 @@ class Nearest:
         check_inputs(self.inputs)
 
     @property
-    def looks_at(self) -> str:
-        """Weights alone, unless the grid is chosen by output error."""
-        return "gram" if self.grid.by_output else "nothing"
+    def needs_gram(self) -> bool:
+        """Only where the grid is chosen by output error."""
+        return self.grid.by_output
 
     def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
         """Quantize every layer of the unit, for all models at once."""
@@ -54,7 +55,7 @@ def nearest(
     """Round (models, rows, columns) weights on the grids that `grid` chooses.
 
     >>> import torch
-    >>> nearest(torch.tensor([[[-1.0, 0.1, 1.0]]]), torch.tensor([3]), Paper()).codes.tolist()
+    >>> nearest(torch.tensor([[[-1.0, 0.1, 1.0]]]), torch.tensor([3]), RangeSearch()).codes.tolist()
     [[[0.0, 1.0, 2.0]]]
     """
     metric = gram.to(weight) if grid.by_output and gram is not None else None

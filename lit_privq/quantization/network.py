@@ -21,14 +21,14 @@ from lit_privq.quantization.grid import round_to_grid
 from lit_privq.quantization.importance import output_importance
 from lit_privq.quantization.layers import Layer, n_groups, to_matrix, to_weight
 from lit_privq.quantization.method import (
-    Improver,
+    HasFisher,
+    HasStart,
     LayerProblem,
     Method,
     Quantized,
     UnitProblem,
-    Weighing,
+    check_method,
     levels_from_bits,
-    looks,
 )
 
 Bits: TypeAlias = float | Mapping[str, float]
@@ -127,6 +127,7 @@ class NetworkQuantizer:
         seeds: Sequence[int],
         batch_size: int = 256,
     ) -> None:
+        check_method(method)
         images = images if isinstance(images, Tensor) else _stacked(images)
         if not bits:
             raise ValueError("bits must hold at least one precision; got an empty list, give for example [4, 2]")
@@ -141,7 +142,7 @@ class NetworkQuantizer:
         self.units = tuple(piece.name for piece in pieces if piece.layers)
         _check_path(self._graph, pieces, self._nets, images[:, :4])
         self._pieces = pieces[: 1 + max(position for position, piece in enumerate(pieces) if piece.layers)]
-        self._importance = self._fisher(pieces, images) if isinstance(method, Weighing) and method.fisher else {}
+        self._importance = self._fisher(pieces, images) if isinstance(method, HasFisher) and method.fisher else {}
         self._solved: dict[str, Quantized] = {}
         self._prefix = _Prefix({self._graph.image: images}, {self._graph.image: self._each_precision(images)})
 
@@ -202,7 +203,7 @@ class NetworkQuantizer:
         target = self._run(piece, self._float_state(piece), [prefix.float[node] for node in piece.inputs])
         _check_range(piece.name, "activations", target)
         prefix.float[piece.output] = target
-        state, active = self._quantized_state(piece), looks(method, at="activations")
+        state, active = self._quantized_state(piece), method.needs_activations
         fed = prefix.quantized if method.inputs == "quantized" else prefix.float
         inputs = [
             fed[node] if method.inputs == "quantized" else self._each_precision(fed[node]) for node in piece.inputs
@@ -214,7 +215,7 @@ class NetworkQuantizer:
             target=self._each_precision(target) if active else target.new_empty(len(self._nets) * len(self._bits), 0),
             forward=lambda weights, batch: self._forward(piece, self._with_weights(state, weights), batch),
             seeds=tuple(seed for seed in self._seeds for _ in self._bits),
-            start=self._start(piece, method.start, prefix) if isinstance(method, Improver) and method.start else None,
+            start=self._start(piece, method.start, prefix) if isinstance(method, HasStart) and method.start else None,
             importance=self._each_precision(self._importance[piece.name]) if piece.name in self._importance else None,
         )
         solution = method.solve(problem)
@@ -245,7 +246,7 @@ class NetworkQuantizer:
         _check_range(piece.name, f"weights of {name}", weights)
         levels = self._levels[name].to(weights.device).repeat(len(self._nets)).repeat_interleave(n_groups(layer))
         problem = LayerProblem(name, to_matrix(layer, self._each_precision(weights)), levels)
-        if not looks(method, at="gram"):
+        if not method.needs_gram:
             return problem
         before, moments = self._graph.before(piece, name), list[tuple[Tensor, ...]]()
         state, quantized_state = self._float_state(before), self._quantized_state(before)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Affine, Grid, Paper, round_to_grid
+from lit_privq.quantization.grid import Affine, Grid, RangeSearch, round_to_grid
 from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
 
 PENDING = 64
@@ -37,9 +37,10 @@ class OBC:
     Source: Frantar & Alistarh 2022, arXiv:2208.11580.
     """
 
-    looks_at: ClassVar[str] = "gram"
+    needs_gram: ClassVar[bool] = True
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
-    grid: Grid = field(default_factory=Paper)
+    grid: Grid = field(default_factory=RangeSearch)
     damping: float = 1e-3
     inputs: Literal["float", "quantized"] = "float"
 
@@ -54,10 +55,10 @@ class OBC:
     def _solve_layer(self, layer: LayerProblem) -> Quantized:
         ready = condition(layer, self.damping)
         affine = self.grid.fit(ready.target, layer.levels, ready.gram)
-        return ready.restore(greedy_rounding(ready.target, ready.inverse(), affine, layer.levels))
+        return ready.restore(obq_rounding(ready.target, ready.inverse(), affine, layer.levels))
 
 
-def greedy_rounding(weight: Tensor, inverse: Tensor, affine: Affine, levels: Tensor) -> Quantized:
+def obq_rounding(weight: Tensor, inverse: Tensor, affine: Affine, levels: Tensor) -> Quantized:
     """Round in the greedy order: least (w - q)^2 / diag(H^-1) first, but outliers before all others.
 
     As long as a weight lies more than half a step off the grid, the one with the largest error is set first: it can

@@ -15,7 +15,8 @@ from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, 
 class Sign:
     """Weights become -1 or +1, whatever their size was: the one-bit baseline that destroys a network."""
 
-    looks_at: ClassVar[str] = "nothing"
+    needs_gram: ClassVar[bool] = False
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
     inputs: ClassVar[str] = "float"
 
@@ -25,13 +26,14 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class ScaledSign:
+class BWN:
     """Weights become -a or +a, a the mean magnitude of the channel: the least squared error of two opposite values.
 
     Source: Rastegari et al. 2016, arXiv:1603.05279.
     """
 
-    looks_at: ClassVar[str] = "nothing"
+    needs_gram: ClassVar[bool] = False
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
     inputs: ClassVar[str] = "float"
 

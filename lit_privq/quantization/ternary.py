@@ -25,7 +25,8 @@ class SparseTernary:
     Source: the ternary quantizers compared in arXiv:2502.06567.
     """
 
-    looks_at: ClassVar[str] = "nothing"
+    needs_gram: ClassVar[bool] = False
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
     inputs: ClassVar[str] = "float"
     sparsity: float = 0.5
@@ -50,7 +51,8 @@ class Absmean:
     Source: BitNet b1.58, Ma et al. 2024, arXiv:2402.17764.
     """
 
-    looks_at: ClassVar[str] = "nothing"
+    needs_gram: ClassVar[bool] = False
+    needs_activations: ClassVar[bool] = False
     unit: ClassVar[str] = "layer"
     inputs: ClassVar[str] = "float"
 

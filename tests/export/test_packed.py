@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import load_packed, pack, packed_bytes, read_about, unpack
 from lit_privq.models.small import small_resnet
-from lit_privq.quantization.grid import Search2d
+from lit_privq.quantization.grid import RangeZeroSearch
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import Bits, NetworkQuantizer, bits_of
 
@@ -28,7 +28,7 @@ def quantized_from(
 ) -> tuple[nn.Module, dict[str, dict[str, Any]]]:
     """Any network and its layers as a checkpoint keeps them."""
     data = DATA.to(dtype)
-    quantizer = NetworkQuantizer([net.to(dtype).eval()], data, Nearest(grid=grid or Search2d()), [bits], [0])
+    quantizer = NetworkQuantizer([net.to(dtype).eval()], data, Nearest(grid=grid or RangeZeroSearch()), [bits], [0])
     for _ in quantizer.units:
         quantizer.step()
     layers = {

@@ -13,12 +13,12 @@ from lit_privq.indicator.network import Examples, Weights, codebooks, layers_of,
 from lit_privq.indicator.quantizers import Quantizer, compared_quantizers
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.models.small import small_resnet
-from lit_privq.quantization.grid import Search2d
+from lit_privq.quantization.grid import RangeZeroSearch
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
-from lit_privq.quantization.sign import ScaledSign
+from lit_privq.quantization.sign import BWN
 
-SIGN = {"sign": Quantizer(ScaledSign(), 1)}
+SIGN = {"sign": Quantizer(BWN(), 1)}
 META = {"n": 4, "data": "tiny", "net": "line", "every": 1}
 
 
@@ -81,7 +81,7 @@ def test_final_codes_are_those_that_the_quantization_engine_finds(
     small: tuple[nn.Module, list[Weights], Examples],
 ) -> None:
     net, snapshots, examples = small
-    method = Nearest(grid=Search2d())
+    method = Nearest(grid=RangeZeroSearch())
     engine = NetworkQuantizer([net], examples.inputs[None], method, [2], [0])
     for _ in engine.units:
         engine.step()

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.indicator.quantizers import Quantizer, compared_quantizers
-from lit_privq.quantization.grid import Paper
+from lit_privq.quantization.grid import RangeSearch
 from lit_privq.quantization.method import LayerProblem, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 
@@ -61,6 +61,6 @@ def test_ternary_maps_have_their_sparsity(share: int, weight: Tensor) -> None:
     assert (codes == 1).double().mean().item() == pytest.approx(share / 100, abs=0.005)  # whole weights of 200
 
 
-def test_methods_that_look_at_data_are_refused(weight: Tensor) -> None:
-    with pytest.raises(ValueError, match="Nearest looks at gram"):
-        Quantizer(Nearest(grid=Paper(by_output=True)), 4).freeze(weight)
+def test_methods_that_need_data_are_refused(weight: Tensor) -> None:
+    with pytest.raises(ValueError, match="Nearest needs calibration data"):
+        Quantizer(Nearest(grid=RangeSearch(by_output=True)), 4).freeze(weight)

@@ -48,7 +48,7 @@ def test_two_models_agree_on_half_of_their_codes_and_on_no_float() -> None:
 
 @pytest.mark.parametrize(
     ("method", "bits", "row"),
-    [("ternary_90", 1.58, 1), ("nearest", 1.58, 2), ("sign_scaled", 1, 0), ("none", 32, 3), ("nearest", 4, None)],
+    [("ternary_90", 1.58, 1), ("nearest", 1.58, 2), ("bwn", 1, 0), ("none", 32, 3), ("nearest", 4, None)],
 )
 def test_a_method_is_compared_with_its_own_quantizer_or_the_most_accurate(
     method: str, bits: float, row: int | None

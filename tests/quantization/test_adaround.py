@@ -14,7 +14,7 @@ from torch import Tensor
 from lit_privq.quantization.adaround import (
     AdaRound,
     BatchLoss,
-    Best,
+    BestRounding,
     GramLoss,
     Rounding,
     Schedule,
@@ -23,7 +23,7 @@ from lit_privq.quantization.adaround import (
     rectified_sigmoid,
 )
 from lit_privq.quantization.descent import Descent
-from lit_privq.quantization.grid import MinMax, Paper
+from lit_privq.quantization.grid import MinMax, RangeSearch
 from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 
@@ -174,7 +174,7 @@ def test_the_exponent_is_the_originals() -> None:
 
 @original_case
 def test_scale_zero_and_initial_values_are_the_originals(case: dict[str, Any]) -> None:
-    rounding, alpha = from_weight(original_unit(case["bits"]).layers["fc"], Paper(contain_zero=False))
+    rounding, alpha = from_weight(original_unit(case["bits"]).layers["fc"], RangeSearch(contain_zero=False))
     for found, wanted in ((rounding.base.scale, "scale"), (rounding.base.zero, "zero"), (alpha, "first_alpha")):
         torch.testing.assert_close(found, torch.tensor(case[wanted], dtype=torch.float64).view_as(found), **EXACT)
 
@@ -183,7 +183,7 @@ def test_scale_zero_and_initial_values_are_the_originals(case: dict[str, Any]) -
 @pytest.mark.parametrize("when", ["first", "last"])
 def test_the_loss_is_the_originals_at_every_stage(when: str, case: dict[str, Any]) -> None:
     problem, schedule = original_unit(case["bits"]), Schedule(400, 0.2, 20.0, 2.0)
-    rounding, _ = from_weight(problem.layers["fc"], Paper(contain_zero=False))
+    rounding, _ = from_weight(problem.layers["fc"], RangeSearch(contain_zero=False))
     alpha = torch.tensor([case[f"{when}_alpha"]], dtype=torch.float64)
     error = float(BatchLoss(problem, 20)({"fc": rounding.weight(alpha)}))
     for iteration, wanted in case[f"loss_at_{when}"].items():
@@ -196,7 +196,7 @@ def test_the_loss_is_the_originals_at_every_stage(when: str, case: dict[str, Any
 def test_learned_codes_are_the_originals_after_as_many_steps(case: dict[str, Any]) -> None:
     problem = original_unit(case["bits"])
     assert case["codes"] != case["nearest"]
-    assert Nearest(grid=Paper(contain_zero=False)).solve(problem)["fc"].codes[0].int().tolist() == case["nearest"]
+    assert Nearest(grid=RangeSearch(contain_zero=False)).solve(problem)["fc"].codes[0].int().tolist() == case["nearest"]
     assert AS_ORIGINAL.solve(problem)["fc"].codes[0].int().tolist() == case["codes"]
 
 
@@ -208,7 +208,7 @@ def test_learned_codes_are_the_originals_after_as_many_steps(case: dict[str, Any
 def test_learned_rounding_flips_codes_and_errs_less_than_nearest(linear_target: bool, levels: int) -> None:
     problem = linear_unit(levels=levels)
     solution = replace(SHORT, linear_target=linear_target).solve(problem)
-    nearest = Nearest(grid=Paper(contain_zero=False)).solve(problem)
+    nearest = Nearest(grid=RangeSearch(contain_zero=False)).solve(problem)
     assert (error(problem, solution) < 0.8 * error(problem, nearest)).all()
     assert (solution["fc"].codes != nearest["fc"].codes).any(dim=2).any(dim=1).all()
     assert torch.equal(solution["fc"].scale, nearest["fc"].scale)
@@ -224,7 +224,7 @@ def test_each_code_is_the_weight_rounded_down_or_up_unless_clipped() -> None:
 def test_a_few_iterations_at_the_published_rate_are_nearest_rounding_under_another_name() -> None:
     problem = linear_unit()
     solution = AdaRound(iterations=50, batch_size=16).solve(problem)["fc"].codes
-    nearest = Nearest(grid=Paper(contain_zero=False)).solve(problem)["fc"].codes
+    nearest = Nearest(grid=RangeSearch(contain_zero=False)).solve(problem)["fc"].codes
     assert (solution == nearest).double().mean() > 0.9
 
 
@@ -283,7 +283,7 @@ def test_patience_counts_from_the_end_of_the_warm_up_and_from_each_better_soluti
     start = Quantized(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([3]))
     losses = iter([2.0, 5.0, 5.0, 5.0, 1.0, 3.0, 3.0, 3.0])
     rounding, alpha = from_solution(start)
-    best = Best({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
+    best = BestRounding({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
     up = {"fc": alpha + 9}
     assert [best.look(up, iteration) for iteration in (100, 200, 300)] == [False, False, False]  # worse, but calm
     assert best.codes["fc"].codes.item() == 1
@@ -295,19 +295,19 @@ def test_patience_counts_from_the_end_of_a_warm_up_that_found_a_better_solution(
     start = Quantized(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([3]))
     losses = iter([2.0, 1.0, 3.0, 3.0, 3.0])
     rounding, alpha = from_solution(start)
-    best = Best({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
+    best = BestRounding({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
     assert [best.look({"fc": alpha}, iteration) for iteration in (50, 250, 300, 301)] == [False, False, False, True]
 
 
 def test_no_search_ends_during_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 
-    class Noting(Best):
+    class Noting(BestRounding):
         def look(self, alphas: Mapping[str, Tensor], iteration: int) -> bool:
             looks.append(iteration)
             return super().look(alphas, iteration)
 
-    monkeypatch.setattr("lit_privq.quantization.adaround.Best", Noting)
+    monkeypatch.setattr("lit_privq.quantization.adaround.BestRounding", Noting)
     problem = linear_unit(levels=4)
     method = replace(SHORT, linear_target=True, start=Descent(), warmup=0.5, patience=1)
     method.solve(replace(problem, start=Descent().solve(problem)))

@@ -18,12 +18,12 @@ from lit_privq.quantization.batchnorm import tunable, tune_batch_norm
 from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.gptq import GPTQ
-from lit_privq.quantization.grid import Search2d
+from lit_privq.quantization.grid import RangeZeroSearch
 from lit_privq.quantization.method import Method, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.sign import ScaledSign, Sign
+from lit_privq.quantization.sign import BWN, Sign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
 CONFIGS = Path(__file__).parents[2] / "configs/ptq"
@@ -31,9 +31,9 @@ QUICK = Descent(rounds=4, sweeps=4, pair_sweeps=1)
 ANY, FROM_THREE = [1, 1.58, 2, 4], [1.58, 2, 4]
 METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 16 levels, where it allows them
     "nearest": (Nearest(), ANY),
-    "nearest by output": (Nearest(grid=Search2d(by_output=True), refitted=True), ANY),
+    "nearest by output": (Nearest(grid=RangeZeroSearch(by_output=True), refitted=True), ANY),
     "sign": (Sign(), [1]),
-    "scaled sign": (ScaledSign(), [1]),
+    "bwn": (BWN(), [1]),
     "ternary": (SparseTernary(), FROM_THREE),
     "absmean": (Absmean(), FROM_THREE),
     "adaround": (AdaRound(iterations=6, lr=0.3, batch_size=8), ANY),
@@ -42,7 +42,7 @@ METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 
     "brecq, fisher": (BRECQ(iterations=6, lr=0.3, batch_size=8, fisher=True), ANY),
     "obc": (OBC(damping=0.1), ANY),
     "obc, sequential": (OBC(damping=0.1, inputs="quantized"), ANY),
-    "ordered": (GPTQ(damping=0.1), ANY),
+    "gptq": (GPTQ(damping=0.1), ANY),
     "descent": (replace(QUICK, damping=0.1), ANY),
     "adaround from descent": (AdaRound(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
     "brecq from descent": (BRECQ(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
@@ -50,7 +50,7 @@ METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 
 
 every_method = pytest.mark.parametrize("name", METHODS)
 every_gram_method = pytest.mark.parametrize(
-    "name", [name for name, (one, _) in METHODS.items() if one.looks_at == "gram"]
+    "name", [name for name, (one, _) in METHODS.items() if one.needs_gram and not one.needs_activations]
 )
 
 

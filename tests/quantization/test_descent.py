@@ -8,7 +8,7 @@ import torch
 
 from lit_privq.quantization.descent import Descent, best_start, better, descend, pair_sweep, sweep
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Paper, Search2d, output_error, quantize_to
+from lit_privq.quantization.grid import RangeSearch, RangeZeroSearch, output_error, quantize_to
 from lit_privq.quantization.method import LayerProblem, Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
@@ -34,7 +34,7 @@ def at_levels(layer: LayerProblem, *levels: int) -> LayerProblem:
 def test_it_is_close_to_the_best_codes_of_all(levels: int, make_layer: MakeLayer) -> None:
     layer = make_layer(models=1, rows=4, columns=6, levels=levels, dtype=torch.float64)
     ready = condition(layer, 0.0)
-    affine = Search2d().fit(ready.target, layer.levels)
+    affine = RangeZeroSearch().fit(ready.target, layer.levels)
     every = torch.tensor(list(itertools.product(range(levels), repeat=6)), dtype=torch.float64)
     every = every.unsqueeze(1).expand(-1, 4, -1)  # (all codes, rows, columns)
     weight = affine[0] * (every - affine[1])
@@ -47,7 +47,7 @@ def test_it_is_close_to_the_best_codes_of_all(levels: int, make_layer: MakeLayer
 def test_no_sweep_raises_the_error(make_layer: MakeLayer) -> None:
     layer = make_layer(rows=16, columns=70, levels=[3, 16], dtype=torch.float64)
     ready = condition(layer, 1e-3)
-    quantized = quantize_to(ready.target, Paper().fit(ready.target, layer.levels), layer.levels)
+    quantized = quantize_to(ready.target, RangeSearch().fit(ready.target, layer.levels), layer.levels)
     errors = [output_error(ready.target - quantized.weight(), ready.gram)]
     for _ in range(6):
         quantized = sweep(quantized, ready.target, ready.gram)
@@ -59,7 +59,7 @@ def test_no_sweep_raises_the_error(make_layer: MakeLayer) -> None:
 def test_a_sweep_is_exact_coordinate_descent(make_layer: MakeLayer) -> None:
     layer = make_layer(models=1, rows=3, columns=40, dtype=torch.float64)
     ready = condition(layer, 1e-3)
-    scale, zero = Paper().fit(ready.target, layer.levels)
+    scale, zero = RangeSearch().fit(ready.target, layer.levels)
     start = quantize_to(ready.target, (scale, zero), layer.levels)
     codes = start.codes.clone()
     for column in range(40):
@@ -121,7 +121,7 @@ def test_weights_on_a_coarse_grid_stay_exact_on_finer_ones(make_layer: MakeLayer
 def test_no_pair_sweep_raises_the_error(make_layer: MakeLayer) -> None:
     layer = make_layer(rows=16, columns=70, levels=[2, 16], dtype=torch.float64)
     ready = condition(layer, 1e-3)
-    start = quantize_to(ready.target, Paper().fit(ready.target, layer.levels), layer.levels)
+    start = quantize_to(ready.target, RangeSearch().fit(ready.target, layer.levels), layer.levels)
     single = descend(start, ready.target, ready.gram, 30)
     paired = pair_sweep(single, ready.target, ready.gram)
     before, after = (output_error(ready.target - one.weight(), ready.gram) for one in (single, paired))

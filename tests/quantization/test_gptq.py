@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.gptq import GPTQ, ordered_rounding
+from lit_privq.quantization.gptq import GPTQ, gptq_rounding
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Paper, output_error, quantize_to
+from lit_privq.quantization.grid import RangeSearch, output_error, quantize_to
 from lit_privq.quantization.method import LayerProblem, UnitProblem
 
 MakeLayer = Callable[..., LayerProblem]
@@ -31,23 +31,23 @@ def twin(weight: Tensor, gram: Tensor, scale: Tensor, zero: Tensor, levels: int)
 def test_codes_are_those_of_the_slow_obvious_twin(columns: int, levels: int, make_layer: MakeLayer) -> None:
     layer = make_layer(models=1, columns=columns, levels=levels, dtype=torch.float64)
     ready = condition(layer, 0.01)
-    affine = Paper().fit(ready.target, layer.levels)
-    found = ordered_rounding(ready.target, ready.feedback(), affine, layer.levels)
+    affine = RangeSearch().fit(ready.target, layer.levels)
+    found = gptq_rounding(ready.target, ready.feedback(), affine, layer.levels)
     assert torch.equal(found.codes[0], twin(ready.target[0], ready.gram[0], affine[0][0], affine[1][0], levels))
 
 
 def test_one_column_is_rounded_to_nearest() -> None:
     layer = LayerProblem("fc", torch.tensor([[[0.3], [2.0]]]), torch.tensor([4]), torch.ones(1, 1, 1))
     ready = condition(layer, 0.0)
-    affine = Paper().fit(layer.weight, layer.levels)
-    found = ordered_rounding(ready.target, ready.feedback(), affine, layer.levels)
+    affine = RangeSearch().fit(layer.weight, layer.levels)
+    found = gptq_rounding(ready.target, ready.feedback(), affine, layer.levels)
     assert torch.equal(found.codes, quantize_to(layer.weight, affine, layer.levels).codes)
 
 
 def test_two_columns_by_hand() -> None:
     # H = A D A^T with A = [[1, 0], [1, 1]]: the last weight goes down by 0.4, so the first is asked for 0.4 more.
     one, feedback = torch.ones(1, 1, 1), torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
-    found = ordered_rounding(torch.tensor([[[0.3, 0.4]]]), feedback, (one, 0 * one), torch.tensor([4]))
+    found = gptq_rounding(torch.tensor([[[0.3, 0.4]]]), feedback, (one, 0 * one), torch.tensor([4]))
     assert found.codes.tolist() == [[[1.0, 0.0]]]
 
 
@@ -55,8 +55,8 @@ def test_the_strongest_input_is_settled_first_wherever_it_stands(make_layer: Mak
     layer = make_layer(models=1, rows=16, dtype=torch.float64)
     assert layer.gram is not None
     order = layer.gram[0].diagonal().argsort()
-    ordered = GPTQ().solve(make_unit(layer))[layer.name]
-    unmoved = ordered.codes == quantize_to(layer.weight, (ordered.scale, ordered.zero), layer.levels).codes
+    solved = GPTQ().solve(make_unit(layer))[layer.name]
+    unmoved = solved.codes == quantize_to(layer.weight, (solved.scale, solved.zero), layer.levels).codes
     assert order[-1] not in (0, len(order) - 1)  # neither first nor last in the layer's own order
     assert unmoved[0, :, order[-1]].all()  # no error came before
     assert not unmoved[0, :, order[0]].all()
@@ -66,9 +66,9 @@ def test_the_strongest_input_is_settled_first_wherever_it_stands(make_layer: Mak
 def test_it_beats_nearest_rounding_on_the_same_grid(levels: int, make_layer: MakeLayer, make_unit: MakeUnit) -> None:
     layer = make_layer(rows=16, columns=48, levels=levels)
     assert layer.gram is not None
-    nearest = quantize_to(layer.weight, Paper().fit(layer.weight, layer.levels), layer.levels)
-    ordered = GPTQ().solve(make_unit(layer))[layer.name]
-    errors = [output_error(layer.weight - q.weight(), layer.gram.float()).sum() for q in (ordered, nearest)]
+    nearest = quantize_to(layer.weight, RangeSearch().fit(layer.weight, layer.levels), layer.levels)
+    solved = GPTQ().solve(make_unit(layer))[layer.name]
+    errors = [output_error(layer.weight - q.weight(), layer.gram.float()).sum() for q in (solved, nearest)]
     assert errors[0] < 0.8 * errors[1]
 
 

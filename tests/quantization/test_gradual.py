@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lit_privq.quantization.gptq import ordered_rounding
+from lit_privq.quantization.gptq import gptq_rounding
 from lit_privq.quantization.gradual import gradual_rounding
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Paper, output_error, quantize_to
+from lit_privq.quantization.grid import RangeSearch, output_error, quantize_to
 from lit_privq.quantization.method import LayerProblem, Quantized
-from lit_privq.quantization.obc import greedy_rounding
+from lit_privq.quantization.obc import obq_rounding
 
 MakeLayer = Callable[..., LayerProblem]
 ONE = torch.ones(1, 1, 1)
@@ -18,7 +18,7 @@ ONE = torch.ones(1, 1, 1)
 
 def test_uncorrelated_inputs_make_it_nearest_rounding(make_layer: MakeLayer) -> None:
     layer = make_layer()
-    affine = Paper().fit(layer.weight, layer.levels)
+    affine = RangeSearch().fit(layer.weight, layer.levels)
     found = gradual_rounding(layer.weight, torch.eye(24).expand(2, -1, -1), affine, layer.levels, 8, 4)
     assert torch.equal(found.codes, quantize_to(layer.weight, affine, layer.levels).codes)
 
@@ -45,20 +45,20 @@ def test_outliers_go_first() -> None:
 def test_it_comes_close_to_the_greedy_order_and_beats_a_fixed_one(levels: int, make_layer: MakeLayer) -> None:
     layer = make_layer(rows=16, columns=90, levels=levels, examples=120)
     ready = condition(layer, 1e-3)
-    affine = Paper().fit(ready.target, layer.levels)
+    affine = RangeSearch().fit(ready.target, layer.levels)
 
     def error(found: Quantized) -> float:
         return float(output_error(ready.target - found.weight(), ready.gram).sum())
 
     ours = error(gradual_rounding(ready.target, ready.gram, affine, layer.levels, 45, 8))
-    assert ours < 1.25 * error(greedy_rounding(ready.target, ready.inverse(), affine, layer.levels))
-    assert ours < error(ordered_rounding(ready.target, ready.feedback(), affine, layer.levels))
+    assert ours < 1.25 * error(obq_rounding(ready.target, ready.inverse(), affine, layer.levels))
+    assert ours < error(gptq_rounding(ready.target, ready.feedback(), affine, layer.levels))
 
 
 def test_more_rounds_than_columns_are_no_harm(make_layer: MakeLayer) -> None:
     layer = make_layer(columns=5)
     ready = condition(layer, 1e-3)
-    affine = Paper().fit(ready.target, layer.levels)
+    affine = RangeSearch().fit(ready.target, layer.levels)
     found = gradual_rounding(ready.target, ready.gram, affine, layer.levels, 32, 6)
     assert torch.equal(found.codes, found.codes.round())
     assert ((found.codes >= 0) & (found.codes < 4)).all()

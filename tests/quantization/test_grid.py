@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.grid import (
-    Free,
+    AlternatingFit,
     Grid,
     MinMax,
-    Paper,
-    Search2d,
+    RangeSearch,
+    RangeZeroSearch,
     Widened,
     output_error,
     quantize_to,
@@ -25,14 +25,14 @@ MakeLayer = Callable[..., LayerProblem]
 GRIDS: list[Grid] = [
     MinMax(),
     MinMax(contain_zero=False),
-    Paper(),
-    Paper(contain_zero=False),
-    Paper(by_output=True),
-    Search2d(),
-    Search2d(by_output=True),
-    Free(),
-    Free(by_output=True),
-    Widened(Free(), 0.2),
+    RangeSearch(),
+    RangeSearch(contain_zero=False),
+    RangeSearch(by_output=True),
+    RangeZeroSearch(),
+    RangeZeroSearch(by_output=True),
+    AlternatingFit(),
+    AlternatingFit(by_output=True),
+    Widened(AlternatingFit(), 0.2),
 ]
 
 
@@ -60,19 +60,21 @@ def column(*values: float) -> Tensor:
 def test_paper_grid_is_the_one_of_the_original_codes(
     bits: int, shift: float, scale: tuple[float, ...], zero: tuple[float, ...]
 ) -> None:
-    found_scale, found_zero = Paper(contain_zero=False).fit(wavy_weight() + shift, torch.tensor([2**bits]))
+    found_scale, found_zero = RangeSearch(contain_zero=False).fit(wavy_weight() + shift, torch.tensor([2**bits]))
     torch.testing.assert_close(found_scale, column(*scale), rtol=1e-6, atol=0)  # float32, last place
     assert found_zero.flatten().tolist() == list(zero)
 
 
 def test_obc_grid_of_all_positive_weights_starts_at_zero() -> None:
-    _, zero = Paper(contain_zero=True).fit(wavy_weight().abs() + 1, torch.tensor([4]))
+    _, zero = RangeSearch(contain_zero=True).fit(wavy_weight().abs() + 1, torch.tensor([4]))
     assert (zero == 0).all()
 
 
 def test_all_paper_candidates_share_the_zero() -> None:
     weight = wavy_weight()
-    assert torch.equal(Paper(candidates=1).fit(weight, torch.tensor([4]))[1], Paper().fit(weight, torch.tensor([4]))[1])
+    assert torch.equal(
+        RangeSearch(candidates=1).fit(weight, torch.tensor([4]))[1], RangeSearch().fit(weight, torch.tensor([4]))[1]
+    )
 
 
 def test_minmax_reaches_both_ends() -> None:
@@ -84,13 +86,13 @@ def test_minmax_reaches_both_ends() -> None:
 
 def test_search_finds_two_opposite_values_at_one_bit() -> None:
     weight = torch.tensor([[[-1.0, -1.0, 1.0, 1.0, -1.0, 1.0]]])
-    affine = refit(quantize_to(weight, Search2d().fit(weight, torch.tensor([2])), torch.tensor([2])), weight)
+    affine = refit(quantize_to(weight, RangeZeroSearch().fit(weight, torch.tensor([2])), torch.tensor([2])), weight)
     torch.testing.assert_close(affine.weight(), weight)
 
 
 def test_ternary_weights_stay_exact_at_four_levels() -> None:
     weight = 0.3 * torch.tensor([[[-1.0, 0.0, 1.0, 1.0, 0.0, -1.0, 0.0]]])
-    affine = Free().fit(weight, torch.tensor([4]))
+    affine = AlternatingFit().fit(weight, torch.tensor([4]))
     torch.testing.assert_close(quantize_to(weight, affine, torch.tensor([4])).weight(), weight)
 
 
@@ -134,7 +136,7 @@ def test_search_in_two_dimensions_has_less_weight_error_than_paper(levels: int, 
         output_error(
             layer.weight - quantize_to(layer.weight, grid.fit(layer.weight, layer.levels), layer.levels).weight()
         )
-        for grid in (Search2d(), Paper(exponent=2.0))
+        for grid in (RangeZeroSearch(), RangeSearch(exponent=2.0))
     ]
     assert errors[0].sum() < errors[1].sum()
 
@@ -149,18 +151,18 @@ def test_free_codebook_is_better_than_the_search_it_starts_from(by_output: bool,
         found = quantize_to(layer.weight, grid.fit(layer.weight, layer.levels, gram), layer.levels)
         return float(output_error(layer.weight - found.weight(), gram if by_output else None).sum())
 
-    search = Search2d(by_output=by_output)
-    assert error(Free(search, by_output=by_output)) < error(search)
+    search = RangeZeroSearch(by_output=by_output)
+    assert error(AlternatingFit(search, by_output=by_output)) < error(search)
 
 
 def test_choice_by_output_needs_a_gram_matrix() -> None:
     with pytest.raises(ValueError, match="gram matrix"):
-        Paper(by_output=True).fit(torch.ones(1, 1, 2), torch.tensor([4]))
+        RangeSearch(by_output=True).fit(torch.ones(1, 1, 2), torch.tensor([4]))
 
 
 def test_widened_grid_is_wider_by_the_steps_and_keeps_its_middle() -> None:
     weight, levels = wavy_weight(), torch.tensor([3])
-    (scale, zero), (wide, moved) = (grid.fit(weight, levels) for grid in (Paper(), Widened(Paper(), 0.5)))
+    (scale, zero), (wide, moved) = (grid.fit(weight, levels) for grid in (RangeSearch(), Widened(RangeSearch(), 0.5)))
     torch.testing.assert_close(2 * wide, 2 * scale + 0.5 * scale)
     torch.testing.assert_close(wide * (1 - moved), scale * (1 - zero))
 
@@ -169,7 +171,7 @@ def test_widened_grid_is_wider_by_the_steps_and_keeps_its_middle() -> None:
 @pytest.mark.parametrize("with_gram", [False, True])
 def test_refit_is_the_least_squares_solution(offset: bool, with_gram: bool, make_layer: MakeLayer) -> None:
     layer = make_layer(dtype=torch.float64)
-    start = quantize_to(layer.weight, Paper().fit(layer.weight, layer.levels), layer.levels)
+    start = quantize_to(layer.weight, RangeSearch().fit(layer.weight, layer.levels), layer.levels)
     found = refit(start, layer.weight, layer.gram if with_gram else None, offset)
     assert layer.gram is not None
     root = torch.linalg.cholesky(layer.gram) if with_gram else torch.eye(24, dtype=torch.float64).expand(2, -1, -1)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ import torch
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.brecq import BRECQ
-from lit_privq.quantization.grid import Grid, Paper, Search2d, Widened
-from lit_privq.quantization.method import Method, Quantized, looks
+from lit_privq.quantization.grid import Grid, RangeSearch, RangeZeroSearch, Widened
+from lit_privq.quantization.method import Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 
@@ -25,19 +25,54 @@ def first_layer(method: Method) -> Quantized:
     return quantizer.codes(0, 0)["conv1"]
 
 
-def test_a_method_that_looks_at_both_is_given_both() -> None:
-    both = AdaRound(grid=Paper(by_output=True))
-    assert looks(both, at="gram")
-    assert looks(both, at="activations")
-    assert not looks(Nearest(), at="gram")
-    assert not looks(Nearest(), at="activations")
+def test_a_method_may_need_gram_matrices_and_activations() -> None:
+    both = AdaRound(grid=RangeSearch(by_output=True))
+    assert both.needs_gram
+    assert both.needs_activations
+    assert not Nearest().needs_gram
+    assert not Nearest().needs_activations
+
+
+@dataclass(frozen=True)
+class Typo:
+    """A method whose author wrote `need_gram`."""
+
+    need_gram: bool = True
+    needs_activations: bool = False
+    unit: str = "layer"
+    inputs: str = "float"
+
+    def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
+        return Nearest().solve(problem)
+
+
+@dataclass(frozen=True)
+class Whole(Typo):
+    """The same without the typo."""
+
+    needs_gram: bool = True
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Typo(), "a quantizer has needs_gram, .*; Typo lacks needs_gram"),
+        (object(), "object lacks needs_gram, needs_activations, unit, inputs, solve"),
+        (Whole(unit="blocks"), 'unit must be "layer" or "block"; got \'blocks\''),
+        (Whole(inputs="quantised"), 'inputs must be "float" or "quantized"; got \'quantised\''),
+    ],
+    ids=["a typo", "no method", "unit", "inputs"],
+)
+def test_a_misspelt_method_is_refused_before_any_work(method: Method, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NetworkQuantizer([], DATA, method, [2], [])
 
 
 def test_gram_matrices_are_collected_only_where_the_grid_or_the_loss_asks_for_them() -> None:
-    chosen = Search2d(by_output=True)
-    assert not looks(AdaRound(), at="gram")
-    assert not looks(AdaRound(grid=chosen, start=Nearest()), at="gram")  # its grid is the start's
-    assert not looks(AdaRound(grid=chosen, linear_target=True), at="activations")
+    chosen = RangeZeroSearch(by_output=True)
+    assert not AdaRound().needs_gram
+    assert not AdaRound(grid=chosen, start=Nearest()).needs_gram  # its grid is the start's
+    assert not AdaRound(grid=chosen, linear_target=True).needs_activations
 
 
 @pytest.mark.parametrize(
@@ -45,7 +80,7 @@ def test_gram_matrices_are_collected_only_where_the_grid_or_the_loss_asks_for_th
 )
 @pytest.mark.parametrize(
     "grid",
-    [Paper(by_output=True), Search2d(ranges=8, by_output=True), Widened(Paper(by_output=True), 0.3)],
+    [RangeSearch(by_output=True), RangeZeroSearch(ranges=8, by_output=True), Widened(RangeSearch(by_output=True), 0.3)],
     ids=["paper", "search2d", "widened"],
 )
 def test_learned_rounding_takes_grids_that_are_chosen_by_output_error(method: AdaRound, grid: Grid) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lit_privq.quantization.grid import Paper, Search2d, output_error
+from lit_privq.quantization.grid import RangeSearch, RangeZeroSearch, output_error
 from lit_privq.quantization.method import LayerProblem, UnitProblem
 from lit_privq.quantization.nearest import Nearest, nearest
 
@@ -24,35 +24,35 @@ MakeUnit = Callable[[LayerProblem], UnitProblem]
 def test_codes_are_those_of_the_original_code(bits: int, codes: list[list[int]]) -> None:
     k = torch.arange(24, dtype=torch.float64)
     weight = (torch.sin(1.7 * k + 0.3) + 0.5 * torch.sin(0.37 * k * k)).view(1, 3, 8).float()
-    found = nearest(weight, torch.tensor([2**bits]), Paper(contain_zero=False))
+    found = nearest(weight, torch.tensor([2**bits]), RangeSearch(contain_zero=False))
     assert found.codes[0].int().tolist() == codes
 
 
 def test_weights_on_the_grid_are_kept() -> None:
     weight = torch.tensor([[[-2.0, 0.0, 1.0, -1.0]]])
-    torch.testing.assert_close(nearest(weight, torch.tensor([4]), Paper()).weight(), weight)
+    torch.testing.assert_close(nearest(weight, torch.tensor([4]), RangeSearch()).weight(), weight)
 
 
 def test_three_levels_are_three_values() -> None:
     weight = torch.randn(1, 5, 200, generator=torch.Generator().manual_seed(0))
-    assert [len(row.unique()) for row in nearest(weight, torch.tensor([3]), Paper()).weight()[0]] == [3] * 5
+    assert [len(row.unique()) for row in nearest(weight, torch.tensor([3]), RangeSearch()).weight()[0]] == [3] * 5
 
 
 def test_refitting_lowers_the_error(make_layer: MakeLayer) -> None:
     layer = make_layer()
-    plain, refitted = (nearest(layer.weight, layer.levels, Paper(), refitted=choice) for choice in (False, True))
+    plain, refitted = (nearest(layer.weight, layer.levels, RangeSearch(), refitted=choice) for choice in (False, True))
     assert torch.equal(plain.codes, refitted.codes)
     assert output_error(layer.weight - refitted.weight()).sum() < output_error(layer.weight - plain.weight()).sum()
 
 
-def test_it_looks_at_data_only_where_its_grid_does(make_layer: MakeLayer, make_unit: MakeUnit) -> None:
-    assert Nearest().looks_at == "nothing"
-    by_output = Nearest(grid=Search2d(by_output=True))
-    assert by_output.looks_at == "gram"
+def test_it_needs_gram_matrices_only_where_its_grid_does(make_layer: MakeLayer, make_unit: MakeUnit) -> None:
+    assert not Nearest().needs_gram
+    by_output = Nearest(grid=RangeZeroSearch(by_output=True))
+    assert by_output.needs_gram
     layer = make_layer()
     assert layer.gram is not None
     errors = [
         output_error(layer.weight - method.solve(make_unit(layer))[layer.name].weight(), layer.gram.float()).sum()
-        for method in (by_output, Nearest(grid=Search2d()))
+        for method in (by_output, Nearest(grid=RangeZeroSearch()))
     ]
     assert errors[0] < errors[1]

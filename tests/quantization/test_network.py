@@ -110,7 +110,8 @@ class Spy:
 
     method: Method
     asked: list[UnitProblem] = field(default_factory=list)
-    looks_at: str = "gram"
+    needs_gram: bool = True
+    needs_activations: bool = False
     unit: str = "layer"
     inputs: str = "quantized"
 
@@ -196,7 +197,7 @@ def test_units_of_public_networks_are_found_from_their_graph(name: str, layers: 
 
 
 def replace_unit(unit: str) -> Spy:
-    return Spy(Nearest(), looks_at="nothing", unit=unit)
+    return Spy(Nearest(), needs_gram=False, unit=unit)
 
 
 @pytest.mark.parametrize("unit", ["layer", "block"])
@@ -556,7 +557,8 @@ def test_weights_whose_squares_overflow_are_refused_with_unit_and_model() -> Non
 def test_a_quantized_output_that_overflows_is_refused_with_unit_and_bits() -> None:
     @dataclass(frozen=True)
     class Huge:
-        looks_at: str = "nothing"
+        needs_gram: bool = False
+        needs_activations: bool = False
         unit: str = "layer"
         inputs: str = "quantized"
 
@@ -615,7 +617,8 @@ def test_models_images_and_seeds_must_be_as_many() -> None:
 def test_a_solution_off_the_grid_is_an_error() -> None:
     @dataclass(frozen=True)
     class Broken:
-        looks_at: str = "nothing"
+        needs_gram: bool = False
+        needs_activations: bool = False
         unit: str = "layer"
         inputs: str = "quantized"
 

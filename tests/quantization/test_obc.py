@@ -8,9 +8,9 @@ from torch import Tensor
 
 from lit_privq.quantization import obc
 from lit_privq.quantization.gram import condition
-from lit_privq.quantization.grid import Paper, output_error, quantize_to
+from lit_privq.quantization.grid import RangeSearch, output_error, quantize_to
 from lit_privq.quantization.method import LayerProblem, UnitProblem
-from lit_privq.quantization.obc import OBC, greedy_rounding
+from lit_privq.quantization.obc import OBC, obq_rounding
 
 MakeLayer = Callable[..., LayerProblem]
 MakeUnit = Callable[[LayerProblem], UnitProblem]
@@ -37,8 +37,8 @@ def twin_of_a_row(weight: Tensor, gram: Tensor, scale: float, zero: float, level
 def agreement(layer: LayerProblem, damping: float) -> tuple[float, float, float]:
     """Share of codes equal to the twin's, and the two output errors."""
     ready = condition(layer, damping)
-    affine = Paper().fit(ready.target, layer.levels)
-    fast = greedy_rounding(ready.target, ready.inverse(), affine, layer.levels)
+    affine = RangeSearch().fit(ready.target, layer.levels)
+    fast = obq_rounding(ready.target, ready.inverse(), affine, layer.levels)
     slow = torch.tensor(
         [
             [
@@ -94,8 +94,8 @@ def test_codes_are_those_of_the_original_code(bits: int, codes: list[list[int]],
 
 def test_uncorrelated_inputs_make_it_nearest_rounding(make_layer: MakeLayer) -> None:
     layer = make_layer()
-    affine = Paper().fit(layer.weight, layer.levels)
-    found = greedy_rounding(layer.weight, torch.eye(24).expand(2, -1, -1), affine, layer.levels)
+    affine = RangeSearch().fit(layer.weight, layer.levels)
+    found = obq_rounding(layer.weight, torch.eye(24).expand(2, -1, -1), affine, layer.levels)
     assert torch.equal(found.codes, quantize_to(layer.weight, affine, layer.levels).codes)
 
 
@@ -104,7 +104,7 @@ def test_two_columns_by_hand() -> None:
     # 0.16 / 1 and 0.16 / 2, so the second goes first, down to 0, and takes the first along by -0.4 * -1 / 2: to 0.6.
     inverse = torch.tensor([[[1.0, -1.0], [-1.0, 2.0]]])
     one = torch.ones(1, 1, 1)
-    found = greedy_rounding(torch.tensor([[[0.4, 0.4]]]), inverse, (one, 0 * one), torch.tensor([4]))
+    found = obq_rounding(torch.tensor([[[0.4, 0.4]]]), inverse, (one, 0 * one), torch.tensor([4]))
     assert found.codes.tolist() == [[[1.0, 0.0]]]
 
 
@@ -113,7 +113,7 @@ def test_outliers_go_first() -> None:
     # cost alone the first, on the grid already, would be set to 0 for nothing.
     inverse = torch.tensor([[[1.0, -0.9], [-0.9, 1.0]]])
     one = torch.ones(1, 1, 1)
-    found = greedy_rounding(torch.tensor([[[0.0, 2.6]]]), inverse, (one, 0 * one), torch.tensor([2]))
+    found = obq_rounding(torch.tensor([[[0.0, 2.6]]]), inverse, (one, 0 * one), torch.tensor([2]))
     assert found.codes.tolist() == [[[1.0, 1.0]]]
 
 

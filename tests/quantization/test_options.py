@@ -10,7 +10,7 @@ from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.gptq import GPTQ
-from lit_privq.quantization.grid import Free, Paper, Search2d, Widened
+from lit_privq.quantization.grid import AlternatingFit, RangeSearch, RangeZeroSearch, Widened
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
 from lit_privq.quantization.ternary import SparseTernary
@@ -49,16 +49,20 @@ INFINITY = float("inf")
             for method, such_as in ((OBC, 0.001), (GPTQ, 0.01), (Descent, 0.001))
             for damping in (-1e-3, float("nan"))
         ],
-        (Paper, {"candidates": 0}, "candidates must lie between 1 and 100, such as 80; got 0"),
-        (Paper, {"candidates": 101}, "candidates must lie between 1 and 100"),  # 1 - 100 / 100 is no range
-        (Paper, {"exponent": 0.0}, "exponent must be above 0"),
-        (Search2d, {"ranges": 0}, "ranges must be at least 1"),
-        (Search2d, {"narrowest": 1.6}, "widest must be above narrowest, 1.6; got 1.6"),
-        (Search2d, {"narrowest": 0.0}, "narrowest must be above 0"),
-        (Search2d, {"shifts": -1}, "shifts must be at least 0"),
-        (Free, {"rounds": -1}, "rounds must be at least 0"),
-        (Free, {"start": Search2d(by_output=True)}, "by_output must be true where that of start is; got False"),
-        (Widened, {"grid": Paper(), "steps": -1.0}, "steps must be above -1, .*; got -1.0"),
+        (RangeSearch, {"candidates": 0}, "candidates must lie between 1 and 100, such as 80; got 0"),
+        (RangeSearch, {"candidates": 101}, "candidates must lie between 1 and 100"),  # 1 - 100 / 100 is no range
+        (RangeSearch, {"exponent": 0.0}, "exponent must be above 0"),
+        (RangeZeroSearch, {"ranges": 0}, "ranges must be at least 1"),
+        (RangeZeroSearch, {"narrowest": 1.6}, "widest must be above narrowest, 1.6; got 1.6"),
+        (RangeZeroSearch, {"narrowest": 0.0}, "narrowest must be above 0"),
+        (RangeZeroSearch, {"shifts": -1}, "shifts must be at least 0"),
+        (AlternatingFit, {"rounds": -1}, "rounds must be at least 0"),
+        (
+            AlternatingFit,
+            {"start": RangeZeroSearch(by_output=True)},
+            "by_output must be true where that of start is; got False",
+        ),
+        (Widened, {"grid": RangeSearch(), "steps": -1.0}, "steps must be above -1, .*; got -1.0"),
         *[
             (make, options, "and finite; got inf")
             for make, options in (
@@ -67,9 +71,9 @@ INFINITY = float("inf")
                 (BRECQ, {"first_exponent": INFINITY}),
                 (OBC, {"damping": INFINITY}),
                 (GPTQ, {"damping": INFINITY}),
-                (Paper, {"exponent": INFINITY}),
-                (Search2d, {"widest": INFINITY}),
-                (Widened, {"grid": Paper(), "steps": INFINITY}),
+                (RangeSearch, {"exponent": INFINITY}),
+                (RangeZeroSearch, {"widest": INFINITY}),
+                (Widened, {"grid": RangeSearch(), "steps": INFINITY}),
             )
         ],
         (SparseTernary, {"sparsity": 1.0}, r"sparsity must be a fraction in \[0, 1\), such as 0.5; got 1.0"),

@@ -10,11 +10,11 @@ import torch
 
 from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.gptq import GPTQ
-from lit_privq.quantization.grid import Search2d, output_error
+from lit_privq.quantization.grid import RangeZeroSearch, output_error
 from lit_privq.quantization.method import LayerProblem, Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
-from lit_privq.quantization.sign import ScaledSign, Sign
+from lit_privq.quantization.sign import BWN, Sign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
 MakeLayer = Callable[..., LayerProblem]
@@ -23,13 +23,13 @@ Solve = Callable[[Method, LayerProblem], Quantized]
 
 LEVELS: dict[str, tuple[Method, list[int]]] = {
     "nearest": (Nearest(), [2, 3, 4, 256]),
-    "nearest by output": (Nearest(grid=Search2d(by_output=True), refitted=True), [2, 3, 4, 256]),
+    "nearest by output": (Nearest(grid=RangeZeroSearch(by_output=True), refitted=True), [2, 3, 4, 256]),
     "sign": (Sign(), [2, 2, 2, 2]),
-    "scaled sign": (ScaledSign(), [2, 2, 2, 2]),
+    "bwn": (BWN(), [2, 2, 2, 2]),
     "ternary": (SparseTernary(0.5), [3, 3, 4, 3]),
     "absmean": (Absmean(), [3, 3, 4, 3]),
     "obc": (OBC(), [2, 3, 4, 256]),
-    "ordered": (GPTQ(), [2, 3, 4, 256]),
+    "gptq": (GPTQ(), [2, 3, 4, 256]),
     "descent": (Descent(), [2, 3, 4, 256]),
 }
 every_method = pytest.mark.parametrize(("method", "levels"), LEVELS.values(), ids=LEVELS.keys())

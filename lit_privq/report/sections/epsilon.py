@@ -1,4 +1,4 @@
-"""What the attacks refute: lower bounds on the epsilon of differential privacy."""
+"""Lower bounds on the epsilon of differential privacy that the attacks show."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _cell(bounds: tuple[float, ...] | None) -> PageCell:
     if bounds is None:
         return PageCell("–")
     if max(bounds) == 0:
-        return PageCell("0", "refutes nothing")
+        return PageCell("0", "no bound")
     return PageCell(f"at least {_range(bounds)}", f"odds times {_range([exp(bound) for bound in bounds], 1)}")
 
 
@@ -65,16 +65,16 @@ def _sentence(view: View, found: Mapping[str, Mapping[Variant, tuple[float, ...]
     bounds = next(each[variant] for each in found.values() if variant in each)
     if max(bounds) == 0:
         return (
-            f"{view.label(variant)}: the attack refutes no ε. That shows a weak attack or few examples, not a "
-            "guarantee."
+            f"{view.label(variant)}: the attack gives no lower bound on ε. The attack may be weak or the examples few: "
+            "this is no guarantee."
         )
     count = f" for each of {counted(len(bounds), 'target')}" if len(bounds) > 1 else ""
     if min(bounds) == 0:
         return (
-            f"{view.label(variant)}: on the most exposed target the attack refutes every ε below {max(bounds):.2f}; on "
-            "others it refutes none."
+            f"{view.label(variant)}: on the most exposed target ε is at least {max(bounds):.2f}; on others the "
+            "attack gives no lower bound."
         )
     return (
-        f"{view.label(variant)}: the attack refutes every ε below {min(bounds):.2f}{count}. Training on an example can "
-        f"multiply an attacker’s odds by {exp(min(bounds)):.1f} or more."
+        f"{view.label(variant)}: the attack shows that ε is at least {min(bounds):.2f}{count}: training on an example "
+        f"can multiply an attacker’s odds by {exp(min(bounds)):.1f} or more."
     )

@@ -1,4 +1,4 @@
-"""The examples that full precision exposes most, and what becomes of them at each precision."""
+"""The examples that full precision exposes most, and how exposed they are at each precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lit_privq.report.words import joined, percent
 
 @dataclass(frozen=True)
 class Exposure:
-    """Examples chosen on some targets and looked at on others, so that luck in the choice does not look like a defence.
+    """Examples chosen on some targets and shown on others, so that chance in the choice does not look like a defence.
 
     Args:
         chosen_on: model indices of the targets that chose them.
@@ -26,7 +26,7 @@ class Exposure:
         rates: per variant (examples,), the false-positive rate at which each is accused; geometric mean over
             the targets shown on that trained on it.
         among: how many examples ``caught`` is about.
-        caught: per variant, which share of these the targets shown on give away at the bound.
+        caught: per variant, which share of these is identified on the targets shown, at the bound.
         everyone: per variant, the same share for all members.
     """
 
@@ -62,7 +62,7 @@ def exposure(
     Args:
         scores: by variant, on the same targets and examples.
         reference: the variant the choice is made on.
-        bound: false-positive rate at which an example counts as given away.
+        bound: false-positive rate at which an example counts as identified.
         count: how many examples to show one by one; ``caught`` is about the most exposed twentieth.
     """
     plain = scores[reference]
@@ -124,7 +124,7 @@ def _choice(seen: Exposure) -> str:
         for targets in (seen.chosen_on, seen.shown_on)
     )
     return (
-        f"Chosen on {picked} and shown on {shown}: luck that made an example look exposed in the former "
-        "does not repeat in the latter"
-        + (", so a fall along a row is not an effect of the choice." if len(seen.rates) > 1 else ".")
+        f"Chosen on {picked} and shown on {shown}: what looked exposed on the former by chance alone "
+        "does not look so again on the latter"
+        + (", so a lower exposure along a row is not an effect of the choice." if len(seen.rates) > 1 else ".")
     )

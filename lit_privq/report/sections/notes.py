@@ -13,12 +13,12 @@ from lit_privq.report.view import PAPER_BOUND, View
 from lit_privq.report.words import bound_percent, capitalized, counted, joined
 
 _ATTACKERS = {
-    "unaware": "The unaware attacker calibrates on full-precision shadow models.",
-    "adaptive": "The adaptive attacker quantizes his shadow models exactly as the target was; a defence that holds "
-    "only against the unaware one is none.",
-    "paired": "The paired attacker also holds the full-precision model the target was made from; he attacks that one "
-    "too, so he is left out of the strongest attacker and of the headline; only the strongest of all attacks counts "
-    "him.",
+    "unaware": "The unaware attacker learns from full-precision shadow models.",
+    "adaptive": "The adaptive attacker quantizes their shadow models exactly as the target was; a defence must also "
+    "hold against this attacker.",
+    "paired": "The paired attacker also holds the full-precision model that the target was made from and attacks that "
+    "one too. They are therefore left out of the strongest attacker and of the headline, and counted only in the "
+    "strongest of all attacks.",
 }
 
 
@@ -30,7 +30,7 @@ def section(view: View, inputs: Inputs) -> Section:
 
 
 def notes(view: View, scores: AttackScores | None, n_shadows: int | None) -> list[str]:
-    """All notes, in the order a careful reader asks for them."""
+    """All notes, in reading order."""
     return [
         *_spread_notes(view, n_shadows),
         *_operating_point(view, scores),
@@ -43,7 +43,7 @@ def notes(view: View, scores: AttackScores | None, n_shadows: int | None) -> lis
 
 
 def _unaware_only(view: View) -> Iterator[str]:
-    """Which methods nobody attacked with shadows of their own kind, in a study where others were."""
+    """Methods without an adaptive attacker, in a study where others have one."""
     results = view.results
     unaware = [
         method
@@ -61,24 +61,24 @@ def _fidelity(results: Results) -> Iterator[str]:
     """Why methods are not to be compared at equal bits alone."""
     if len(results.methods) > 1:
         yield (
-            "A more faithful quantizer keeps more of the network, also of what it learned by heart: at equal bits it "
-            "may be more accurate and leak more. Compare methods at equal accuracy."
+            "A more accurate quantizer keeps more of the network, also of what it memorized, and may leak more at "
+            "equal bits. Compare methods at equal accuracy."
         )
 
 
 def _values(view: View) -> Iterator[str]:
-    """What is different where models predict values."""
+    """What is different for regression."""
     if view.utility is R_SQUARED:
         yield (
             "These models predict values. R² is the share of the test labels’ variance that a model explains: 1 is "
-            "perfect, 0 is no better than always saying their mean, and it has no lower end. An attacker sees "
-            "the negative squared error in the place of a confidence: LiRA fits its Gaussians to it as it is; RMIA and "
-            "BASE, which compare probabilities of classes, do not apply."
+            "perfect, 0 is as good as always predicting their mean, and it can be any negative number. The attacks use "
+            "the negative squared error as the confidence. RMIA and BASE compare probabilities of classes and do not "
+            "apply."
         )
 
 
 def _spread_notes(view: View, n_shadows: int | None) -> Iterator[str]:
-    """What ± means and what it leaves out."""
+    """What ± means and what it does not cover."""
     count = len(view.results.targets)
     shadows = f" and {counted(n_shadows, 'shadow model')}" if n_shadows else ""
     yield f"{capitalized(counted(count, 'target model'))}{shadows}."
@@ -87,7 +87,7 @@ def _spread_notes(view: View, n_shadows: int | None) -> Iterator[str]:
         return
     yield (
         "± is the standard deviation over targets. They share the shadow models, the pool of examples and the test "
-        "set, so it leaves out what another draw of these would change."
+        "set, so it does not cover what another draw of these would change."
     )
     if not view.results.methods:
         return
@@ -99,13 +99,13 @@ def _spread_notes(view: View, n_shadows: int | None) -> Iterator[str]:
 
 
 def _operating_point(view: View, scores: AttackScores | None) -> Iterator[str]:
-    """How few non-members decide, and why a bound is empty."""
+    """How few non-members decide a rate, and why a bound is empty."""
     fewest = int((~scores.members).sum(axis=1).min()) if scores else None
     if fewest and view.bound is not None:
         allowed = view.bound * fewest
         yield (
-            f"Each target is judged on {fewest} non-members: at {bound_percent(view.bound)} false positives the "
-            f"{allowed:.0f} or so that look most like members decide."
+            f"Each target is judged on {fewest} non-members: at {bound_percent(view.bound)} FPR about "
+            f"{allowed:.0f} of them decide, those with the highest scores."
         )
     if view.empty:
         bounds = joined([bound_percent(bound) for bound in view.empty])
@@ -113,7 +113,7 @@ def _operating_point(view: View, scores: AttackScores | None) -> Iterator[str]:
         several = len(view.empty) > 1
         yield (
             f"{f'Bounds of {bounds}' if several else f'A bound of {bounds}'} would mean fewer than one false "
-            f"positive{of}: the {'values are' if several else 'value is'} left empty instead of printing 0."
+            f"positive{of}: the {'values are' if several else 'value is'} left empty, not 0."
             f"{_instead(view)}"
         )
 
@@ -131,5 +131,5 @@ def _limits(results: Results) -> Iterator[str]:
     if any(mean_interval(results.cells(*key)) for key in results.series):
         yield "Ranges below a rate, and thin lines in the figures, are the targets’ own 95 % intervals, averaged."
     if len(attackers(results)) > 1:
-        yield "The strongest attacker is picked by its mean on these same targets, which flatters it a little."
-    yield "An attack shows that a model leaks; one that fails does not show that it keeps its secrets."
+        yield "The strongest attacker is chosen by its mean on these same targets: that mean is slightly too high."
+    yield "An attack that succeeds shows that a model leaks; one that fails does not show that it does not leak."

@@ -1,8 +1,9 @@
-"""What an attacker can really do: his threshold comes from his own shadow models."""
+"""Attack performance at a threshold chosen on shadow models, without a look at the targets' ROC curves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 
 from lit_privq.artifacts.results import Cell as Rate
 from lit_privq.artifacts.results import Key
@@ -11,7 +12,7 @@ from lit_privq.report.measured import OperatingPoint
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
-from lit_privq.report.words import bound_percent, decimals, percent, ranged
+from lit_privq.report.words import bound_percent, decimals, joined, percent, ranged
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
@@ -44,7 +45,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 def _table(view: View, points: Sequence[OperatingPoint]) -> PageTable:
     """One aim, one attack, the strongest attacker of each variant."""
-    heads = ("Model", "Attacker", "Wrongly accused", "Members found", *_accused(points))
+    heads = ("Model", "Attacker", "FPR reached", "TPR", *_precisions(points))
     rows = (
         PageRow(
             view.label(point.key.variant),
@@ -58,7 +59,7 @@ def _table(view: View, points: Sequence[OperatingPoint]) -> PageTable:
 
 def _every(view: View, points: Sequence[OperatingPoint]) -> PageTable:
     """Every operating point."""
-    heads = ("Model", "Attacker", "Attack", "Aim", "Wrongly accused", "Members found", *_accused(points))
+    heads = ("Model", "Attacker", "Attack", "FPR aimed at", "FPR reached", "TPR", *_precisions(points))
     rows = (
         PageRow(
             view.label(point.key.variant),
@@ -75,9 +76,9 @@ def _who(view: View, key: Key, aim: float) -> tuple[PageCell, ...]:
     return PageCell(key.attacker), PageCell(view.attack_title(key.attack)), PageCell(bound_percent(aim))
 
 
-def _accused(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
+def _precisions(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
     """Heads of the columns of precisions."""
-    return tuple(f"Rightly accused, if {_odds(prior)} is a member" for prior in points[0].precision)
+    return tuple(f"Precision if {_odds(prior)} is a member" for prior in points[0].precision)
 
 
 def _cells(point: OperatingPoint) -> tuple[PageCell, ...]:
@@ -102,12 +103,19 @@ def _odds(prior: float) -> str:
 
 
 def _sentence(view: View, point: OperatingPoint) -> str:
-    """What the first variant's point says."""
+    """What the attacker of the first variant reaches."""
     digits = decimals(point.max_fpr)
-    aim, reached = bound_percent(point.max_fpr), percent(point.fpr.value, digits + 1)
-    found = f"finds {percent(point.tpr.value, digits)} of the members"
-    sure = ", ".join(f"{percent(value.value, 0)} if {_odds(prior)} is" for prior, value in point.precision.items())
     return (
-        f"{view.label(point.key.variant)}: aiming at {aim} FPR, the attacker reaches {reached} and {found}. "
-        f"Of those whom they accuse, so many are members: {sure}."
+        f"{view.label(point.key.variant)}: the threshold aims at {bound_percent(point.max_fpr)} FPR and reaches "
+        f"{percent(point.fpr.value, digits + 1)}, with a TPR of {percent(point.tpr.value, digits)}. "
+        f"{_precision(point.precision)}"
     )
+
+
+def _precision(precision: Mapping[float, Rate]) -> str:
+    """Which share of those called members are members, by how many are among all."""
+    known = {prior: rate.value for prior, rate in precision.items() if isfinite(rate.value)}
+    if not known:
+        return "No example of the targets is called a member, so there is no precision."
+    shares = joined([f"{percent(value, 0)} if {_odds(prior)} is" for prior, value in known.items()])
+    return f"Of the examples called members, so many are members: {shares}."

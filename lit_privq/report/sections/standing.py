@@ -29,10 +29,10 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 def _table(view: View, found: dict[Variant, Standing]) -> PageTable:
     """A row for each variant whose shadows were quantized as it was."""
-    heads = ("Model", "Stand out", "Made safe", "Newly stand out", "Most exposed twentieth, the same", "Ranks agree")
+    heads = ("Model", "Stand out", "Made safe", "Newly stand out", "Same most exposed 5 %", "Rank correlation")
     degenerate = any(one.degenerate for one in found.values())
     return PageTable(
-        heads + (("No spread",) if degenerate else ()),
+        heads + (("Without variance",) if degenerate else ()),
         tuple(PageRow(view.label(variant), variant.method, _cells(one, degenerate)) for variant, one in found.items()),
     )
 
@@ -68,11 +68,11 @@ def _sentences(view: View, found: dict[Variant, Standing]) -> Iterator[str]:
         safest = max(quantized, key=lambda variant: found[variant].made_safe)
         one = found[safest]
         yield (
-            f"Most become safe with {view.label(safest)}: {one.made_safe} no longer stand out, while {_new(one)} "
-            "newly do."
+            f"{view.label(safest)} makes most of them safe: {one.made_safe} no longer stand out, and {_new(one)} "
+            "others newly do."
         )
     if first.degenerate:
         yield (
-            f"{first.degenerate} examples have the same confidence in all models of a group: attacks with a variance "
-            "for each example divide by nothing there."
+            f"{first.degenerate} examples have the same confidence in all models of a group: attacks that "
+            "estimate a variance for each example have none to divide by there."
         )

@@ -15,7 +15,7 @@ def same(measured: Measured, *bounds: float) -> Measured:
 def test_a_bound_on_every_target_is_said_with_its_odds(seen: View, measured: Measured) -> None:
     found = section(seen, Inputs(same(measured, 0.6931472, 1.0)))
     assert found is not None
-    assert "every ε below 0.69 for each of 2 targets" in found.values["sentence"]
+    assert "ε is at least 0.69 for each of 2 targets" in found.values["sentence"]
     assert "by 2.0 or more" in found.values["sentence"]
     assert found.values["table"].rows[0].cells[0].text == "at least 0.69 to 1.00"
 
@@ -26,10 +26,10 @@ def test_a_bound_on_some_targets_is_not_said_of_all(seen: View, measured: Measur
     assert "on the most exposed target" in found.values["sentence"]
 
 
-def test_zero_refutes_nothing(seen: View, measured: Measured) -> None:
+def test_a_bound_of_zero_is_no_guarantee(seen: View, measured: Measured) -> None:
     found = section(seen, Inputs(same(measured, 0.0, 0.0)))
     assert found is not None
-    assert "refutes no ε" in found.values["sentence"]
+    assert "no lower bound on ε" in found.values["sentence"]
     assert found.values["table"].rows[0].cells[0] == found.values["table"].rows[-1].cells[-1]
 
 

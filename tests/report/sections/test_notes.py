@@ -29,7 +29,7 @@ def test_several_empty_bounds_share_a_sentence(seen: View) -> None:
     paper = dataclasses.replace(seen, empty=(1e-5,), metric="tpr_at_0.001")
     text = " ".join(notes(paper, SCORES, 16)).replace("\xa0", " ")
     assert "A bound of 0.001 % would mean" in text
-    assert "instead of printing 0. " in text
+    assert "left empty, not 0. " in text
     assert "The page shows" not in text
 
 
@@ -45,4 +45,4 @@ def test_targets_and_shadows_are_counted(seen: View) -> None:
 
 def test_several_quantizers_are_not_to_be_compared_at_equal_bits_alone(seen: View) -> None:
     assert len(seen.results.methods) > 1
-    assert any("at equal bits it may be more accurate and leak more" in note for note in notes(seen, None, None))
+    assert any("may leak more at equal bits" in note for note in notes(seen, None, None))

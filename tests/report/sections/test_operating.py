@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from math import nan
+
+from lit_privq.artifacts.results import Cell
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.measured import Measured
 from lit_privq.report.sections.operating import section
@@ -18,12 +22,28 @@ def test_the_strongest_attacker_of_every_variant_is_shown(seen: View, measured: 
 def test_rates_and_precisions_stand_with_their_intervals(seen: View, measured: Measured) -> None:
     found = section(seen, Inputs(measured))
     assert found is not None
-    assert found.values["table"].heads[-1] == "Rightly accused, if 1 in 100 is a member"
+    assert found.values["table"].heads[-1] == "Precision if 1 in 100 is a member"
     row = found.values["table"].rows[0]
     assert (row.cells[1].text, row.cells[1].note) == ("1.10\xa0%", "0.80 to 1.50\xa0%")
     assert (row.cells[3].text, row.cells[3].note) == ("90\xa0%", "80 to 95\xa0%")
     assert (row.cells[5].text, row.cells[5].note) == ("–", "")
-    assert "aiming at 1\xa0% FPR, the attacker reaches 1.10\xa0%" in found.values["sentence"]
+    assert "aims at 1\xa0% FPR and reaches 1.10\xa0%" in found.values["sentence"]
+
+
+def test_only_precisions_that_exist_are_said(seen: View, measured: Measured) -> None:
+    found = section(seen, Inputs(measured))
+    assert found is not None
+    assert found.values["sentence"].endswith("so many are members: 90\xa0% if 1 in 2 is and 50\xa0% if 1 in 10 is.")
+
+
+def test_a_threshold_that_nobody_passes_is_said_in_words(seen: View, measured: Measured) -> None:
+    nobody = [
+        replace(point, precision=dict.fromkeys(point.precision, Cell(nan, nan, nan)))
+        for point in measured.operating_points
+    ]
+    found = section(seen, Inputs(replace(measured, operating_points=nobody)))
+    assert found is not None
+    assert found.values["sentence"].endswith("No example of the targets is called a member, so there is no precision.")
 
 
 def test_without_metrics_there_is_no_section(seen: View) -> None:

@@ -39,10 +39,10 @@ from lit_privq.report.words import bound_percent, counted, percent
 OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
     tradeoff.section,
     leakage.section,
-    attackers.section,
     numbers.section,
 )
 FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
+    attackers.section,
     differences.section,
     curves.section,
     exposure.section,

@@ -1,4 +1,4 @@
-"""The MIS indicator beside LiRA, where trainings left it: a table, two figures, and what they are worth."""
+"""The MIS indicator beside LiRA: a table, two figures, their correlation, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lit_privq.report.words import capitalized, counted, decimals, joined, measu
 Array = NDArray[np.float64]
 
 LEAST = 4
-"""Quantizers below which no rank correlation is given: of three, one order in six is the right one by luck."""
+"""Fewest quantizers for a rank correlation: of three, one order in six is the right one by chance."""
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -98,7 +98,7 @@ class Beside:
         """What the section shows."""
         runs, view = self.runs, self.view
         return (
-            "The indicator r ranks quantizers from ordinary trainings, without an attack: the higher, the more "
+            "The indicator r ranks quantizers from ordinary training runs, without an attack: a higher r means more "
             f"private. Beside it stands the {measure(view.bound)} of {view.attack_title(view.attack)} (strongest "
             "attacker). "
             f"{counted(len(runs.models), 'model')} of n = {runs.n} members; the last {runs.snapshots} weights of each, "
@@ -142,23 +142,23 @@ class Beside:
     def verdict(self) -> str:
         """Spearman's correlation with 1 - LiRA, or that there are too few points for one."""
         rows = list(self.rows.values())
-        over = f"{counted(len(rows), 'variant')} that stand beside {counted(len(set(rows)), 'quantizer')}"
+        over = f"{counted(len(rows), 'variant')} compared with {counted(len(set(rows)), 'quantizer')}"
         if len(set(rows)) < LEAST:
             found = over if rows else "no variant of the study has the bits of a quantizer"
-            return f"No correlation with LiRA is given: {found}, and an order of fewer than {LEAST} says nothing."
+            return f"No correlation with LiRA is given: {found}, and the order of fewer than {LEAST} says nothing."
         kept = -np.array([self.leakage(variant) for variant in self.rows])
         measured = {"r": self.r, "code agreement": self.runs.agreement}
         known = {name: values[rows] for name, values in measured.items() if not np.isnan(values).any()}
         shown = joined([f"{_signed(spearman(values, kept))} for {name}" for name, values in known.items()])
-        shared = " Methods at the same bits share a quantizer: the points are fewer than they seem."
+        shared = " Methods at the same bits share a quantizer, so fewer points than variants are independent."
         return (
-            f"Spearman’s rank correlation with 1 − LiRA over {over}: {shown}. +1 would be LiRA’s own order, 0 none."
+            f"Spearman’s rank correlation with 1 − LiRA over {over}: {shown}. +1: the same order as LiRA; 0: no relation."
             + (shared if len(set(rows)) < len(rows) else "")
         )
 
     @property
     def sentences(self) -> list[str]:
-        """What the numbers are worth, besides the verdict."""
+        """How far to trust the numbers, besides the verdict."""
         return [*self._warnings(), *self._reading()]
 
     def _row(self, row: int, methods: Sequence[str]) -> PageRow:
@@ -208,36 +208,31 @@ class Beside:
             yield f"{told} ({'all' if everyone else joined([quantizer_title(name) for name in names])})."
 
     def _reading(self) -> Iterator[str]:
-        """How the rows came about, and whose they are."""
+        """How the rows are chosen, and where the quantities come from."""
         if np.isinf(self.r).any():
-            yield "∞: at least half of the models show one codeword only, which has no rival to be compared with."
+            yield "∞: at least half of the models show one codeword only, and there is no other to compare it with."
         yield (
-            "A method stands in the row of the quantizer that has its name, or else of the most accurate one at its "
-            "bits; variants whose last layer has bits of its own are left out."
+            "A method is shown in the row of the quantizer that has its name, or else of the most accurate one with "
+            "its bits; variants with other bits in the last layer are left out."
         )
         yield (
-            "Bernstein bound: on MIS at this n, 1 is safe and 0 says nothing; proven for a training that picks "
-            "the best codeword, not for rounding after training."
+            "Bernstein bound: a lower bound on MIS at this n. 1 is safe, 0 says nothing. It is proven for a training "
+            "that picks the best codeword, not for rounding after training."
         )
         yield (
-            "r and the quantizers are those of arXiv:2502.06567. That rivals are the codewords of the last snapshots, "
-            "under a scale frozen at the last, reconstructs an algorithm whose text was not at hand; r_lse, code "
-            "agreement and the warnings are ours (docs/indicator.md)."
+            "r and the quantizers are those of arXiv:2502.06567. We had no text of its algorithm: that the codewords "
+            "of the last snapshots are compared, with the scale of the last one, is our reconstruction. r_lse, code "
+            "agreement and the warnings are our additions (docs/indicator.md)."
         )
 
 
 def quantizer_title(name: str) -> str:
     """A quantizer's name as people write it.
 
-    >>> [quantizer_title(name) for name in ("full", "ternary-90", "uniform-2-max", "sign")]
-    ['Full precision', 'Ternary, 90 % zeros', 'Uniform 2, full range', 'Sign']
+    >>> [quantizer_title(name) for name in ("full", "ternary-90", "sign")]
+    ['Full precision', 'Ternary 90', 'Sign']
     """
-    if name == FULL_PRECISION:
-        return "Full precision"
-    kind, _, rest = name.partition("-")
-    if kind == "ternary" and rest:
-        return f"Ternary, {rest} % zeros"
-    return capitalized(name.replace("-max", ", full range").replace("-", " "))
+    return "Full precision" if name == FULL_PRECISION else capitalized(name.replace("-", " "))
 
 
 def _signed(correlation: float) -> str:

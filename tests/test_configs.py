@@ -63,11 +63,13 @@ def test_a_model_config_puts_its_network_under_the_same_recipe(config: str) -> N
 
 
 @pytest.mark.parametrize("config", shipped("ptq/**/*.yaml"))
-def test_a_methods_config_is_named_like_its_file(config: str, study: Path) -> None:
+def test_a_methods_config_says_only_what_is_the_methods(config: str, study: Path) -> None:
+    assert set(yaml.safe_load((ROOT / config).read_text())["model"]["init_args"]) <= {
+        "method", "bias_correction", "batch_norm_batches", "batch_norm_momentum",
+    }  # fmt: skip
     options = ("--model.checkpoint", str(study / "checkpoints/none-32/000.ckpt"), "--model.bits", "2")
     cli = parse(config, options=options)
     assert type(cli.model).__name__ == "Calibration"
-    assert cli.model.name == Path(config).stem
     assert cli.datamodule.n_shadows == 4  # the checkpoint's own split
     assert cli.trainer.max_epochs == -1
 
@@ -119,7 +121,7 @@ def test_an_indicator_study_is_understood(config: str) -> None:
 
 
 def test_no_config_is_left_out() -> None:
-    kinds = {"data", "shadow", "model", "ptq", "query", "audit", "study"}
+    kinds = {"data", "trainer", "shadow", "model", "ptq", "query", "audit", "study"}
     assert {path.parts[0] for path in (Path(config) for config in shipped("**/*.yaml"))} == kinds
 
 

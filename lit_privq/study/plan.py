@@ -153,6 +153,8 @@ class _Planner:
                 "fit",
                 "--config",
                 row.method,
+                "--model.name",
+                row.name,
                 *_checkpoint("--model.checkpoint", FULL),
             )
             bits = "+".join(variant.removeprefix(f"{row.name}-") for variant in row.variants)

@@ -78,7 +78,7 @@ def folders(verb, option):
         return ["confidence/" + Path(option["--ckpt_path"]).parent.name + "/{index:03d}.npz"]
     if "--model.bits" not in option:
         return ["checkpoints/none-32/{index:03d}.ckpt"]
-    method = Path(option["--config"]).stem
+    method = option["--model.name"]
     bits = [b if isinstance(b, dict) else {"*": b} for b in json.loads(option["--model.bits"])]
     names = [f"{b['*']:g}-last{b['fc']:g}" if "fc" in b else f"{b['*']:g}" for b in bits]
     return [f"checkpoints/{method}-{name}/{{index:03d}}.ckpt" for name in names]

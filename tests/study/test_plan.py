@@ -36,8 +36,8 @@ def test_a_plan_is_the_commands_a_person_could_type(bench: Any, monkeypatch: pyt
     commands = [shlex.join(job.argv) for job in jobs]
     assert commands[:4] == [
         f"fit --config configs/shadow/tiny.yaml --data.model_index 0:6 {shared}",
-        f"{fit}/nearest.yaml --model.checkpoint {none} --data.model_index 0:6 --model.bits '[4, 1.58]' {shared}",
-        f"{fit}/adaround.yaml --model.checkpoint {none} --data.model_index 4:6"
+        f"{fit}/nearest.yaml --model.name nearest --model.checkpoint {none} --data.model_index 0:6 --model.bits '[4, 1.58]' {shared}",
+        f"{fit}/adaround.yaml --model.name adaround --model.checkpoint {none} --data.model_index 4:6"
         f""" --model.bits '[2, {{"*": 1.58, "fc": 8}}]' {shared}""",
         f"{predict} {none} --data.model_index 0:6 {shared}",
     ]
@@ -47,6 +47,15 @@ def test_a_plan_is_the_commands_a_person_could_type(bench: Any, monkeypatch: pyt
         "audit --config configs/audit/tiny.yaml --input runs/confidence --output runs",
         "report runs",
     ]
+
+
+def test_a_method_is_named_by_its_config_alone(bench: Any) -> None:
+    copy = bench.folder / "configs/ptq/copied.yaml"
+    copy.write_text((bench.folder / "configs/ptq/nearest.yaml").read_text())
+    bench.change("study/tiny.yaml", "ptq/nearest.yaml", "ptq/copied.yaml")
+    (job,) = [job for job in jobs_of(bench, Fleets(size=6, jobs=1)) if "copied" in job.name and job.stage == "quantize"]
+    assert job.argv[job.argv.index("--model.name") + 1] == "copied"
+    assert "checkpoints/copied-4/000.ckpt" in job.outputs
 
 
 def test_seeds_the_study_does_not_give_are_left_to_the_configs(bench: Any) -> None:

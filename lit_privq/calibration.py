@@ -40,6 +40,8 @@ class Calibration(ShadowModule):
         batch_norm_batches: batches of 128 calibration images, shifted and mirrored as in training, from which batch
             norms are estimated anew afterwards; 0 leaves them as they are, 100 is what follows OBC in the original.
         batch_norm_momentum: of that estimate; None averages all batches, 0.1 is the original's.
+        trust: modules or packages, beside torch, torchvision and lit_privq, whose networks checkpoints may name;
+            the command line sets it from ``--trust``.
 
     Raises:
         ValueError: if a number above is out of its range.
@@ -57,6 +59,7 @@ class Calibration(ShadowModule):
         bias_correction: bool = False,
         batch_norm_batches: int = 0,
         batch_norm_momentum: float | None = None,
+        trust: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -70,7 +73,7 @@ class Calibration(ShadowModule):
             ),
         )
         self.automatic_optimization = False
-        self.checkpoint, self.method, self.batch_size = checkpoint, method, batch_size
+        self.checkpoint, self.method, self.batch_size, self.trust = checkpoint, method, batch_size, trust
         self.bias_correction = bias_correction
         self.batch_norm_batches, self.batch_norm_momentum = batch_norm_batches, batch_norm_momentum
         self.bits: Sequence[Bits] = bits if isinstance(bits, list) else [bits]
@@ -91,7 +94,7 @@ class Calibration(ShadowModule):
                 raise ValueError(f"{path} is quantized already; give the full-precision checkpoint it was made from")
             check_same_study(parent, path, self.data, model)
             self.parents.append(parent)
-            self.nets.append(network_of(parent, path))
+            self.nets.append(network_of(parent, path, self.trust))
         if self.batch_norm_batches and not tunable(self.nets[0]):
             logger.warning(
                 "batch_norm_batches %d does nothing: no batch norm of this network keeps running statistics",

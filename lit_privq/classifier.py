@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 import lit_privq
-from lit_privq.artifacts.checkpoint import build, network_name, plain
+from lit_privq.artifacts.checkpoint import build, network_name, plain, read_hyper_parameters
+from lit_privq.artifacts.trust import check_trusted
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.data.pool import Pool
 
@@ -140,6 +142,29 @@ class Classifier(Recipe):
             self.net.load_state_dict(self.fresh_network(model).state_dict())
         if self.compile_network:
             self.net.compile()
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # a plain class method is enough
+        cls,
+        checkpoint_path: str | Path,
+        *args: Any,  # noqa: ANN401
+        trust: Sequence[str] = (),
+        **options: Any,  # noqa: ANN401
+    ) -> Classifier:
+        """Lightning's loader, behind a check of what the checkpoint names.
+
+        Args:
+            checkpoint_path: a checkpoint of one model.
+            args: Lightning's.
+            trust: modules or packages, beside torch, torchvision and lit_privq, whose code the checkpoint may name.
+            options: Lightning's.
+
+        Raises:
+            ValueError: if the checkpoint names other code.
+        """
+        check_trusted(read_hyper_parameters(Path(checkpoint_path)), trust, checkpoint_path)
+        restored: Classifier = super().load_from_checkpoint(checkpoint_path, *args, **options)
+        return restored
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) -> logits (batch, classes); of a regression, values (batch, 1)."""

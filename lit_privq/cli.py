@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from lit_privq.__main__ import EXAMPLES
-from lit_privq.artifacts.checkpoint import checkpoint_path, plain, read_checkpoint
+from lit_privq.artifacts.checkpoint import checkpoint_path, plain, read_checkpoint, read_hyper_parameters
+from lit_privq.artifacts.trust import check_trusted, packages
 from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.study.plan import config_tree
 
 # Lightning's hints that do not apply: batches are made on the device, and one step an epoch is meant.
 _HINTS = (
@@ -56,14 +58,31 @@ class PrivqCLI(LightningCLI):
     """Lightning's command line with fleets: a range of models trains as one `Fleet`."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Training noise has one seed, for networks and data alike."""
+        """Training noise has one seed, for networks and data alike; and whose code a checkpoint may name is asked."""
         parser.link_arguments("seed_everything", "data.seed")
+        parser.add_argument(
+            "--trust",
+            nargs="+",
+            default=[],
+            metavar="PACKAGE",
+            help="packages, beside torchvision and lit_privq, whose networks and data sets a checkpoint may name",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401  # Lightning's
+        """Refuse a checkpoint that names other code than the user: Lightning, next, builds what ``ckpt_path`` says."""
+        super().parse_arguments(parser, args)
+        config = self.config[self.config.subcommand] if "subcommand" in self.config else self.config
+        path = Path(config.get("ckpt_path") or "")
+        if path.is_file():
+            check_trusted(read_hyper_parameters(path), [*config.trust, *packages(plain(config))], path)
 
     def before_instantiate_classes(self) -> None:
         """Put a `Fleet` in the place of a `Classifier` where several models are trained, and resume what was killed."""
         config = self.config[self.subcommand] if self.subcommand else self.config
         if self.subcommand in ("fit", "predict"):
             check_writable(Path(config.trainer.default_root_dir or "."))
+        if "checkpoint" in config.model.get("init_args", {}):
+            config.model.init_args.trust = [*config.model.init_args.get("trust", []), *config.trust]
         trains = self.subcommand in ("fit", None)
         if trains and ":" in config.data.model_index and config.model.class_path == "lit_privq.classifier.Classifier":
             config.model.class_path = "lit_privq.fleet.Fleet"
@@ -167,29 +186,45 @@ def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
     at = next((k for k, part in enumerate(arguments) if part in names), None)
     if at is None or at + 1 == len(arguments):
         return arguments
-    configs = [k + 2 for k, part in enumerate(arguments) if part in ("--config", "-c")]
-    after = max(configs, default=1)
-    section = yaml.safe_dump({"data": _data_section(arguments, arguments[at + 1])})
-    return [*arguments[:after], "--config", section, *arguments[after:]]
+    after = [k + 2 for k, part in enumerate(arguments) if part in ("--config", "-c")]
+    configs = [path for k in after if (path := Path(arguments[k - 1])).is_file()]
+    section = yaml.safe_dump({"data": _data_section(arguments, arguments[at + 1], configs)})
+    last = max(after, default=1)
+    return [*arguments[:last], "--config", section, *arguments[last:]]
 
 
 def _split_option(argument: str) -> list[str]:
     """``--name=value`` as two words, where the name is an option's; anything else as it is."""
     found = re.fullmatch(
-        r"(--(?:ckpt_path|config|model(?:\.init_args)?\.checkpoint|data\.model_index))=(.*)", argument, flags=re.DOTALL
+        r"(--(?:ckpt_path|config|trust|model(?:\.init_args)?\.checkpoint|data\.model_index))=(.*)",
+        argument,
+        flags=re.DOTALL,
     )
     return list(found.groups()) if found else [argument]
 
 
-def _data_section(arguments: Sequence[str], pattern: str) -> dict[str, Any]:
-    """The data section under which a checkpoint (of a fleet: its first) was made, less what is asked of it now."""
+def _data_section(arguments: Sequence[str], pattern: str, configs: Sequence[Path]) -> dict[str, Any]:
+    """The data section under which a checkpoint (of a fleet: its first) was made, less what is asked of it now.
+
+    A data set of the user's own, by class path, is taken from it where the command trusts or itself names its package.
+    """
     given = dict(pairwise(arguments)).get("--data.model_index")
     if given is None and "{index" in pattern:
         raise ValueError(f"{pattern} stands for many checkpoints; say which with --data.model_index 0:16")
-    made = read_checkpoint(checkpoint_path(pattern, int((given or "0").partition(":")[0] or 0)))["lit_privq"]
+    path = checkpoint_path(pattern, int((given or "0").partition(":")[0] or 0))
+    made = read_checkpoint(path)["lit_privq"]
+    named = [package for config in configs for package in packages(config_tree(config))]
+    check_trusted(made["data"], [*_trusted(arguments), *named], path)
     now = ("seed", "_instantiator", "n_queries", "batch_size", "root", "download")
     section = {key: value for key, value in made["data"].items() if key not in now}
     return {**section, "model_index": given or str(made["index"])}
+
+
+def _trusted(arguments: Sequence[str]) -> list[str]:
+    """The words behind ``--trust``, before anything is parsed."""
+    if "--trust" not in arguments:
+        return []
+    return list(takewhile(lambda part: not part.startswith("-"), arguments[arguments.index("--trust") + 1 :]))
 
 
 _NOISE = (

@@ -46,11 +46,15 @@ class Query(ShadowModule):
         checkpoint: path of a checkpoint; for a fleet with ``{index}`` or ``{index:03d}`` in the index's place.
         stacking: as in `Fleet`.
         logits: keep what the networks answer, logits or values, beside the confidences.
+        trust: modules or packages, beside torch, torchvision and lit_privq, whose networks checkpoints may name;
+            the command line sets it from ``--trust``.
     """
 
-    def __init__(self, checkpoint: str, stacking: Stacking = "auto", logits: bool = False) -> None:
+    def __init__(
+        self, checkpoint: str, stacking: Stacking = "auto", logits: bool = False, trust: Sequence[str] = ()
+    ) -> None:
         super().__init__()
-        self.checkpoint, self.stacking, self.keep_logits = checkpoint, stacking, logits
+        self.checkpoint, self.stacking, self.keep_logits, self.trust = checkpoint, stacking, logits, trust
         self.stack: Stack | None = None
         self.read: Sequence[dict[str, Any]] = ()
         self.worth: list[Tensor] = []
@@ -65,7 +69,7 @@ class Query(ShadowModule):
             path = checkpoint_path(self.checkpoint, model)
             checkpoint = read_checkpoint(path)
             check_same_study(checkpoint, path, self.data, model)
-            nets.append(network_of(checkpoint, path))
+            nets.append(network_of(checkpoint, path, self.trust))
             read.append({key: value for key, value in checkpoint.items() if key != "state_dict"})
         self.read = read
         self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:]).eval()

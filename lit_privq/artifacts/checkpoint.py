@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from lit_privq.artifacts.trust import check_trusted, resolve
 
 Spec = Mapping[str, Any]
 
@@ -37,26 +38,47 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, or none of lit_privq's.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}; train or quantize that model first, with fit")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and KeyError on damaged files
-        raise ValueError(
-            f"checkpoint {path} is damaged ({type(error).__name__}); delete it and make it again"
-        ) from error
+    checkpoint = _read(path)
     if not isinstance(checkpoint, dict) or "lit_privq" not in checkpoint:
         raise ValueError(f"checkpoint {path} was not written by lit_privq; only its own say which examples are members")
     return checkpoint
 
 
-def network_of(checkpoint: Mapping[str, Any], path: Path) -> nn.Module:
-    """The network in a checkpoint, in evaluation mode.
+def read_hyper_parameters(path: Path) -> dict[str, Any]:
+    """What a checkpoint, of Lightning or ours, says its module was made from; plain types only, nothing is built.
 
     Raises:
-        ValueError: if the weights do not fit the network that the checkpoint names.
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged.
     """
-    net = build(checkpoint["hyper_parameters"]["net"])
+    checkpoint = _read(path)
+    return dict(checkpoint.get("hyper_parameters") or {}) if isinstance(checkpoint, dict) else {}
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was saved
+    """A file that torch wrote."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path}; train or quantize that model first, with fit")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and KeyError on damaged files
+        raise ValueError(
+            f"checkpoint {path} is damaged ({type(error).__name__}); delete it and make it again"
+        ) from error
+
+
+def network_of(checkpoint: Mapping[str, Any], path: Path, trust: Sequence[str] = ()) -> nn.Module:
+    """The network in a checkpoint, in evaluation mode.
+
+    Args:
+        checkpoint: what `read_checkpoint` returned.
+        path: where it was read, for messages.
+        trust: modules or packages, beside torch, torchvision and lit_privq, whose networks the checkpoint may name.
+
+    Raises:
+        ValueError: if the network is not trusted, or the weights do not fit it.
+    """
+    net = build_trusted(checkpoint["hyper_parameters"]["net"], trust, path)
     state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
     try:
         net.load_state_dict(state)
@@ -67,21 +89,50 @@ def network_of(checkpoint: Mapping[str, Any], path: Path) -> nn.Module:
     return net.eval()
 
 
+def build_trusted(spec: Spec, trust: Sequence[str], source: object) -> nn.Module:
+    """Build a network that a file names, if the file may name it.
+
+    Args:
+        spec: class path and arguments, as the file gives them.
+        trust: modules or packages that the user trusts beside torch, torchvision and lit_privq.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: if a class path in it, nested ones included, is not trusted, or makes no network.
+    """
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
+        raise ValueError(f"{source} must name its network as class_path and init_args; got {spec!r}")
+    check_trusted(spec, trust, source)
+    return build(spec)
+
+
 def build(spec: Spec) -> nn.Module:
-    """Build a network from its class path and arguments, as a checkpoint or a config gives them.
+    """Build a network from its class path and arguments, as the user's config gives them; runs whatever they name.
+
+    What a file names goes through `build_trusted`.
+
+    Raises:
+        ValueError: if there is no such class, or it makes no network.
 
     >>> build({"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 3}})
     Linear(in_features=2, out_features=3, bias=True)
     """
-    module, _, name = spec["class_path"].rpartition(".")
-    arguments = {key: build(value) if _is_spec(value) else value for key, value in spec.get("init_args", {}).items()}
-    net: nn.Module = getattr(import_module(module), name)(**arguments)
+    net = _built(spec)
+    if not isinstance(net, nn.Module):
+        raise ValueError(f"a network must be a torch.nn.Module; {spec['class_path']} gives {type(net).__name__}")
     return net
 
 
-def _is_spec(value: object) -> bool:
-    """Whether a value is a class path with arguments."""
-    return isinstance(value, Mapping) and "class_path" in value
+def _built(value: Any) -> Any:  # noqa: ANN401  # whatever a config holds
+    """A config's value with every class path in it called with its arguments."""
+    if isinstance(value, (list, tuple)):
+        return [_built(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "class_path" not in value:
+        return {key: _built(item) for key, item in value.items()}
+    arguments = {**value.get("init_args", {}), **value.get("dict_kwargs", {})}
+    return resolve(value["class_path"])(**{key: _built(item) for key, item in arguments.items()})
 
 
 def network_name(spec: Spec) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lit_privq.artifacts.checkpoint import build, network_of, read_checkpoint
+from lit_privq.artifacts.checkpoint import build_trusted, network_of, read_checkpoint
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import load_packed, packed_bytes, read_about
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
     layers = checkpoint.get("quantization")
     if not layers:
         raise ValueError(f"{options.ckpt} is not quantized; export takes what fit with a file of configs/ptq wrote")
-    net = network_of(checkpoint, options.ckpt)
+    net = network_of(checkpoint, options.ckpt, options.trust)
     if options.format == "onnx":
         content = onnx_bytes(net, layers, _image_shape(checkpoint, options))
     else:
@@ -36,9 +36,14 @@ def main(argv: Sequence[str]) -> None:
     print(_summary(options.output, len(content), net.state_dict(), layers))
 
 
-def load(path: Path) -> nn.Module:
-    """The network in a packed file, built from what the file says about itself, in eval mode."""
-    return load_packed(path, build(read_about(path)["net"])).eval()
+def load(path: Path, trust: Sequence[str] = ()) -> nn.Module:
+    """The network in a packed file, built from what the file says about itself, in eval mode.
+
+    Args:
+        path: what ``export`` wrote.
+        trust: modules or packages, beside torch, torchvision and lit_privq, whose networks the file may name.
+    """
+    return load_packed(path, build_trusted(read_about(path)["net"], trust, path)).eval()
 
 
 def size_on_disk(checkpoint: Mapping[str, Any]) -> int:
@@ -55,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ckpt", type=Path, required=True, help="a quantized checkpoint")
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
+    parser.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="PACKAGE",
+        help="packages, beside torchvision and lit_privq, whose networks the checkpoint may name",
+    )
     parser.add_argument("--format", choices=["safetensors", "onnx"], default="safetensors")
     parser.add_argument(
         "--image_shape", type=int, nargs=3, metavar=("C", "H", "W"), help="for onnx, where the checkpoint does not say"

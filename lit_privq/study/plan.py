@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lit_privq.artifacts.trust import packages
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.study.study_file import Row, Study, read_tree
 
@@ -135,6 +136,9 @@ class _Planner:
         self.study, self.root, self.fleets = study, root, fleets
         self.data = ("--data.root", str(data_root)) if data_root else ()
         self.tree = functools.cache(lambda config: config_tree(Path(config)))
+        # The user's recipe names its own network and data set; the checkpoints of this study may name them too.
+        named = packages(self.tree(study.shadow)) + study.trust
+        self.trust = ("--trust", *sorted(set(named))) if named else ()
 
     def train(self) -> Iterator[Job]:
         for models in self.fleets.deal(range(self.study.n_models)):
@@ -156,6 +160,7 @@ class _Planner:
                 "--model.name",
                 row.name,
                 *_checkpoint("--model.checkpoint", FULL),
+                *self.trust,
             )
             bits = "+".join(variant.removeprefix(f"{row.name}-") for variant in row.variants)
             for models in self.fleets.deal(self._models(row)):
@@ -174,7 +179,14 @@ class _Planner:
         for variant, models_of_variant in variants.items():
             for models in self.fleets.deal(models_of_variant):
                 yield self._lightning(
-                    ("predict", "--config", self.study.query, *_checkpoint("--ckpt_path", variant), *_index(models)),
+                    (
+                        "predict",
+                        "--config",
+                        self.study.query,
+                        *_checkpoint("--ckpt_path", variant),
+                        *self.trust,
+                        *_index(models),
+                    ),
                     name=f"query-{variant}-{_span(models)}",
                     stage="query",
                     inputs=_files("checkpoints", variant, models, "ckpt"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,7 @@ class Study:
         fleet: models per process, or ``auto`` to measure it at the first start.
         split_seed: of the memberships; the data config's where left out.
         seed: of the training noise; the shadow config's where left out.
+        trust: packages whose code checkpoints may name, beside those that the shadow config itself names.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Study:
     fleet: Literal["auto"] | int = "auto"
     split_seed: int | None = None
     seed: int | None = None
+    trust: list[str] = field(default_factory=list)
 
     @property
     def n_models(self) -> int:

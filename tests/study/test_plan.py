@@ -65,6 +65,15 @@ def test_seeds_the_study_does_not_give_are_left_to_the_configs(bench: Any) -> No
     )
 
 
+def test_jobs_that_read_checkpoints_trust_the_packages_of_the_studys_own_recipe(bench: Any) -> None:
+    assert not any("--trust" in job.argv for job in jobs_of(bench))
+    bench.change("shadow/tiny.yaml", "class_path: Classifier", "class_path: mine.Classifier")
+    bench.change("study/tiny.yaml", "seed: 5\n", "seed: 5\ntrust: [other]\n")
+    for job in jobs_of(bench):
+        expected = job.stage in ("quantize", "query")
+        assert (shlex.join(job.argv).find("--trust mine other --") > 0) == expected
+
+
 def test_the_folder_of_the_data_is_passed_on(bench: Any) -> None:
     jobs = plan(read_study(bench.config), ROOT, IN_PAIRS, data_root=Path("sets"))
     assert all("--data.root" in job.argv for job in jobs if job.models)

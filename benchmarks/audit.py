@@ -22,7 +22,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from lit_privq.attacks import Observed, leave_one_out, logit_confidence, population_share, reference
+from lit_privq.attacks import Observed, logit_confidence, population_share, reference, score_leave_one_out
 from lit_privq.metrics import auc, bootstrap, redrawn_log_aurocs, resample, roc, tpr_at_fpr
 
 Row = dict[str, Any]
@@ -87,20 +87,20 @@ def lira(examples: int, queries: int, public: Path | None) -> Iterator[Row]:
     models = Observed(phi, members)
     name = f"LiRA, 65 targets x {examples} x {queries} queries x 5 scores"
     few = 1
-    ours = timed(lambda: leave_one_out(reference(), models))
+    ours = timed(lambda: score_leave_one_out(reference(), models))
     yield row(f"{name}, against a plain loop", ours, [s * 65 / few for s in timed(lambda: plain(phi, members, few), 1)])
     if public is not None:
         functions = public_scores(public / "plot.py")
         double = phi.astype(np.float64)
         others = timed(lambda: [run_public(functions, double, members, target) for target in range(few)], 1)
         yield row(f"{name}, against the public reference", ours, [s * 65 / few for s in others])
-        scores = leave_one_out(reference(), models)
+        scores = score_leave_one_out(reference(), models)
         for attack, values in run_public(functions, double, members, 1).items():
             difference = float(np.max(np.abs(scores[attack][1] - values) / np.maximum(np.abs(values), 1e-3)))
             yield {**row(f"  largest relative difference, {attack}", [difference], None), "unit": "1"}
         del double
     tracemalloc.start()
-    leave_one_out(reference(), models)
+    score_leave_one_out(reference(), models)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     outputs = 5 * members.size * 8

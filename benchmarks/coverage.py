@@ -47,7 +47,7 @@ from lit_privq.metrics import (
     roc,
     tpr_at_fpr,
 )
-from lit_privq.metrics.epsilon import Threshold, operating_point_at
+from lit_privq.metrics.epsilon import ThresholdChoice, operating_point_at
 from lit_privq.metrics.log_auroc import true_rates
 from lit_privq.metrics.roc import Floats, Roc
 
@@ -325,7 +325,7 @@ def epsilon(trials: int) -> Iterator[Row]:
     """Lower bounds on the epsilon of randomised response, which is known; one-sided and conservative."""
     truth = 1.5
     members = np.arange(2000) < 1000
-    rules: Mapping[str, Callable[[int], Threshold]] = {
+    rules: Mapping[str, Callable[[int], ThresholdChoice]] = {
         "fixed threshold": lambda _: Fixed(0.5),
         "split": Split,
         "Bonferroni": lambda _: Bonferroni(),

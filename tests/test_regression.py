@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lit_privq import audit
 from lit_privq.artifacts.checkpoint import build
 from lit_privq.artifacts.confidences import Dump, read_dump
-from lit_privq.attacks import LiRAOnline, Observed, RMIAOnline, leave_one_out
+from lit_privq.attacks import LiRAOnline, Observed, RMIAOnline, score_leave_one_out
 from lit_privq.classifier import Classifier, check_fits
 from lit_privq.cli import run_cli
 from lit_privq.data.pool import Pool
@@ -87,7 +87,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def lira(dumps: list[Dump]) -> NDArray[np.float64]:
     """AUC of LiRA on every shadow by the others."""
     models = Observed([one.confidence for one in dumps], np.stack([one.members for one in dumps]))
-    scores = leave_one_out({"lira": LiRAOnline()}, models)["lira"]
+    scores = score_leave_one_out({"lira": LiRAOnline()}, models)["lira"]
     return np.array([float(auc(roc(row, members))) for row, members in zip(scores, models.members, strict=True)])
 
 
@@ -153,7 +153,7 @@ def test_a_direct_call_of_such_an_attack_is_refused() -> None:
     values = np.zeros(3, np.float32)
     models = Observed(np.zeros((4, 3, 1)), np.repeat([[True], [True], [False], [False]], 3, axis=1), None, values)
     with pytest.raises(ValueError, match="rmia compares probabilities of classes"):
-        leave_one_out({"rmia": RMIAOnline()}, models)
+        score_leave_one_out({"rmia": RMIAOnline()}, models)
 
 
 def test_the_page_speaks_of_r_squared_and_not_of_accuracy(made: Path) -> None:

@@ -2,7 +2,7 @@
 
 from lit_privq.attacks.attack import Attack
 from lit_privq.attacks.confidence import logit_confidence
-from lit_privq.attacks.design import held_out, leave_one_out
+from lit_privq.attacks.design import score_held_out, score_leave_one_out
 from lit_privq.attacks.lira import (
     LiRAOffline,
     LiRAOfflineOneSided,
@@ -39,11 +39,11 @@ __all__ = [
     "ShrunkStudent",
     "Threshold",
     "Variance",
-    "held_out",
-    "leave_one_out",
     "logit_confidence",
     "paired",
     "population_share",
     "reference",
+    "score_held_out",
+    "score_leave_one_out",
     "standard",
 ]

@@ -1,4 +1,4 @@
-"""What every attack is: a frozen dataclass that turns evidence into scores."""
+"""The interface of a membership inference attack."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from lit_privq.attacks.group import Array
 
 
 class Attack(ABC):
-    """A membership inference attack; a new one is one file and a class path.
+    """A membership inference attack: a frozen dataclass that turns evidence into scores.
 
-    ``score`` sees a block of examples. ``finish``, seldom needed, sees the scores of all of them at once.
+    A new attack is one file and its class path in an audit's config. ``score`` sees a block of examples; ``finish``,
+    which few attacks need, sees the scores of all examples at once.
     """
 
     needs_classes: ClassVar[bool] = False  # whether confidences must be log-odds of a probability
@@ -21,6 +22,11 @@ class Attack(ABC):
     def min_shadows(self) -> int:
         """Least number of shadows in each of an example's two groups."""
         return 1
+
+    @property
+    def title(self) -> str:
+        """Name for tables and figures, with the options that tell it from others of its class."""
+        return type(self).__name__
 
     @abstractmethod
     def score(self, evidence: Evidence) -> Array:

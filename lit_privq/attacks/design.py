@@ -1,4 +1,4 @@
-"""Who is a target: models held out from the shadows, or every shadow in turn."""
+"""Scores of attacks on targets that are held out from the shadows, or on every shadow in turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lit_privq.attacks.group import Array
 from lit_privq.attacks.observed import Observed
 
 
-def held_out(
+def score_held_out(
     attacks: Mapping[str, Attack],
     shadows: Observed,
     targets: Observed,
@@ -25,13 +25,13 @@ def held_out(
 ) -> dict[str, Array]:
     """Attack targets that are not among the shadows.
 
-    How many shadows trained on an example says nothing of a target drawn apart from them, so all are used.
+    The number of shadows that trained on an example is independent of a target drawn apart from them, so all are used.
 
     Args:
         attacks: by the name under which their scores are wanted.
         shadows: M models, each example in the training set of some of them and not of others.
         targets: T models on the same examples.
-        parents: the models from which shadows and targets were derived, for the paired attack.
+        parents: the models from which shadows and targets were derived, in their order, for the paired attack.
         equal_groups: cut every example's groups to the poorest example's, in model order, as the public reference does
             and leave-one-out must.
         block: examples held in memory at a time; the scores do not depend on it.
@@ -47,7 +47,7 @@ def held_out(
     >>> confidence = np.array([3.0, 3.2, 0.9, 1.1, 3.1]).reshape(5, 1, 1)
     >>> models = Observed(confidence, np.array([[True], [True], [False], [False], [True]]))
     >>> shadows, targets = models.models([0, 1, 2, 3]), models.models([4])
-    >>> held_out({"lira": LiRAOnline(variance=PerExample())}, shadows, targets)["lira"].round(6)
+    >>> score_held_out({"lira": LiRAOnline(variance=PerExample())}, shadows, targets)["lira"].round(6)
     array([[220.5]])
     """
     _check_pool("targets", targets, shadows)
@@ -63,7 +63,7 @@ def held_out(
     return {name: attack.finish(scores[name]) for name, attack in attacks.items()}
 
 
-def leave_one_out(
+def score_leave_one_out(
     attacks: Mapping[str, Attack],
     shadows: Observed,
     own: Sequence[int] | NDArray[np.integer[Any]] | None = None,
@@ -74,22 +74,22 @@ def leave_one_out(
 ) -> dict[str, Array]:
     """Attack shadows with the other shadows, all in one pass.
 
-    A target's own confidence is hidden from it, and so is one value of the example's other group: were the groups of
-    unequal size, their sizes would give the answer away.
+    A target's own confidence is hidden from it, and so is one value of the example's other group: groups of unequal
+    size would tell by their sizes alone whether the target trained on the example.
 
     Args:
         attacks: by the name under which their scores are wanted.
         shadows: M models.
         own: (targets,) the shadows that are targets; all of them by default.
-        targets: models derived from those of ``own``, attacked in their place by the unaware.
-        parents: as in :func:`held_out`, of shadows and of targets.
+        targets: models derived from those of ``own``, attacked in their place with shadows of the original kind.
+        parents: as in :func:`score_held_out`, of shadows and of targets.
         block: examples held in memory at a time.
 
     Returns:
         (targets, examples) scores by name, larger means more likely a member.
 
     Raises:
-        ValueError: as :func:`held_out`, or if ``targets`` are not as many as ``own`` or do not have their members.
+        ValueError: as :func:`score_held_out`, or if ``targets`` are not as many as ``own`` or have other members.
     """
     rows = np.arange(len(shadows.members)) if own is None else np.asarray(own, np.intp)
     members = shadows.members[rows]

@@ -1,4 +1,4 @@
-"""What an attack may look at: the targets' confidences, and the shadows that did and did not train on each example."""
+"""Evidence of an attack: confidences of the targets, and of the shadows that did and did not train on each example."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BLOCK_VALUES = 1 << 16  # targets x examples x queries a block: its arrays stay
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Targets, the shadows against them, and which shadow is the target itself.
+    """Targets, the shadows they are attacked with, and which shadow is the target itself.
 
-    Where a target is itself a shadow, group sizes are the same for all examples: with the target hidden, the mere
-    number of shadows left in a group would tell whether it trained on the example.
+    Where a target is itself a shadow, group sizes are the same for all examples: with the target hidden, the number of
+    shadows left in a group would tell whether it trained on the example.
 
     Args:
         shadows: M models.
@@ -29,7 +29,7 @@ class Trial:
         own: (targets,) each target's row among the shadows, hidden from it; None for held-out targets.
         inside, outside: (examples,) shadows that each target sees in an example's two groups; the same number for all
             examples unless targets are held out.
-        parent: the same trial on the models these were derived from, seen by the paired attack.
+        parent: the same trial on the models from which these were derived, for the paired attack.
     """
 
     shadows: Observed
@@ -39,7 +39,7 @@ class Trial:
     outside: NDArray[np.intp]
     parent: Trial | None = None
     _populations: dict[tuple[bool, float], Population] = field(default_factory=dict, repr=False)
-    _covariances: dict[tuple[bool, Centre], Array] = field(default_factory=dict, repr=False)
+    _covariances: dict[tuple[bool, Centre, float], Array] = field(default_factory=dict, repr=False)
     _chosen: dict[bool, tuple[NDArray[np.bool_], NDArray[np.intp]]] = field(default_factory=dict, repr=False)
 
     @property
@@ -59,12 +59,12 @@ class Trial:
         """Shadows that each target sees in the IN or the OUT group, (examples,)."""
         return self.inside if inside else self.outside
 
-    def values(self, inside: bool) -> int:
-        """What all examples' IN or OUT groups hold for each target: shadows x queries, summed over examples."""
-        return int(self.size(inside).sum()) * self.shadows.queries
+    def values(self, inside: bool) -> NDArray[np.intp]:
+        """Values of each example's IN or OUT group for a target: shadows x queries, (examples,)."""
+        return self.size(inside) * self.shadows.queries
 
     def chosen(self, inside: bool) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        """Shadows of the IN or the OUT group, (models, examples), and the one a target outside does without."""
+        """Shadows of the IN or the OUT group, (models, examples), and the one that targets outside do without."""
         if inside not in self._chosen:
             count = self.size(inside) + (self.own is not None)
             self._chosen[inside] = _first(self.shadows.members == inside, count)
@@ -81,18 +81,23 @@ class Trial:
             self._populations[key] = Population(groups, self.values(inside))
         return self._populations[key]
 
-    def residual_covariance(self, inside: bool, centre: Centre) -> Array:
-        """Mean product of the distances from the centres, of confidence and parent's, (targets or 1, 1, 1)."""
-        if (inside, centre) not in self._covariances:
+    def residual_covariance(self, inside: bool, centre: Centre, cap: float) -> Array:
+        """Mean product of the distances from the centres, of confidence and parent's, (targets or 1, 1, 1).
+
+        Each example enters with the geometric mean of the weights that it has in the two capped variances: by Cauchy
+        and Schwarz, covariance and variances then still are those of some pair of variables.
+        """
+        key = inside, centre, cap
+        if key not in self._covariances:
             pairs = ((block.group(inside), block.parent.group(inside)) for block in self.blocks())
-            total = reduce(np.add, (group.residual_products(above, centre) for group, above in pairs))
-            self._covariances[inside, centre] = total[:, None, None] / self.values(inside)
-        return self._covariances[inside, centre]
+            total = reduce(np.add, (group.residual_products(above, centre, cap) for group, above in pairs))
+            self._covariances[key] = total[:, None, None] / self.values(inside).sum()
+        return self._covariances[key]
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A block of examples as an attack sees it: ``targets``, and the groups ``inside`` and ``outside``."""
+    """A block of examples: confidences of the ``targets``, and the groups of shadows ``inside`` and ``outside``."""
 
     trial: Trial
     rows: slice
@@ -109,7 +114,7 @@ class Evidence:
 
     @cached_property
     def _own(self) -> Array:
-        """What each target's own shadow says, (targets, examples, queries)."""
+        """Confidences of each target's own shadow, (targets, examples, queries)."""
         return self._shadows[self.trial.own].astype(np.float64)
 
     @cached_property
@@ -131,13 +136,13 @@ class Evidence:
 
     @cached_property
     def parent(self) -> Evidence:
-        """The same block seen by the models these were derived from.
+        """The same block of the models from which these were derived.
 
         Raises:
             ValueError: if the trial has none.
         """
         if self.trial.parent is None:
-            raise ValueError("the paired attack needs the full-precision parents of targets and shadows; give parents")
+            raise ValueError("the paired attack needs the parents of targets and shadows; give parents")
         return Evidence(self.trial.parent, self.rows, self.temperature)
 
     @property
@@ -150,7 +155,11 @@ class Evidence:
         return self if temperature == self.temperature else Evidence(self.trial, self.rows, temperature)
 
     def group(self, inside: bool) -> Group:
-        """The IN or the OUT group, cut in model order to the trial's size."""
+        """The IN or the OUT group, cut in model order to the trial's size.
+
+        Leave-one-out targets share the group's values but for one: their own where they are in it, and the last one's
+        otherwise, so that every target sees equally many.
+        """
         own, size = self.trial.own, self.trial.size(inside)[self.rows]
         chosen, spares = self.trial.chosen(inside)
         keep, last = chosen[:, self.rows], spares[self.rows]  # (models, examples), (examples,)
@@ -162,10 +171,10 @@ class Evidence:
 
 
 def _first(member: NDArray[np.bool_], count: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """The first models of each column, as many as counted, and the last of them: what a target outside does without.
+    """The first models of each column, as many as ``count``, and the last of them, which targets outside do without.
 
-    A column one short is filled up with any other model. That one is then its last: no target of the trial is a member
-    there, so every target does without it.
+    A column that is one short is filled up with any other model. That one is then its last: no target of the trial is a
+    member there, so every target does without it.
     """
     keep = np.empty_like(member)
     seen = np.zeros_like(count)

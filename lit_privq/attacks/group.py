@@ -1,4 +1,17 @@
-"""Statistics of the shadows that did (or did not) train on an example, with a target's own value taken out."""
+"""Statistics of the shadows that did (or did not) train on an example, with a target's own value taken out.
+
+How a variance is computed. Everything is float64; a group is the n IN (or OUT) values of one example and query.
+
+- Sums of squares are taken about a value amid the group (``_middle``), not about 0: (x - m)^2 summed, less n times the
+  squared shift of the mean. About 0, confidences near 1e5 would lose ten of their sixteen digits to cancellation.
+- A leave-one-out target's sum is the group's sum less the value that it must not see. Where that value is the extreme
+  one, nearly all digits may cancel (1e18 - 1e18): there the rest is summed afresh.
+- The residual variance is the mean square of the distances from the centre, over all examples. About a median c of
+  values with mean m it is Q + n (c - m)^2 for a centred sum of squares Q: no second pass over the values.
+- It divides by the number of values, not by the degrees of freedom, as the reference's deviation does (ddof 0).
+- It is capped (:func:`capped_mean`): no example counts for more than a multiple of the mean.
+- The pooled variance is that of all values together, and contains the spread between examples, which is often larger.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +34,60 @@ def check_centre(centre: str) -> None:
 
 
 def mean_over_queries(values: Array) -> Array:
-    """(..., queries) -> (...); adding whole planes beats NumPy's reduction of a short last axis."""
+    """(..., queries) -> (...); adding whole planes is faster than NumPy's reduction of a short last axis."""
     total: Array = reduce(np.add, np.moveaxis(values, -1, 0))
     return np.asarray(total / values.shape[-1])
+
+
+def capped_mean(squares: Array, counts: NDArray[np.intp], cap: float) -> tuple[Array, Array]:
+    """Mean square of values, where no example's own mean square counts for more than ``cap`` times the mean.
+
+    An example above the bound enters with the bound (Winsorizing), and the mean that sets the bound is the bounded one
+    itself: Huber's M-estimator of a scale, with examples for observations. Bad examples, as many as a share of e, raise
+    it by a factor of at most (1 - e) / (1 - cap * e), however bad they are. Below the bound it is the plain mean.
+
+    Of few examples the cap is a quarter of their number, and at least 2, or one of them could still make up most of it.
+    Examples whose values are all equal do not lower the bound: they may be most of a saturated network's.
+
+    Args:
+        squares: (targets, examples) sum of squares of each example's values.
+        counts: (examples,) number of these values.
+        cap: multiple of the mean, above 1; infinity for the plain mean.
+
+    Returns:
+        The mean, (targets,), and the bound on an example's mean square, (targets,), infinity where none exceeds it.
+
+    Source: Huber, Robust Estimation of a Location Parameter, Ann. Math. Statist. 35 (1964), proposal 2.
+
+    >>> capped_mean(np.array([[1.0] * 100]), np.ones(100, int), 25.0)
+    (array([1.]), array([inf]))
+    >>> mean, bound = capped_mean(np.array([[1.0] * 99 + [1e8]]), np.ones(100, int), 25.0)
+    >>> mean.round(2), bound.round(2)
+    (array([1.32]), array([33.]))
+    """
+    if np.isinf(cap):
+        return squares.sum(axis=1) / counts.sum(), np.full(len(squares), np.inf)
+    spread = counts * (squares > 0)  # (targets, examples)
+    known = np.maximum(spread.sum(axis=1), 1)  # (targets,)
+    caps = np.minimum(cap, np.maximum(np.count_nonzero(spread, axis=1) / 4, 2))
+    over = np.zeros(squares.shape, bool)
+    while True:  # each step can only lower the bound, so that the examples above it are ever more and this ends
+        rest = known - caps * (counts * over).sum(axis=1)
+        limit = caps * np.where(over, 0.0, squares).sum(axis=1) / rest
+        found = over | (squares > limit[:, None] * counts)
+        if (found == over).all():
+            break
+        over = found
+    bound = np.where(over.any(axis=1), limit, np.inf)
+    total = np.where(over, bound[:, None] * counts, squares) if over.any() else squares
+    return total.sum(axis=1) / counts.sum(), bound
 
 
 class Group:
     """The IN (or OUT) shadows of a block of examples, for every target at once.
 
-    Leave-one-out targets share their shadows but for one value. So nothing is computed per target that can be had by
-    taking one value out of a sorted column or out of a sum.
+    Leave-one-out targets share their shadows but for one value. So nothing is computed for each target that follows
+    from taking one value out of a sorted column or out of a sum.
 
     Args:
         columns: (examples, queries, models) confidences of all shadows.
@@ -38,7 +95,7 @@ class Group:
         removed: (targets, examples, queries), the one of these values that each target must not see; None for held-out
             targets, which see all.
         size: (examples,), how many values that leaves to each target.
-        population: what all examples together say of this group.
+        population: variances of this group over all examples.
     """
 
     def __init__(
@@ -141,10 +198,21 @@ class Group:
         shifts = (self.mean - self._middle[..., 0]) * (other.mean - other._middle[..., 0])
         return np.asarray(total - self.size * shifts)
 
-    def residual_products(self, other: Group, centre: Centre) -> Array:
-        """Sum over the block of products of both values' distances from their centres, (targets or 1,)."""
+    def residual_products(self, other: Group, centre: Centre, cap: float) -> Array:
+        """Weighted sum over the block of products of both values' distances from their centres, (targets or 1,)."""
         shifts = (self.mean - self.centre(centre)) * (other.mean - other.centre(centre))
-        return np.asarray((self.products(other) + self.size * shifts).sum(axis=(1, 2)))
+        products = (self.products(other) + self.size * shifts).sum(axis=2)  # (targets or 1, examples)
+        weights = np.sqrt(self._weights(centre, cap) * other._weights(centre, cap))
+        return np.asarray((weights * products).sum(axis=1))
+
+    def _weights(self, centre: Centre, cap: float) -> Array:
+        """By what each example's squares are multiplied in the capped residual variance, (targets or 1, examples)."""
+        bound = self._population.bound(centre, cap)[:, None]
+        if np.isinf(bound).all():
+            return np.ones((1, 1))
+        most = bound * np.reshape(self.size, -1) * self._columns.shape[1]
+        squares = self.residual_squares(centre)
+        return np.asarray(np.minimum(1, most / np.maximum(squares, np.finfo(float).tiny)))
 
     @property
     def _middle(self) -> Array:
@@ -161,9 +229,9 @@ class Group:
         """Variance of the values of all examples and queries, (targets or 1, 1, 1)."""
         return self._population.pooled
 
-    def residual(self, centre: Centre) -> Array:
-        """Mean squared distance of the values from their example's centre, (targets or 1, 1, 1)."""
-        return self._population.residual(centre)
+    def residual(self, centre: Centre, cap: float) -> Array:
+        """Capped mean squared distance of the values from their example's centre, (targets or 1, 1, 1)."""
+        return self._population.residual(centre, cap)
 
     def sums_about(self, origin: float) -> tuple[Array, Array]:
         """Sum and sum of squares of the differences from a value, over the block, each (targets or 1,)."""
@@ -176,11 +244,10 @@ class Group:
             squares = squares - np.einsum("tnq,tnq->t", removed, removed)
         return total, squares
 
-    def residual_sum(self, centre: Centre) -> Array:
-        """Sum of squared distances from the centre over the block, (targets or 1,)."""
+    def residual_squares(self, centre: Centre) -> Array:
+        """Sum of squared distances from the centre, over queries, (targets or 1, examples)."""
         shift = self.centre(centre) - self.mean
-        total: Array = (self.squares + self.size * shift * shift).sum(axis=(1, 2))
-        return total
+        return np.asarray((self.squares + self.size * shift * shift).sum(axis=2))
 
 
 def _sums(values: Array) -> tuple[Array, Array]:
@@ -189,25 +256,38 @@ def _sums(values: Array) -> tuple[Array, Array]:
 
 
 class Population:
-    """Variances of a group over all examples. Each takes a pass over the data, made when an attack first asks."""
+    """Variances of a group over all examples. Each takes a pass over the data, made when an attack first asks.
 
-    def __init__(self, groups: Callable[[], Iterator[Group]], count: int) -> None:
+    Args:
+        groups: makes the groups of all blocks of examples, one after the other.
+        counts: (examples,) values of each example left to a target: shadows x queries.
+    """
+
+    def __init__(self, groups: Callable[[], Iterator[Group]], counts: NDArray[np.intp]) -> None:
         self._groups = groups
-        self._count = count  # values left to each target: of all shadows, examples and queries
-        self._residual: dict[Centre, Array] = {}
+        self._counts = counts
+        self._residual: dict[tuple[Centre, float], tuple[Array, Array]] = {}
 
     @cached_property
     def pooled(self) -> Array:
         """(targets or 1, 1, 1)."""
-        origin = next(self._groups()).typical  # the squares of confidences far from 0 would drown their spread
+        origin = next(self._groups()).typical  # about 0, large confidences would leave no digits for their spread
         sums = (group.sums_about(origin) for group in self._groups())
         total, squares = (reduce(np.add, each) for each in zip(*sums, strict=True))
-        mean = total / self._count
-        return np.asarray(np.maximum(squares / self._count - mean * mean, 0))[:, None, None]
+        count = self._counts.sum()
+        mean = total / count
+        return np.asarray(np.maximum(squares / count - mean * mean, 0))[:, None, None]
 
-    def residual(self, centre: Centre) -> Array:
+    def residual(self, centre: Centre, cap: float) -> Array:
         """(targets or 1, 1, 1)."""
-        if centre not in self._residual:
-            total = reduce(np.add, (group.residual_sum(centre) for group in self._groups()))
-            self._residual[centre] = (total / self._count)[:, None, None]
-        return self._residual[centre]
+        return self._capped(centre, cap)[0][:, None, None]
+
+    def bound(self, centre: Centre, cap: float) -> Array:
+        """The bound on an example's mean square, (targets or 1,)."""
+        return self._capped(centre, cap)[1]
+
+    def _capped(self, centre: Centre, cap: float) -> tuple[Array, Array]:
+        if (centre, cap) not in self._residual:
+            squares = np.concatenate([group.residual_squares(centre) for group in self._groups()], axis=1)
+            self._residual[centre, cap] = capped_mean(squares, self._counts, cap)
+        return self._residual[centre, cap]

@@ -1,7 +1,7 @@
-"""LiRA: is the target's confidence more like that of shadows that trained on the example, or of the others?
+"""LiRA: likelihood ratio of a target's confidence under Gaussians fitted to shadows with and without the example.
 
-Any confidence will do that is larger for better answers: log-odds of the true class; of a regression the negative
-squared error -(y - f)^2 as it is, which the Gaussians of the attack fit less well (``lit_privq.data.task``).
+Any confidence can be attacked that is larger for better answers: log-odds of the true class, or of a regression the
+negative squared error -(y - f)^2 as it is, which Gaussians fit less well (``lit_privq.data.task``).
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from lit_privq.attacks.attack import Attack
 from lit_privq.attacks.evidence import Evidence
 from lit_privq.attacks.group import Array, Centre, Group, check_centre, mean_over_queries
 
-_FLOOR = 1e-30  # added to every deviation, so that a group of equal values divides by something
+_FLOOR = 1e-30  # added to every deviation, as in the reference: equal confidences would divide by zero
+_CAP = (
+    25.0  # Gaussian groups do not reach it (chi-squared over its degrees, P < 1e-6); one bad example in 1000 adds 2.6 %
+)
 
 
 class Variance(ABC):
-    """How the spread of a group of shadows is estimated, and with which tails it is read."""
+    """Estimator of the spread of a group of shadows, and the distribution that it enters."""
 
     from_inside: ClassVar[bool] = False  # whether both groups of the online attack take it from the IN values
+    title: ClassVar[str] = ""  # what it adds to the title of an attack
 
     @property
     def min_shadows(self) -> int:
@@ -51,7 +55,7 @@ class Variance(ABC):
 
 @dataclass(frozen=True)
 class PerExample(Variance):
-    """The variance of each example and query, as noisy as its shadows are few.
+    """A variance for each example and query: no bias, but noisy where shadows are few.
 
     Args:
         ddof: taken from the number of shadows by which the sum of squares is divided: 0 or 1 is usual.
@@ -75,7 +79,12 @@ class PerExample(Variance):
 
 @dataclass(frozen=True)
 class PooledSeparate(Variance):
-    """One variance a group, of its values over all examples: contains the spread between examples."""
+    """One variance for each group, of its values over all examples: contains the spread between examples.
+
+    Not robust: a single absurd confidence can make up most of it. :class:`Residual` is.
+    """
+
+    title: ClassVar[str] = "pooled variance"
 
     def variance(self, group: Group, centre: Centre) -> Array:
         """(targets or 1, 1, 1)."""
@@ -86,39 +95,60 @@ class PooledSeparate(Variance):
 class Pooled(PooledSeparate):
     """As the public reference: online, the pooled variance of the IN values serves both groups."""
 
+    title: ClassVar[str] = "pooled variance of the reference"
     from_inside: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
 class Residual(Variance):
-    """One variance a group, of the distances to each example's own centre."""
+    """One variance for each group, of the distances to each example's own centre.
+
+    Robust: no example enters with more than ``cap`` times the mean (:func:`~lit_privq.attacks.group.capped_mean`), so
+    that one absurd confidence, or one degenerate example, cannot make up the variance of all. Where no example exceeds
+    that bound it is the plain mean to the last bit: on Gaussian confidences, where its efficiency therefore is 1, and
+    on all rows of the digits demo. Where examples' own variances are log-normal with a deviation of 1.5, one in 500 is
+    bounded and the variance is 3 % lower.
+
+    Args:
+        cap: how many times the mean an example's own mean square may count, above 1; infinity for the plain mean.
+    """
+
+    title: ClassVar[str] = "fixed variance"
+    cap: float = _CAP
+
+    def __post_init__(self) -> None:
+        _check_cap(self.cap)
 
     def variance(self, group: Group, centre: Centre) -> Array:
         """(targets or 1, 1, 1)."""
-        return group.residual(centre)
+        return group.residual(centre, self.cap)
 
 
 @dataclass(frozen=True)
 class Shrunk(Variance):
     """Each example's variance drawn towards the residual one, which counts as much as ``strength`` shadows.
 
-    ``strength=0`` is per example (with ddof 1), infinity is :class:`Residual`.
+    (strength * residual + Q) / (strength + n - 1) for n shadows whose centred sum of squares is Q. ``strength=0`` is
+    per example (with ddof 1), infinity is :class:`Residual`.
 
     Args:
         strength: prior degrees of freedom, at least 0.
+        cap: of the residual variance, as in :class:`Residual`.
     """
 
+    title: ClassVar[str] = "shrunk variance"
     strength: float = 16.0
+    cap: float = _CAP
 
     def __post_init__(self) -> None:
         if not self.strength >= 0:
             raise ValueError(f"strength counts shadows and must be at least 0; got {self.strength}")
+        _check_cap(self.cap)
 
     def variance(self, group: Group, centre: Centre) -> Array:
         """(targets or 1, examples, queries)."""
-        if np.isinf(self.strength):
-            return group.residual(centre)
-        return self.shrink(group, group.residual(centre), group.squares)
+        fixed = group.residual(centre, self.cap)
+        return fixed if np.isinf(self.strength) else self.shrink(group, fixed, group.squares)
 
     def shrink(self, group: Group, fixed: Array, squares: Array) -> Array:
         """Fixed value and centred sum of squares (or products) in one estimate."""
@@ -130,7 +160,12 @@ class Shrunk(Variance):
 
 @dataclass(frozen=True)
 class ShrunkStudent(Shrunk):
-    """:class:`Shrunk`, read with the Student tails that an estimated variance earns: strength + n - 1 degrees."""
+    """:class:`Shrunk` with a Student distribution of strength + n - 1 degrees in the place of the Gaussian.
+
+    The predictive distribution where a variance is itself estimated from that many degrees of freedom.
+    """
+
+    title: ClassVar[str] = "Student"
 
     def log_density(self, distance: Array, deviation: Array, group: Group) -> Array:
         """Log-density of Student's t at a distance from the centre."""
@@ -149,18 +184,24 @@ class ShrunkStudent(Shrunk):
         return np.asarray(np.sign(standard) * (np.log1p(-tail) - np.log(tail)))
 
 
+def _check_cap(cap: float) -> None:
+    if not cap > 1:
+        raise ValueError(f"cap is a multiple of the mean above 1, {_CAP:g} is usual and infinity is no cap; got {cap}")
+
+
 @dataclass(frozen=True)
 class LiRA(Attack):
-    """What all forms of LiRA share: the centre and the spread of a group.
+    """Base of all forms of LiRA: the centre and the spread of a group.
 
     Args:
         centre: of each group: the public reference takes the median, the paper the mean.
-        variance: :class:`Residual` by default, the sound one of the fixed variances.
+        variance: :class:`Residual` by default, the fixed variance that leaves out the spread between examples.
 
     Raises:
         ValueError: if the centre is neither of these.
     """
 
+    form: ClassVar[str] = "LiRA"
     centre: Centre = "median"
     variance: Variance = Residual()
 
@@ -172,6 +213,11 @@ class LiRA(Attack):
         """As many as the variance needs."""
         return self.variance.min_shadows
 
+    @property
+    def title(self) -> str:
+        """Form, variance and, where it is not the median, the centre."""
+        return ", ".join(filter(None, (self.form, self.variance.title, "mean centre" * (self.centre == "mean"))))
+
 
 @dataclass(frozen=True)
 class LiRAOnline(LiRA):
@@ -179,10 +225,12 @@ class LiRAOnline(LiRA):
 
     Args:
         centre: of each group: the public reference takes the median, the paper the mean.
-        variance: :class:`Residual` by default, the sound one of the fixed variances.
+        variance: :class:`Residual` by default, the fixed variance that leaves out the spread between examples.
 
     Source: Carlini et al. 2022, arXiv:2112.03570, algorithm 1.
     """
+
+    form: ClassVar[str] = "LiRA online"
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""
@@ -207,6 +255,8 @@ class LiRAOffline(LiRA):
         variance: as in :class:`LiRAOnline`.
     """
 
+    form: ClassVar[str] = "LiRA offline"
+
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""
         group = evidence.outside
@@ -218,7 +268,7 @@ class LiRAOffline(LiRA):
 
 @dataclass(frozen=True)
 class LiRAOfflineOneSided(LiRA):
-    """How far the confidence lies above the OUT shadows: log-odds of the one-sided test, averaged over queries.
+    """Log-odds of the one-sided test that the confidence lies above the OUT shadows, averaged over queries.
 
     With one query log Phi(z) - log Phi(-z) ranks exactly as the paper's probability Phi(z). Over several queries its
     mean does not rank exactly as the mean of log Phi(z), which eq. 4 can also be read to mean: log Phi saturates at 0,
@@ -231,6 +281,8 @@ class LiRAOfflineOneSided(LiRA):
 
     Source: Carlini et al. 2022, arXiv:2112.03570, eq. 4.
     """
+
+    form: ClassVar[str] = "LiRA offline, one-sided"
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""

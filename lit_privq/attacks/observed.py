@@ -1,4 +1,4 @@
-"""What models said about a pool: the input of every attack, checked once."""
+"""Confidences of models on a pool and their training members: the input of every attack, checked once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lit_privq.artifacts.mapped import prefetch
 from lit_privq.attacks.confidence import logit_confidence
+from lit_privq.metrics.members import as_members
 
 Floats = NDArray[np.floating[Any]]
 
@@ -32,12 +33,13 @@ class _Piece:
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """Confidences of M models on N examples, and who trained on what.
+    """Confidences of M models on N examples, and which examples each model trained on.
 
     Args:
-        confidence: (models, examples, queries), or one (examples, queries) array a model, which may be memory-mapped:
-            log-odds of the true class, or of a regression minus the squared error; larger is better.
-        members: (models, examples) bool.
+        confidence: (models, examples, queries), or (models, examples) of one query, or a sequence of one such array for
+            each model, which may be memory-mapped: log-odds of the true class, or of a regression minus the squared
+            error; larger is better.
+        members: (models, examples) bool, or 0 and 1.
         logits: (models, examples, queries, classes) or one array a model; None where only confidences were kept.
         labels: (examples,), needed with logits; integers, or floats where they are values of a regression.
         finite: whether the confidences are known to be finite, and need not be read to see it.
@@ -45,6 +47,10 @@ class Observed:
     Raises:
         ValueError: if shapes disagree, the mask is not boolean, or values are NaN or infinite (how many, which model,
             which example).
+
+    >>> models = Observed(np.array([[2.0, -1.0], [0.5, 3.0]]), np.array([[1, 0], [0, 1]]))
+    >>> models.queries, models.members.tolist()
+    (1, [[True, False], [False, True]])
     """
 
     confidence: Floats | Sequence[Floats]
@@ -55,15 +61,13 @@ class Observed:
     _piece: _Piece = field(default_factory=_Piece, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        members = np.asarray(self.members)
-        if members.dtype != np.bool_:
-            raise ValueError(
-                f"members must be boolean, True where the model trained on the example; got {members.dtype}"
-            )
+        members = as_members(self.members)
         if members.ndim != 2:
             raise ValueError(f"members must be (models, examples); got shape {members.shape}")
+        object.__setattr__(self, "members", members)
+        object.__setattr__(self, "confidence", _with_queries(self.confidence))
         shapes = [np.shape(one) for one in self.confidence]
-        wrong = [shape for shape in shapes if len(shape) != 3 - 1 or shape != shapes[0] or shape[0] != members.shape[1]]
+        wrong = [shape for shape in shapes if len(shape) != 2 or shape != shapes[0] or shape[0] != members.shape[1]]
         if len(shapes) != len(members) or wrong:
             got = f"{len(shapes)} models of {wrong[0] if wrong else shapes[0] if shapes else ()}"
             raise ValueError(
@@ -115,6 +119,13 @@ class Observed:
         """Some of the models."""
         logits = None if self.logits is None else [self.logits[i] for i in index]
         return Observed([self.confidence[i] for i in index], self.members[index], logits, self.labels, finite=True)
+
+
+def _with_queries(confidence: Floats | Sequence[Floats]) -> Floats | Sequence[Floats]:
+    """The same with an axis of one query where there is none."""
+    if isinstance(confidence, np.ndarray):
+        return confidence[..., None] if confidence.ndim == 2 else confidence
+    return [one[:, None] if np.ndim(one) == 1 else one for one in confidence]
 
 
 def _check_finite(model: int, confidence: Floats) -> None:

@@ -1,8 +1,9 @@
-"""An attacker who also holds the full-precision parent: one two-dimensional Gaussian a group."""
+"""Attack on a model whose parent, from which it was derived, the attacker holds too: two-dimensional Gaussians."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,9 +11,7 @@ from lit_privq.attacks.evidence import Evidence
 from lit_privq.attacks.group import Array, Group, mean_over_queries
 from lit_privq.attacks.lira import LiRA, Residual, Shrunk
 
-_LEAST = (
-    1e-9  # share of a variance that the parent must leave unexplained: a copy of the parent adds nothing, not infinity
-)
+_LEAST = 1e-9  # share of a variance that the parent leaves unexplained at least: a copy of it would divide by zero
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,10 @@ class Paired(LiRA):
     Raises:
         ValueError: if the variance is neither of these.
 
-    Source: LiRA (Carlini et al. 2022) on two confidences; the attacker of ours.
+    Source: LiRA (Carlini et al. 2022) on two confidences; the attacker is ours.
     """
+
+    form: ClassVar[str] = "LiRA online with the parent"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,18 +46,19 @@ class Paired(LiRA):
         return mean_over_queries(inside - outside)
 
     def _log_density(self, child: Evidence, group: Group, parent: Evidence, above: Group, inside: bool) -> Array:
-        """Of x, plus that of y given x, less a constant."""
+        """Log-density of x, plus that of y given x, less a constant: a covariance matrix without its inverse."""
         x, y = child.targets - group.centre(self.centre), parent.targets - above.centre(self.centre)
         xx, yy = self.variance.variance(group, self.centre), self.variance.variance(above, self.centre)
         xy = self._covariance(child, group, above, inside)
-        xx, yy = xx + np.finfo(float).tiny, yy + np.finfo(float).tiny
+        xx, yy = xx + np.finfo(float).tiny, yy + np.finfo(float).tiny  # equal confidences: 0 / tiny, not 0 / 0
         left = np.maximum(yy - xy * xy / xx, _LEAST * yy)
         rest = y - xy / xx * x
         return -0.5 * (x * x / xx + np.log(xx) + rest * rest / left + np.log(left))
 
     def _covariance(self, child: Evidence, group: Group, above: Group, inside: bool) -> Array:
         """(targets or 1, examples or 1, queries or 1), estimated as the variances are."""
-        fixed = child.trial.residual_covariance(inside, self.centre)
+        assert isinstance(self.variance, Residual | Shrunk)
+        fixed = child.trial.residual_covariance(inside, self.centre, self.variance.cap)
         if isinstance(self.variance, Shrunk) and np.isfinite(self.variance.strength):
             return self.variance.shrink(group, fixed, group.products(above))
         return fixed

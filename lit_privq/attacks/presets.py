@@ -1,4 +1,4 @@
-"""Attacks under the names by which studies report them."""
+"""The sets of attacks that studies report, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from lit_privq.attacks.threshold import Threshold
 
 
 def standard() -> dict[str, Attack]:
-    """The attacks of a study, the paper's pair first; ``fixed`` is the residual variance about the median."""
+    """The attacks of a study, the paper's pair first; ``fixed`` is the residual variance about the median.
+
+    The paper's pair (LiRA online and offline, fixed variance) takes :class:`~lit_privq.attacks.Residual`, whose weight
+    of a single example is bounded, and not the reference's variance of all values, which one absurd confidence can make
+    up: see :func:`reference` for that one.
+    """
     return {
         "lira_online_fixed": LiRAOnline(),
         "lira_offline_fixed": LiRAOffline(),
@@ -36,7 +41,7 @@ def standard() -> dict[str, Attack]:
 
 
 def paired() -> dict[str, Attack]:
-    """The attacks of an attacker who also holds the full-precision parent."""
+    """The attacks of an attacker who also holds each model's parent, from which it was derived."""
     return {"lira_online_fixed": Paired(), "lira_online_shrunk": Paired(variance=Shrunk())}
 
 
@@ -45,7 +50,7 @@ def reference() -> dict[str, Attack]:
 
     Median centre, population deviation; offline as density; fixed variance pooled over the values of all examples, of
     the IN group online, of the OUT group offline. It also cuts the groups of held-out targets, an option of the design:
-    ``held_out(reference(), ..., equal_groups=True)``.
+    ``score_held_out(reference(), ..., equal_groups=True)``.
     """
     return {
         "lira_online": LiRAOnline(variance=PerExample()),

@@ -1,4 +1,7 @@
-"""RMIA: does the target favour this example over its references more than it favours other examples?"""
+"""RMIA and BASE: likelihood of the true class under the target, relative to that under reference models.
+
+RMIA compares each example's ratio with the ratios of the other examples; BASE takes it as it is.
+"""
 
 from __future__ import annotations
 
@@ -62,16 +65,17 @@ def population_share(
 
 @dataclass(frozen=True)
 class _RMIA(Attack):
-    """What both forms share.
+    """Base of both forms.
 
     Args:
         gamma: by which factor an example must exceed another one, above 0.
         temperature: of the softmax; None is 2 where logits were stored and 1 where only confidences were.
     """
 
+    form: ClassVar[str] = "RMIA"
+    needs_classes: ClassVar[bool] = True
     gamma: float = 1.0
     temperature: float | None = None
-    needs_classes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.gamma > 0:
@@ -81,6 +85,13 @@ class _RMIA(Attack):
                 f"temperature divides logits and must be finite and above 0, 2 is usual; got {self.temperature}; "
                 "leave it out for the usual one"
             )
+
+    @property
+    def title(self) -> str:
+        """Form, and the options that are not the usual ones."""
+        gamma = "" if self.gamma == 1 else f"gamma {self.gamma:g}"
+        temperature = "" if self.temperature is None else f"temperature {self.temperature:g}"
+        return ", ".join(filter(None, (self.form, gamma, temperature)))
 
     def score(self, evidence: Evidence) -> Array:
         """Log-ratio p(x | target) / p(x), averaged over queries, (targets, examples)."""
@@ -112,6 +123,8 @@ class RMIAOnline(_RMIA):
     Source: Zarifzadeh et al. 2024, arXiv:2312.03262.
     """
 
+    form: ClassVar[str] = "RMIA online"
+
     def marginal(self, evidence: Evidence) -> Array:
         """(targets or 1, examples, queries)."""
         return mean_likelihood(evidence)
@@ -127,6 +140,7 @@ class RMIAOffline(_RMIA):
         a: how much of a probability stays when the example was not trained on, in [0, 1]. Tune it on shadows only.
     """
 
+    form: ClassVar[str] = "RMIA offline"
     a: float = 0.3
 
     def __post_init__(self) -> None:
@@ -147,6 +161,11 @@ class BASE(Attack):
     """
 
     needs_classes: ClassVar[bool] = True
+
+    @property
+    def title(self) -> str:
+        """``BASE``."""
+        return "BASE"
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""

@@ -1,4 +1,4 @@
-"""The attack that needs no shadows: confident means member."""
+"""The attack that needs no shadow models: one threshold on the confidence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ class Threshold(Attack):
 
     Source: Yeom et al. 2018, arXiv:1709.01604, on the scaled logit.
     """
+
+    @property
+    def title(self) -> str:
+        """``Global threshold``."""
+        return "Global threshold"
 
     def score(self, evidence: Evidence) -> Array:
         """(targets, examples), in nats."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.attacks import Attack, Observed, held_out, leave_one_out
+from lit_privq.attacks import Attack, Observed, score_held_out, score_leave_one_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +57,13 @@ class Case:
         return mask
 
     def scores(self, attacks: Mapping[str, Attack], *, equal_groups: bool = False) -> dict[str, NDArray[np.float64]]:
-        """(targets, examples) by attack; ``equal_groups`` as in :func:`~lit_privq.attacks.held_out`."""
+        """(targets, examples) by attack; ``equal_groups`` as in :func:`~lit_privq.attacks.score_held_out`."""
         if self.own is not None:
-            return leave_one_out(attacks, self.shadows, self.own, targets=self.targets, parents=self.parents)
+            return score_leave_one_out(attacks, self.shadows, self.own, targets=self.targets, parents=self.parents)
         assert self.targets is not None
-        if self.parents is None:
-            return held_out(attacks, self.shadows, self.targets, equal_groups=equal_groups)
-        shadows, targets = self.parents
-        assert targets is not None
-        return held_out(attacks, self.shadows, self.targets, parents=(shadows, targets), equal_groups=equal_groups)
+        parents = None
+        if self.parents is not None:
+            shadows, targets = self.parents
+            assert targets is not None
+            parents = shadows, targets
+        return score_held_out(attacks, self.shadows, self.targets, parents=parents, equal_groups=equal_groups)

@@ -23,7 +23,7 @@ from lit_privq.artifacts.measures import (
 )
 from lit_privq.artifacts.results import Key, Results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.attacks import Attack, Observed, leave_one_out
+from lit_privq.attacks import Attack, Observed, score_leave_one_out
 from lit_privq.audit.case import Case
 from lit_privq.audit.focus import chance_of, conclude
 from lit_privq.audit.measure import Measurements, PerTarget, statistics, without
@@ -247,4 +247,4 @@ def shadow_scores(attacks: Mapping[str, Attack], shadows: Observed) -> ShadowSco
     possible = {name: attack for name, attack in attacks.items() if attack.min_shadows <= least}
     models = len(shadows.members)
     some = np.linspace(0, models - 1, min(models, _THRESHOLD_SHADOWS)).round().astype(np.intp)
-    return ShadowScores(leave_one_out(possible, shadows, some), shadows.members[some])
+    return ShadowScores(score_leave_one_out(possible, shadows, some), shadows.members[some])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from lit_privq.attacks.design import leave_one_out
+from lit_privq.attacks.design import score_leave_one_out
 from lit_privq.attacks.lira import LiRAOnline, Shrunk
 from lit_privq.attacks.observed import Observed
 from lit_privq.data.task import Classification
@@ -81,7 +81,7 @@ def lira_advantage(outputs: Tensor, targets: Tensor, members: Bools) -> float:
     classes = outputs.shape[-1]
     confidence = -head_losses(outputs, targets) if regression else Classification(classes).confidence(outputs, targets)
     observed = Observed(confidence.numpy()[..., None], members)
-    scores = leave_one_out({"lira": LiRAOnline(variance=Shrunk())}, observed)["lira"]
+    scores = score_leave_one_out({"lira": LiRAOnline(variance=Shrunk())}, observed)["lira"]
     return largest_difference(scores[members], scores[~members])
 
 

@@ -66,7 +66,7 @@ class Point:
         return max(0.0, *(float(np.log(ratio)) for ratio in rules if ratio > 0))
 
 
-class Threshold(ABC):
+class ThresholdChoice(ABC):
     """How the threshold was chosen, which decides what a bound on epsilon must pay for it."""
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Threshold(ABC):
 
 
 @dataclass(frozen=True)
-class Fixed(Threshold):
+class Fixed(ThresholdChoice):
     """A threshold fixed before the scores were seen, on shadow models for example.
 
     That is for the caller to see to: only a threshold that is itself one of the scores gives away where it is from.
@@ -101,7 +101,7 @@ class Fixed(Threshold):
 
 
 @dataclass(frozen=True)
-class Split(Threshold):
+class Split(ThresholdChoice):
     """A threshold that is best on one half of the examples, judged on the other half.
 
     Args:
@@ -123,7 +123,7 @@ class Split(Threshold):
 
 
 @dataclass(frozen=True)
-class Bonferroni(Threshold):
+class Bonferroni(ThresholdChoice):
     """Every vertex of the ROC's convex hull, each bounded at a level that makes all of them hold at once."""
 
     def points(self, scores: Floats, members: NDArray[np.bool_], level: float) -> Iterator[tuple[Point, float]]:
@@ -136,7 +136,7 @@ class Bonferroni(Threshold):
 
 
 def epsilon_lower_bound(
-    scores: Floats, members: NDArray[np.bool_], threshold: Threshold, *, level: float = 0.95, delta: float = 0.0
+    scores: Floats, members: NDArray[np.bool_], threshold: ThresholdChoice, *, level: float = 0.95, delta: float = 0.0
 ) -> float:
     """Largest epsilon that the attack refutes, at least 0.
 
@@ -151,7 +151,7 @@ def epsilon_lower_bound(
     Raises:
         ValueError: if the threshold is a bare number, or one picked from the scores.
     """
-    if not isinstance(threshold, Threshold):
+    if not isinstance(threshold, ThresholdChoice):
         raise ValueError(
             f"say how the threshold was chosen: Fixed(...), Split() or Bonferroni(); got {threshold!r}, which may have "
             "been picked from the scores"

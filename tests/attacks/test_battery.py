@@ -15,10 +15,10 @@ from lit_privq.attacks import (
     LiRAOnline,
     Observed,
     PooledSeparate,
-    held_out,
-    leave_one_out,
     paired,
     reference,
+    score_held_out,
+    score_leave_one_out,
     standard,
 )
 
@@ -47,16 +47,16 @@ def parent_of(child: Observed, seed: int = 99) -> Observed:
 
 
 def left_out(name: str, models: Observed, block: int | None = None) -> NDArray[np.float64]:
-    return leave_one_out({name: ATTACKS[name]}, models, parents=(parent_of(models), None), block=block)[name]
+    return score_leave_one_out({name: ATTACKS[name]}, models, parents=(parent_of(models), None), block=block)[name]
 
 
 def kept_out(name: str, models: Observed, shadows: int, block: int | None = None) -> NDArray[np.float64]:
     parent = parent_of(models)
     first, rest = range(shadows), range(shadows, len(models.members))
     parents = (parent.models(first), parent.models(rest))
-    return held_out({name: ATTACKS[name]}, models.models(first), models.models(rest), parents=parents, block=block)[
-        name
-    ]
+    return score_held_out(
+        {name: ATTACKS[name]}, models.models(first), models.models(rest), parents=parents, block=block
+    )[name]
 
 
 def areas(scores: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -87,9 +87,9 @@ def areas_on_noise(design: str, models: int, draws: int = 200) -> dict[str, NDAr
         parent = parent_of(noise, seed=int(random.integers(1 << 32)))
         if spare:
             parents = (parent.models(first), parent.models(rest))
-            scores = held_out(ATTACKS, noise.models(first), noise.models(rest), parents=parents)
+            scores = score_held_out(ATTACKS, noise.models(first), noise.models(rest), parents=parents)
         else:
-            scores = leave_one_out(ATTACKS, noise, parents=(parent, None))
+            scores = score_leave_one_out(ATTACKS, noise, parents=(parent, None))
         for name, each in scores.items():
             found[name].append(areas(each, members[rest if spare else first]).mean())
     return {name: np.array(values) for name, values in found.items()}
@@ -120,12 +120,12 @@ def test_the_order_of_examples_changes_nothing(name: str, make: Make) -> None:
     first, rest = range(8), range(8, 10)
     attack = {name: ATTACKS[name]}
     parents = (parent.models(first), parent.models(rest))
-    one = held_out(attack, models.models(first), models.models(rest), parents=parents)
+    one = score_held_out(attack, models.models(first), models.models(rest), parents=parents)
     parents = (turned_parent.models(first), turned_parent.models(rest))
-    other = held_out(attack, turned.models(first), turned.models(rest), parents=parents)
+    other = score_held_out(attack, turned.models(first), turned.models(rest), parents=parents)
     np.testing.assert_allclose(other[name][:, ::-1], one[name], rtol=1e-10, atol=1e-10)  # sums in another order
-    alone = leave_one_out(attack, models, parents=(parent, None))[name]
-    other = leave_one_out(attack, turned, parents=(turned_parent, None))
+    alone = score_leave_one_out(attack, models, parents=(parent, None))[name]
+    other = score_leave_one_out(attack, turned, parents=(turned_parent, None))
     np.testing.assert_allclose(other[name][:, ::-1], alone, rtol=1e-10, atol=1e-10)
 
 
@@ -135,8 +135,8 @@ def test_the_order_of_shadows_changes_nothing_for_held_out_targets(name: str, ma
     parent = parent_of(models)
     attack, turn, rest = {name: ATTACKS[name]}, [3, 1, 7, 0, 2, 6, 5, 4], range(8, 10)
     targets, above = models.models(rest), parent.models(rest)
-    one = held_out(attack, models.models(range(8)), targets, parents=(parent.models(range(8)), above))
-    other = held_out(attack, models.models(turn), targets, parents=(parent.models(turn), above))
+    one = score_held_out(attack, models.models(range(8)), targets, parents=(parent.models(range(8)), above))
+    other = score_held_out(attack, models.models(turn), targets, parents=(parent.models(turn), above))
     np.testing.assert_allclose(other[name], one[name], rtol=1e-10, atol=1e-10)  # sums in another order
 
 
@@ -147,8 +147,8 @@ def test_the_order_of_shadows_changes_nothing_but_whom_a_target_does_without(nam
     members = np.vstack([models.members[:7], ~models.members[6:7]])
     models, turn = Observed(models.confidence, members), [3, 1, 5, 0, 2, 4, 7, 6]
     parent = parent_of(models)
-    one = leave_one_out({name: ATTACKS[name]}, models, parents=(parent, None))[name]
-    other = leave_one_out({name: ATTACKS[name]}, models.models(turn), parents=(parent.models(turn), None))[name]
+    one = score_leave_one_out({name: ATTACKS[name]}, models, parents=(parent, None))[name]
+    other = score_leave_one_out({name: ATTACKS[name]}, models.models(turn), parents=(parent.models(turn), None))[name]
     np.testing.assert_allclose(other, one[turn], rtol=1e-10, atol=1e-10)  # sums in another order
 
 
@@ -159,9 +159,9 @@ def test_equal_confidences_give_finite_scores(name: str, design: str) -> None:
     models = Observed(np.full((8, 37, 2), 7.7), members)  # the squares of 37 times 7.7 round to below the mean's
     attack = {name: ATTACKS[name]}
     if design == "leave_one_out":
-        scores = leave_one_out(attack, models, parents=(models, None))
+        scores = score_leave_one_out(attack, models, parents=(models, None))
     else:
-        scores = held_out(attack, models, models, parents=(models, models))
+        scores = score_held_out(attack, models, models, parents=(models, models))
     assert np.isfinite(scores[name]).all()
 
 
@@ -190,6 +190,6 @@ def test_more_confidence_between_the_two_groups_means_more_likely_a_member(name:
         targets = np.repeat(np.asarray(models.confidence)[16:], 4, axis=0)  # (steps, examples, 1)
         targets[:, example] = low[example] + np.linspace(0.2, 0.8, 4)[:, None] * (high - low)[example]
         target = Observed(targets, np.repeat(models.members[16:], 4, axis=0))
-        scores = held_out({name: ATTACKS[name]}, shadows, target, parents=(parent_of(shadows), target))[name]
+        scores = score_held_out({name: ATTACKS[name]}, shadows, target, parents=(parent_of(shadows), target))[name]
         rising.append(np.diff(scores[:, example]) >= 0)
     assert np.mean(rising) > 0.95  # an online score turns where one group is much wider than the other

@@ -1,4 +1,7 @@
-"""Every attack against its slow twin: the formula on lists of values, one target and one example after the other."""
+"""A battery: every attack against its slow twin, the formula on lists of values, target by target, example by example.
+
+An attack or a variance that is added to the package fails here until it has a twin.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,11 @@ from lit_privq.attacks import (
     ShrunkStudent,
     Threshold,
     Variance,
-    held_out,
-    leave_one_out,
     logit_confidence,
     paired,
     reference,
+    score_held_out,
+    score_leave_one_out,
     standard,
 )
 
@@ -94,13 +97,39 @@ def middle(values: Array, centre: str) -> Array:
     return np.median(values, axis=0) if centre == "median" else values.mean(axis=0)
 
 
-def residual(values: list[Array], centre: str) -> float:
-    return float(np.mean(np.concatenate([((each - middle(each, centre)) ** 2).ravel() for each in values])))
+def off_centre(values: list[Array], centre: str) -> list[float]:
+    """Sum of squared distances from the centre, of each example."""
+    return [float(((each - middle(each, centre)) ** 2).sum()) for each in values]
+
+
+def bound_of(values: list[Array], centre: str, cap: float) -> float:
+    """On an example's mean square: so many times the mean of the bounded ones, by repeated substitution."""
+    squares = off_centre(values, centre)
+    pairs = [(total, each.size) for total, each in zip(squares, values, strict=True) if total > 0]
+    times, mean, before = min(cap, max(2.0, len(pairs) / 4)), math.inf, 0.0
+    while mean != before:
+        bounded = [min(total, times * mean * size) for total, size in pairs]
+        before, mean = mean, math.fsum(bounded) / sum(size for _, size in pairs)
+    return times * mean
+
+
+def weights_of(values: list[Array], centre: str, cap: float) -> list[float]:
+    """By what the squares of each example are multiplied, at most 1."""
+    bound = bound_of(values, centre, cap)
+    return [
+        min(1.0, bound * each.size / total) if total else 1.0
+        for total, each in zip(off_centre(values, centre), values, strict=True)
+    ]
+
+
+def residual(values: list[Array], centre: str, cap: float) -> float:
+    pairs = zip(off_centre(values, centre), weights_of(values, centre, cap), strict=True)
+    return math.fsum(total * weight for total, weight in pairs) / sum(each.size for each in values)
 
 
 def shrunk(variance: Variance, values: list[Array], centre: str) -> list[Array]:
     assert isinstance(variance, Shrunk)
-    fixed, nu = residual(values, centre), variance.strength
+    fixed, nu = residual(values, centre, variance.cap), variance.strength
     if math.isinf(nu):
         return fixed_for_all(fixed, values)
     return [(nu * fixed + ((each - each.mean(0)) ** 2).sum(0)) / (nu + len(each) - 1) for each in values]
@@ -119,7 +148,7 @@ VARIANCES: dict[type[Variance], Callable[[Variance, list[Array], str], list[Arra
     PerExample: per_example,
     Pooled: lambda _, values, __: fixed_for_all(float(np.concatenate(values).var()), values),
     PooledSeparate: lambda _, values, __: fixed_for_all(float(np.concatenate(values).var()), values),
-    Residual: lambda _, values, centre: fixed_for_all(residual(values, centre), values),
+    Residual: lambda each, values, centre: fixed_for_all(residual(values, centre, each.cap), values),  # type: ignore[attr-defined]
     Shrunk: shrunk,
     ShrunkStudent: shrunk,
 }
@@ -159,8 +188,11 @@ def lira(attack: Any, scene: Scene, side: int, read: Callable[[float, float], fl
 def lira_paired(attack: Any, scene: Scene, side: int) -> Array:
     """Two-dimensional Gaussian on confidence and parent's, averaged over queries, (examples,)."""
     pairs, points = scene.pairs(side), np.stack([scene.x(), confidence(scene.parent)[0]], -1)
-    off = np.concatenate([(each - middle(each, attack.centre)).reshape(-1, 2) for each in pairs])
-    fixed = off.T @ off / len(off)
+    axes = [[each[..., axis] for each in pairs] for axis in (0, 1)]
+    weights = np.sqrt([weights_of(each, attack.centre, attack.variance.cap) for each in axes])  # (2, examples)
+    off = [(each - middle(each, attack.centre)) * weights[:, j] for j, each in enumerate(pairs)]
+    flat = np.concatenate([each.reshape(-1, 2) for each in off])
+    fixed = flat.T @ flat / len(flat)
     found = []
     for each, point in zip(pairs, points, strict=True):
         total = 0.0
@@ -211,9 +243,17 @@ ATTACKS: dict[str, Attack] = {
         f"{kind.__name__}_{centre}_{variance}": kind(centre=centre, variance=variance)
         for kind in (LiRAOnline, LiRAOffline, LiRAOfflineOneSided)
         for centre in ("median", "mean")
-        for variance in (PerExample(1), PooledSeparate(), Pooled(), Residual(), Shrunk(3.5), ShrunkStudent(3.5))
+        for variance in (
+            PerExample(1),
+            PooledSeparate(),
+            Pooled(),
+            Residual(),
+            Residual(1.5),
+            Shrunk(3.5),
+            ShrunkStudent(3.5, 1.5),
+        )
     },
-    **{f"Paired_mean_{each}": Paired("mean", each) for each in (Residual(), Shrunk(3.5))},
+    **{f"Paired_mean_{each}": Paired("mean", each) for each in (Residual(), Residual(1.5), Shrunk(3.5))},
     "rmia_online_1_half": RMIAOnline(gamma=0.5, temperature=1.0),
     "rmia_online_3_twice": RMIAOnline(gamma=2.0, temperature=3.0),
     "rmia_offline_twice": RMIAOffline(gamma=2.0, a=0.0),
@@ -255,9 +295,9 @@ def played(design: str) -> tuple[list[Scene], dict[str, Array]]:
         for i in rest
     ]
     if alone:
-        return scenes, leave_one_out(ATTACKS, shadows, parents=(parents, None))
+        return scenes, score_leave_one_out(ATTACKS, shadows, parents=(parents, None))
     both = parents, above.models(rest)
-    return scenes, held_out(ATTACKS, shadows, models.models(rest), parents=both, equal_groups=cut)
+    return scenes, score_held_out(ATTACKS, shadows, models.models(rest), parents=both, equal_groups=cut)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -275,6 +315,11 @@ def test_groups_of_the_held_out_design_are_unequal_unless_cut() -> None:
     assert all(len(each) == 1 for each in sizes.values())
 
 
+def test_a_low_cap_bounds_examples_of_the_scenes() -> None:
+    scene = played("held_out")[0][0]
+    assert min(weights_of(scene.values(0), "median", 1.5)) < 1  # or the twins of capped variances would show nothing
+
+
 def test_every_attack_and_every_variance_has_a_twin() -> None:
     public = [each for each in vars(lit_privq.attacks).values() if inspect.isclass(each)]
     attacks = {each for each in public if issubclass(each, Attack) and each is not Attack}
@@ -289,18 +334,18 @@ def test_from_confidences_alone_rmia_is_at_temperature_one() -> None:
     scene = played("held_out")[0][0]
     plain = [Observed(each.confidence, each.members) for each in (scene.shadows, scene.target)]
     attacks = {"online": RMIAOnline(), "offline": RMIAOffline()}
-    scores = held_out(attacks, *plain)
+    scores = score_held_out(attacks, *plain)
     for name, attack in attacks.items():
         without = Scene(plain[0], scene.parents, plain[1], scene.parent, scene.groups)
         np.testing.assert_allclose(scores[name][0], TWINS[type(attack)](attack, without))
-        assert (scores[name] != held_out({name: attack}, scene.shadows, scene.target)[name]).any()
+        assert (scores[name] != score_held_out({name: attack}, scene.shadows, scene.target)[name]).any()
 
 
 def test_unaware_leave_one_out_hides_the_parent_of_the_very_target() -> None:
     scenes, _ = played("leave_one_out_8")
     full = scenes[0].shadows
     quantized = drawn(full.members, 5, full)
-    scores = leave_one_out({"a": LiRAOnline()}, full, targets=quantized)["a"]
+    scores = score_leave_one_out({"a": LiRAOnline()}, full, targets=quantized)["a"]
     for i, scene in enumerate(scenes):
         attacked = Scene(full, full, quantized.models([i]), scene.parent, scene.groups)
         np.testing.assert_allclose(scores[i], TWINS[LiRAOnline](LiRAOnline(), attacked), rtol=1e-10)

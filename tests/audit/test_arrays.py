@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lit_privq.attacks import Observed, held_out, leave_one_out, reference, standard
+from lit_privq.attacks import Observed, reference, score_held_out, score_leave_one_out, standard
 from lit_privq.audit import main
 from lit_privq.audit.command import _parse
 
@@ -92,7 +92,7 @@ def test_leave_one_out_takes_all_rows_or_those_named(tmp_path: Path, page: list[
         audit(source, tmp_path, "--design", "leave_one_out", *options)
         with np.load(tmp_path / "scores.npz") as scores:
             assert scores["targets"].tolist() == list(rows)
-            expected = leave_one_out(standard(), models, rows)
+            expected = score_leave_one_out(standard(), models, rows)
             np.testing.assert_array_equal(scores["lira_online"], expected["lira_online"])
 
 
@@ -245,7 +245,7 @@ def test_the_reference_s_groups_are_cut(tmp_path: Path, page: list[Path]) -> Non
             found.append(scores["lira_online"])
     models = Observed(confidence, members)
     shadows, targets = models.models(range(12)), models.models([12, 13])
-    cut = held_out(reference(), shadows, targets, equal_groups=True)["lira_online"]
+    cut = score_held_out(reference(), shadows, targets, equal_groups=True)["lira_online"]
     np.testing.assert_array_equal(found[0], cut)
     assert (found[1] != cut).any()
 

@@ -15,7 +15,7 @@ from lit_privq.artifacts.confidences import read_dump, write_dump
 from lit_privq.artifacts.measures import read_measures
 from lit_privq.artifacts.results import Key, read_results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.attacks import Observed, held_out, paired, reference, standard
+from lit_privq.attacks import Observed, paired, reference, score_held_out, standard
 from lit_privq.audit import main
 
 Study = Callable[..., Path]
@@ -104,7 +104,7 @@ def test_scores_are_those_of_the_importable_function(study: Study, tmp_path: Pat
     audit(folder, tmp_path, "--resamples", "0")
     dumps = [read_dump(folder / "adaround-1.58-last8" / f"{i:03d}.npz") for i in range(10)]
     models = Observed([d.confidence for d in dumps], np.stack([d.members for d in dumps]))
-    expected = held_out(standard(), models.models(range(8)), models.models([8, 9]))
+    expected = score_held_out(standard(), models.models(range(8)), models.models([8, 9]))
     with np.load(tmp_path / "audit" / "adaround-1.58-last8" / "adaptive.npz") as saved:
         assert set(saved) == {*expected, "targets", "members"}
         assert saved["targets"].tolist() == [8, 9]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from lit_privq.metrics.epsilon import Threshold, clopper_pearson
+from lit_privq.metrics.epsilon import ThresholdChoice, clopper_pearson
 from lit_privq.metrics.roc import Floats
 
 
@@ -62,7 +62,9 @@ class TradeOff:
         return float((ndtri(1 - self.beta[inner]) - ndtri(self.alpha[inner])).max(initial=0.0))
 
 
-def trade_off(scores: Floats, members: NDArray[np.bool_], threshold: Threshold, *, level: float = 0.95) -> TradeOff:
+def trade_off(
+    scores: Floats, members: NDArray[np.bool_], threshold: ThresholdChoice, *, level: float = 0.95
+) -> TradeOff:
     """What an attack proves of the trade-off function, with this probability at all false-positive rates at once.
 
     Each operating point gives two one-sided Clopper-Pearson bounds; a test and its mirror image are equally possible,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc
 
 from lit_privq.metrics.roc import Floats
 
@@ -84,11 +84,12 @@ def p_value(right: int, guesses: int, examples: int, epsilon: float, delta: floa
     0.0547
     """
     chance = 1 / (1 + np.exp(-epsilon))
-    pure = float(binom.sf(right - 1, guesses, chance))
+    pure = float(bdtrc(right - 1, guesses, chance)) if right else 1.0
     if delta == 0 or right == 0:
         return min(1.0, pure)
     steps = np.arange(1, right + 1)
-    short = binom.cdf(right - 1, guesses, chance) - binom.cdf(right - 1 - steps, guesses, chance)  # v > X >= v - i
+    below = bdtr(np.maximum(right - 1 - steps, 0), guesses, chance) * (steps < right)
+    short = bdtr(right - 1, guesses, chance) - below  # v > X >= v - i
     return min(1.0, pure + 2 * examples * delta * float((short / steps).max()))
 
 

@@ -106,7 +106,7 @@ def test_confidence_without_a_query_axis_is_one_query(tmp_path: Path, page: list
     [
         ({"members": None}, [], "must hold members"),
         ({"confidence": None}, [], "must hold members, and confidence or logits and labels; it holds members"),
-        ({"members": np.zeros((10, 40), int)}, [], "members must be boolean"),
+        ({"members": np.full((10, 40), 2)}, [], "members must be boolean .* got int64 with the value 2"),
         ({"members": np.zeros((10, 39), bool)}, [], "confidence must be .* with the models and examples of members"),
         ({"members": np.zeros((9, 40), bool)}, [], "got 10 models"),
         ({"members": np.arange(10)[:, None] > np.zeros(40)}, [], "row 9 has 40 members; leave it out"),

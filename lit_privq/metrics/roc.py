@@ -67,6 +67,67 @@ class Roc:
         return np.array(kept)
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """The ROC of one target, and where on it each example is first called a member.
+
+    Args:
+        curve: of all examples.
+        step: (examples,) the first point of the curve whose threshold the example's score reaches.
+        members: (examples,) bool.
+    """
+
+    curve: Roc
+    step: NDArray[np.intp]
+    members: NDArray[np.bool_]
+
+    def part(self, chosen: NDArray[np.bool_], *, own_others: bool = False) -> Roc:
+        """The ROC of the chosen members before all non-members, or before the chosen ones only.
+
+        Args:
+            chosen: (examples,) bool, with a member in it.
+            own_others: whether the false positives are counted among the chosen non-members alone.
+
+        >>> seen = ranked(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False]))
+        >>> seen.part(np.array([False, False, True, True])).tpr.tolist()
+        [0.0, 0.0, 1.0, 1.0]
+        """
+        inside = np.sort(self.step[self.members & chosen])
+        if own_others:
+            outside = np.sort(self.step[~self.members & chosen])
+            points = np.unique(np.concatenate([[0], inside, outside]))
+            false_positives = np.searchsorted(outside, points, side="right")
+        else:  # between these points the curve is horizontal
+            points = np.unique(np.concatenate([[0], inside - 1, inside, [self.curve.thresholds.size - 1]]))
+            false_positives = self.curve.false_positives[points]
+        hits = np.searchsorted(inside, points, side="right")
+        return Roc(hits, false_positives, self.curve.thresholds[points])
+
+
+def ranked(scores: Floats, members: NDArray[np.bool_]) -> Ranked:
+    """The ROC of one target and the examples' places on it; arguments and errors as for :func:`roc`."""
+    if members.dtype != np.bool_ or members.shape != scores.shape or scores.ndim != 1:
+        raise ValueError(
+            f"scores and members must be (examples,), members boolean; got {scores.shape} and {members.dtype} "
+            f"{members.shape}"
+        )
+    if (bad := np.flatnonzero(np.isnan(scores))).size:
+        raise ValueError(f"scores must not be NaN; {bad.size} of {scores.size} are, the first at example {bad[0]}")
+    if members.all() or not members.any():
+        raise ValueError(f"a ROC needs members and non-members; got {members.sum()} members of {members.size} examples")
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    ends = np.append(ordered[1:] != ordered[:-1], True)  # the last of each run of equal scores
+    last = np.flatnonzero(ends)
+    hits = np.cumsum(members[order])[last]
+    step = np.empty(scores.size, np.intp)
+    step[order] = np.cumsum(np.append(True, ends[:-1]))
+    curve = Roc(
+        np.concatenate([[0], hits]), np.concatenate([[0], last + 1 - hits]), np.concatenate([[np.inf], ordered[last]])
+    )
+    return Ranked(curve, step, members)
+
+
 def roc(scores: Floats, members: NDArray[np.bool_]) -> Roc:
     """The ROC of one target; equal scores form one step, so that their order is not made up.
 
@@ -81,22 +142,7 @@ def roc(scores: Floats, members: NDArray[np.bool_]) -> Roc:
     >>> curve.tpr.tolist(), curve.fpr.tolist()
     ([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])
     """
-    if members.dtype != np.bool_ or members.shape != scores.shape or scores.ndim != 1:
-        raise ValueError(
-            f"scores and members must be (examples,), members boolean; got {scores.shape} and {members.dtype} "
-            f"{members.shape}"
-        )
-    if (bad := np.flatnonzero(np.isnan(scores))).size:
-        raise ValueError(f"scores must not be NaN; {bad.size} of {scores.size} are, the first at example {bad[0]}")
-    if members.all() or not members.any():
-        raise ValueError(f"a ROC needs members and non-members; got {members.sum()} members of {members.size} examples")
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # the last of each run of equal scores
-    hits = np.cumsum(members[order])[last]
-    return Roc(
-        np.concatenate([[0], hits]), np.concatenate([[0], last + 1 - hits]), np.concatenate([[np.inf], ordered[last]])
-    )
+    return ranked(scores, members).curve
 
 
 def auc(curve: Roc) -> Floats:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lit_privq.metrics import auc, best_balanced_accuracy, log_auroc, roc, semilog_auroc, tpr_at_fpr
+from lit_privq.metrics import auc, best_balanced_accuracy, log_auroc, ranked, roc, semilog_auroc, tpr_at_fpr
 from lit_privq.metrics.roc import Roc, allowed_false_positives
 
 
@@ -137,3 +137,27 @@ def test_bad_scores_are_refused(scores: list[float], members: list[bool], messag
 def test_a_bound_in_percent_is_refused() -> None:
     with pytest.raises(ValueError, match=r"0\.001 for 0\.1 %"):
         tpr_at_fpr(coin(), 10)
+
+
+@pytest.mark.parametrize("decimals", [0, 8])
+@pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
+def test_a_part_of_the_examples_has_the_metrics_of_its_own_curve(decimals: int, share: float) -> None:
+    random = np.random.default_rng(4)
+    members = random.random(800) < 0.5
+    scores = (random.normal(size=800) + members).round(decimals)
+    chosen = random.random(800) < share
+    seen = ranked(scores, members)
+    for own_others, kept in ((False, chosen | ~members), (True, chosen)):
+        part, alone = seen.part(chosen, own_others=own_others), roc(scores[kept], members[kept])
+        for metric in (auc, best_balanced_accuracy, log_auroc, semilog_auroc, lambda c: tpr_at_fpr(c, 0.05)):
+            np.testing.assert_allclose(metric(part), metric(alone), rtol=1e-12)
+
+
+def test_parts_that_make_up_the_pool_add_up_to_its_counts_at_one_threshold() -> None:
+    random = np.random.default_rng(5)
+    members, kind = random.random(500) < 0.5, random.integers(3, size=500)
+    scores = random.normal(size=500) + members
+    seen = ranked(scores, members)
+    parts = [seen.part(kind == k) for k in range(3)]
+    hits = [curve.true_positives[curve.false_positives <= 20].max() for curve in (*parts, seen.curve)]
+    assert sum(hits[:3]) == hits[3]

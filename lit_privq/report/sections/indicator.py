@@ -152,8 +152,8 @@ class Beside:
         shown = joined([f"{_signed(spearman(values, kept))} for {name}" for name, values in known.items()])
         shared = " Methods at the same bits share a quantizer, so fewer points than variants are independent."
         return (
-            f"Spearman’s rank correlation with 1 − LiRA over {over}: {shown}. +1: the same order as LiRA; 0: no relation."
-            + (shared if len(set(rows)) < len(rows) else "")
+            f"Spearman’s rank correlation with 1 − LiRA over {over}: {shown}. "
+            "+1: the same order as LiRA; 0: no relation." + (shared if len(set(rows)) < len(rows) else "")
         )
 
     @property

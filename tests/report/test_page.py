@@ -1,16 +1,13 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.results import COLUMNS
 from lit_privq.report import build
-from lit_privq.report.command import main
 
 VOID = {"meta", "link", "br", "img"}
 
@@ -135,13 +132,6 @@ def test_a_study_too_small_for_any_bound_makes_a_page(study: Path, tmp_path: Pat
     assert "One target has no spread" in page
 
 
-def test_a_missing_or_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="is not there"):
-        main([str(tmp_path / "nowhere")])
-    with pytest.raises(FileNotFoundError, match="run `audit` first"):
-        main([str(tmp_path)])
-
-
 def test_nothing_is_written_when_a_file_is_damaged(study: Path, tmp_path: Path) -> None:
     shutil.copy(study / "results.csv", tmp_path)
     (tmp_path / "study.json").write_text("{")
@@ -155,26 +145,6 @@ def test_odd_study_json_does_no_harm(study: Path, tmp_path: Path) -> None:
     odd: dict[str, object] = {"versions": None, "seconds": [], "n_shadows": "many", "choices": 3, "command": None}
     (tmp_path / "study.json").write_text(json.dumps(odd))
     build(tmp_path)
-
-
-def test_the_page_is_printed_and_help_shows_an_example(
-    write_results: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    directory = write_results({"attacker": "unaware", "attack": "threshold", "metric": "auc", "value": 0.6}).parent
-    main([str(directory)])
-    assert capsys.readouterr().out.strip() == str(directory / "report.html")
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert "python -m lit_privq report runs/demo" in capsys.readouterr().out
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "figures" / "a.svg"
-    atomic_write_bytes(path, b"old")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        atomic_write_bytes(path, b"new")
-    assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [("a.svg", b"old")]
 
 
 def test_metrics_add_their_sections(measured_study: Path, tmp_path: Path) -> None:
@@ -202,3 +172,32 @@ def test_damaged_metrics_are_named(study: Path, tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"means": [{}]}')
     with pytest.raises(ValueError, match=r"metrics\.json must be written by this version's audit"):
         build(tmp_path)
+
+
+def test_figures_of_the_page_that_is_drawn_over_go_and_no_other_file_does(built: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(built, tmp_path / "study")
+    lines = (folder / "results.csv").read_text().splitlines(keepends=True)
+    (folder / "results.csv").write_text("".join(line for line in lines if ",1.58," not in line))
+    for name in ("roc_mine.svg", "notes.png"):
+        (folder / "figures" / name).write_text("not drawn by a page")
+    build(folder)
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert {"roc_1.58.svg", "roc_1.58.png"} & names == set()
+    assert {"roc_2.svg", "roc_2.png", "roc_mine.svg", "notes.png"} <= names
+
+
+def test_a_figure_that_was_deleted_comes_back(built: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(built, tmp_path / "study")
+    (folder / "figures" / "tradeoff.svg").unlink()
+    build(folder)
+    assert (folder / "figures" / "tradeoff.svg").read_bytes() == (built / "figures" / "tradeoff.svg").read_bytes()
+
+
+def test_every_section_is_in_the_list_of_contents(page: str) -> None:
+    found = outline(page)
+    assert {"tradeoff", "leakage", "numbers", "curves", "exposure", "notes", "provenance"} <= set(found.ids)
+    assert [link[1:] for link in found.links if link[1:] in ("tradeoff", "numbers", "notes")] == [
+        "tradeoff",
+        "numbers",
+        "notes",
+    ]

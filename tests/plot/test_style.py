@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from lit_privq.artifacts.results import Key, Results
+from lit_privq.artifacts.variant import Variant
+from lit_privq.plot.style import COLOURS, INK, MARKERS, RC, VARIABLES, looks
+
+PLAIN = Variant("none", 32, 32)
+
+
+def results(*methods: str) -> Results:
+    variants = [PLAIN, *(Variant(method, 2, 2) for method in methods)]
+    return Results("digits", "net", {Key(variant, "accuracy"): {} for variant in variants})
+
+
+def test_methods_differ_in_colour_and_in_marker_and_full_precision_is_ink() -> None:
+    found = looks(results("a", "b", "c"))
+    assert found["none"].colour == INK
+    quantized = [found[name] for name in ("a", "b", "c")]
+    assert len({look.colour for look in quantized}) == len({look.marker for look in quantized}) == 3
+
+
+def test_more_methods_than_colours_begin_again() -> None:
+    names = [f"method{number}" for number in range(len(COLOURS) + 1)]
+    found = looks(results(*names))
+    assert found[names[-1]].colour == COLOURS[0]
+    assert len(MARKERS) == len(COLOURS)
+
+
+def test_every_colour_of_a_figure_has_its_variable_on_the_page(tmp_path: Path) -> None:
+    with matplotlib.rc_context(RC):
+        figure = Figure()
+        figure.add_subplot().plot([0, 1], [0, 1], color=COLOURS[0])
+        figure.savefig(tmp_path / "a.svg")
+    page = (Path(__file__).parents[2] / "lit_privq" / "report" / "page.css").read_text(encoding="utf-8")
+    drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert COLOURS[0] in drawn
+    assert all(page.count(f"{variable}:") == 2 for variable in VARIABLES.values())  # light and dark

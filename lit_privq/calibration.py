@@ -18,8 +18,9 @@ from lit_privq.data.batches import BatchIndices
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.batchnorm import correct_bias, tunable, tune_batch_norm
+from lit_privq.quantization.checks import bits_of
 from lit_privq.quantization.method import Method, Quantized, check_options
-from lit_privq.quantization.network import NetworkQuantizer, UnitReport, bits_of
+from lit_privq.quantization.network import NetworkQuantizer, UnitReport
 from lit_privq.query import check_same_study
 
 Bits = float | dict[str, float]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
 
 from lit_privq.quantization.graph import Graph, Piece
-from lit_privq.quantization.layers import Layer
+from lit_privq.quantization.layers import modules_of
 
 BatchNorm: TypeAlias = nn.modules.batchnorm._BatchNorm
 
@@ -77,7 +77,13 @@ def _batches(n_images: int, n_parts: int, generator: torch.Generator) -> Iterato
 
 
 @torch.no_grad()
-def correct_bias(net: nn.Module, quantized: nn.Module, images: Tensor, batch_size: int = 256) -> list[str]:
+def correct_bias(
+    net: nn.Module,
+    quantized: nn.Module,
+    images: Tensor,
+    batch_size: int = 256,
+    is_float: Callable[[str], bool] = lambda name: False,
+) -> list[str]:
     """Shift biases so that the mean output of every channel is the float network's again, in place, layer by layer.
 
     Each layer's shift is measured with all layers before it corrected already, in one walk over both networks. A layer
@@ -88,21 +94,25 @@ def correct_bias(net: nn.Module, quantized: nn.Module, images: Tensor, batch_siz
         quantized: its quantized copy, whose biases and running means are changed.
         images: calibration images, (examples, channels, height, width).
         batch_size: images that run through a layer together; bounds memory.
+        is_float: whether the weight of a name was left in float; such layers are not corrected.
 
     Returns:
-        Names of layers that have neither a bias nor a batch norm, so that they keep their shift.
+        Names of layers that have neither a bias nor a batch norm of their own, so that they keep their shift.
 
     Source: Nagel et al. 2019, arXiv:1906.04721, section 4.2, with measured means.
     """
-    graph = Graph(net, images[:1])
-    own, theirs = _Walk(quantized, graph.image, images, batch_size), _Walk(net, graph.image, images, batch_size)
+    graph = Graph(net, images[:4], is_float)
+    own, theirs = _Walk(quantized, graph, images, batch_size), _Walk(net, graph, images, batch_size)
     kept, pieces = list[str](), graph.pieces("layer")
     for position, piece in enumerate(pieces):
         if piece.layers:
             (name,) = piece.layers
-            before = graph.before(piece, name)
-            if not _shift(own.modules, name, piece, own.mean(before, name) - theirs.mean(before, name)):
+            before, target = graph.before(piece, name), _own_mean(graph, own.modules, name)
+            if target is None:
                 kept.append(name)
+            else:
+                mean, sign = target
+                mean += sign * (own.mean(before, name) - theirs.mean(before, name)).to(mean.dtype)
         needed = {node for later in pieces[position + 1 :] for node in later.inputs}
         for walk in (own, theirs):
             walk.advance(piece, needed)
@@ -112,14 +122,14 @@ def correct_bias(net: nn.Module, quantized: nn.Module, images: Tensor, batch_siz
 class _Walk:
     """One network on its way through the graph: the values of the nodes that will be read again."""
 
-    def __init__(self, net: nn.Module, image: fx.Node, images: Tensor, batch_size: int) -> None:
-        self.modules, self._batch_size = dict(net.named_modules()), batch_size
-        self._values = {image: images}
+    def __init__(self, net: nn.Module, graph: Graph, images: Tensor, batch_size: int) -> None:
+        self.modules, self._graph, self._batch_size = modules_of(net), graph, batch_size
+        self._values = {graph.image: images}
 
     def mean(self, before: Piece, name: str) -> Tensor:
         """Mean of each output channel of a layer, (channels,) float64."""
         layer = self.modules[name]
-        axis = 1 if isinstance(layer, nn.Conv2d) else -1
+        axis = -1 if isinstance(layer, (nn.Linear, nn.Embedding)) else 1
         total, count = torch.zeros(()), 0
         for part in self._run(before):
             output = layer(part).movedim(axis, 0).flatten(1)  # (channels, examples * positions)
@@ -134,19 +144,23 @@ class _Walk:
     def _run(self, piece: Piece) -> Iterator[Tensor]:
         """Outputs of a piece, a batch at a time."""
         inputs = [self._values[node].split(self._batch_size) for node in piece.inputs]
-        return (piece.run(self.modules, {}, batch) for batch in zip(*inputs, strict=True))
+        state = piece.state(self.modules)
+        return (piece.run(self._graph.modules, state, batch) for batch in zip(*inputs, strict=True))
 
 
-def _shift(modules: dict[str, nn.Module], name: str, piece: Piece, shift: Tensor) -> bool:
-    """Take the shift out of the layer's bias or the running mean behind it; False where there is neither."""
-    layer = cast(Layer, modules[name])
-    if layer.bias is not None:
-        layer.bias -= shift.to(layer.bias.dtype)
-        return True
-    node = next(node for node in piece.nodes if node.target == name)
-    behind = [user for user in node.users if user in piece.nodes and user.op == "call_module"]
-    norm = modules[str(behind[0].target)] if behind else None
-    if not isinstance(norm, BatchNorm) or norm.running_mean is None:
-        return False
-    norm.running_mean += shift.to(norm.running_mean.dtype)
-    return True
+def _own_mean(graph: Graph, modules: Mapping[str, nn.Module], name: str) -> tuple[Tensor, int] | None:
+    """What takes a layer's shift, and with which sign: its bias, else the running mean of the batch norm behind it.
+
+    What two layers share would be moved by the shift of each, so it is left alone: None, as where there is neither.
+    """
+    bias = getattr(modules[name], "bias", None)
+    if bias is not None:
+        owners = [other for other in modules.values() if getattr(other, "bias", None) is bias]
+        return (bias, -1) if len(owners) == 1 else None
+    node = next(node for node, layer in graph.layers.items() if layer == name)
+    behind = list(node.users)
+    norm = modules.get(str(behind[0].target)) if len(behind) == 1 and behind[0].op == "call_module" else None
+    runs = sum(modules.get(str(other.target)) is norm for other in graph.nodes if other.op == "call_module")
+    if not isinstance(norm, BatchNorm) or norm.running_mean is None or runs != 1:
+        return None
+    return norm.running_mean, 1

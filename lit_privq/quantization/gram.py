@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lit_privq.quantization.layers import Layer, columns
+from lit_privq.quantization.layers import Layer, columns, unfolding
 from lit_privq.quantization.method import LayerProblem, Quantized, check_finite
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def gram(layer: Layer, inputs: Tensor) -> Tensor:
     the examples does not matter beyond rounding. Half of E gram E^T is the squared output error per position.
 
     Args:
-        layer: a convolution or linear layer.
+        layer: a layer that can be quantized.
         inputs: of one model, (examples, ...).
 
     Returns:
@@ -47,7 +47,7 @@ def gram_and_cross(layer: Layer, floats: Tensor, quantized: Tensor) -> tuple[Ten
     """Second moments of a layer's inputs in the quantized copies of one network, and with those of the network itself.
 
     Args:
-        layer: a convolution or linear layer.
+        layer: a layer that can be quantized.
         floats: inputs in the float network, (examples, ...).
         quantized: inputs in its copies, (precisions, examples, ...).
 
@@ -73,8 +73,7 @@ def gram_and_cross(layer: Layer, floats: Tensor, quantized: Tensor) -> tuple[Ten
 
 def _blocks(layer: Layer, inputs: Tensor) -> Iterator[slice]:
     """Slices of examples whose unfolded inputs stay within the block size."""
-    kernel = layer.kernel_size[0] * layer.kernel_size[1] if isinstance(layer, nn.Conv2d) else 1
-    size = max(1, _BLOCK // max(1, inputs[0].numel() * kernel))
+    size = max(1, _BLOCK // max(1, inputs[0].numel() * unfolding(layer)))
     return (slice(start, start + size) for start in range(0, len(inputs), size))
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_privq.quantization.graph import Graph, Piece
+from lit_privq.quantization.layers import modules_of
 
 
 def output_importance(
@@ -32,7 +33,7 @@ def output_importance(
         By name of the unit, the shape of its output without examples; mean 1.
 
     Raises:
-        ValueError: if the network's output is not finite.
+        ValueError: if the network's output is not finite, or has more axes than (examples, classes).
 
     Source: the Fisher weighting of Li et al. 2021, arXiv:2102.05426, section 3.3; normalised here, as a loss whose
     weights are some 1e-4 small (or, in the public code, all close to 1) is another loss or none.
@@ -54,10 +55,10 @@ def _gradients(
     graph: Graph, pieces: Sequence[Piece], net: nn.Module, images: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
     """Gradient of each image's log-likelihood at the output of each unit, (examples, ...)."""
-    modules, values = dict(net.named_modules()), {graph.image: images}
+    modules, values = modules_of(net), {graph.image: images}
     outputs = []
     for piece in pieces:
-        value = piece.run(modules, piece.state(modules), [values[node] for node in piece.inputs])
+        value = piece.run(graph.modules, piece.state(modules), [values[node] for node in piece.inputs])
         if piece.layers:
             value = value if value.requires_grad else value.requires_grad_()
             outputs.append(value)
@@ -67,6 +68,13 @@ def _gradients(
         raise ValueError(
             "the network's output on its calibration images is not finite, so no importance can be drawn from it; "
             "check the checkpoint, its batch-norm statistics included, for NaN or overflow"
+        )
+    if logits.ndim == 1:
+        logits = logits.unsqueeze(1)  # a value per example
+    if logits.ndim > 2:
+        raise ValueError(
+            "Fisher importance needs outputs (examples, classes), of which a label can be drawn; "
+            f"got {list(logits.shape)}, choose fisher: false"
         )
     if logits.shape[1] == 1:
         return torch.autograd.grad(logits.sum(), outputs)

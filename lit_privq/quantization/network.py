@@ -7,19 +7,31 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import partial
-from typing import TypeAlias, cast
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map
 
+from lit_privq.quantization.checks import (
+    Bits,
+    bits_of,
+    check_memory,
+    check_nets,
+    check_path,
+    check_patterns,
+    check_range,
+    check_solution,
+    levels_of,
+    stacked,
+    stays_float,
+)
 from lit_privq.quantization.gram import gram, gram_and_cross
-from lit_privq.quantization.graph import Graph, Piece, State
+from lit_privq.quantization.graph import Graph, Piece
 from lit_privq.quantization.grid import round_to_grid
 from lit_privq.quantization.importance import output_importance
-from lit_privq.quantization.layers import Layer, n_groups, to_matrix, to_weight
+from lit_privq.quantization.layers import Layer, modules_of, n_groups, to_matrix, to_weight
 from lit_privq.quantization.method import (
     HasFisher,
     HasStart,
@@ -28,28 +40,8 @@ from lit_privq.quantization.method import (
     Quantized,
     UnitProblem,
     check_method,
-    levels_from_bits,
 )
-
-Bits: TypeAlias = float | Mapping[str, float]
-"""One precision for all layers, or shell patterns of layer names -> precision, of which the last match wins."""
-
-
-def bits_of(layer: str, bits: Bits) -> float:
-    """The precision of a layer.
-
-    Raises:
-        ValueError: if no pattern matches the layer.
-
-    >>> bits_of("layer1.0.conv1", {"*": 1.58, "fc": 8}), bits_of("fc", {"*": 1.58, "fc": 8}), bits_of("fc", 2)
-    (1.58, 8, 2)
-    """
-    if not isinstance(bits, Mapping):
-        return bits
-    matches = [value for pattern, value in bits.items() if fnmatchcase(layer, pattern)]
-    if not matches:
-        raise ValueError(f'no pattern of bits matches layer {layer}; got {list(bits)}, add "*" for all other layers')
-    return matches[-1]
+from lit_privq.quantization.tracing import State
 
 
 @dataclass(frozen=True)
@@ -108,14 +100,20 @@ class NetworkQuantizer:
         nets: networks in eval mode, on the device of the images; they are not changed.
         images: calibration images per model as the networks take them, (models, examples, channels, height, width).
         method: the quantizer.
-        bits: the precisions; names in patterns are those of the networks' own layers.
+        bits: the precisions; names in patterns are those of the networks' own layers, and 32 in a map leaves the
+            weights of this name in float.
         seeds: one per model; all precisions of a model share it.
         batch_size: images that run through a unit together; bounds memory, does not change results.
+
+    Attributes:
+        units: names of the units, in the order they are solved.
+        weights: names of all weights of the networks, those that stay float included.
 
     Raises:
         ValueError: if a network is in training mode, differs from the first, is not finite or does not run on its
             calibration images, there is no such image or no precision, a pattern of bits matches nothing or leaves a
-            layer out, or the graph does not reproduce the network.
+            layer out, a weight cannot be quantized and does not stay float, there is no memory for a gram matrix, the
+            graph does not reproduce the network, or an image's output depends on the other images of its batch.
     """
 
     def __init__(
@@ -128,19 +126,24 @@ class NetworkQuantizer:
         batch_size: int = 256,
     ) -> None:
         check_method(method)
-        images = images if isinstance(images, Tensor) else _stacked(images)
+        images = _ordinary(images if isinstance(images, Tensor) else stacked(images))
         if not bits:
             raise ValueError("bits must hold at least one precision; got an empty list, give for example [4, 2]")
-        _check_nets(nets, images, seeds)
-        self._nets, self._method, self._bits, self._seeds = list(nets), method, list(bits), list(seeds)
+        check_method(method)
+        nets = [_ordinary_network(net) for net in nets]
+        check_nets(nets, images, seeds)
+        self._nets, self._method, self._bits, self._seeds = nets, method, list(bits), list(seeds)
         self._batch_size = batch_size
-        self._graph = Graph(nets[0], images[0, :1])
-        self._levels = {name: _levels(name, self._bits) for name in self._graph.layers.values()}  # (precisions,)
-        _check_patterns(self._bits, list(self._levels))
-        self._modules = [dict(net.named_modules()) for net in nets]
+        self._graph = Graph(nets[0], images[0, :4], lambda name: all(stays_float(name, one) for one in bits))
+        self.weights = self._graph.weights
+        check_patterns(self._bits, self.weights)
+        self._levels = {name: levels_of(name, self._bits) for name in self._graph.layers.values()}  # (precisions,)
+        if method.needs_gram:
+            check_memory(self._graph, len(nets) * len(bits), images.device)
+        self._modules = [modules_of(net) for net in nets]
         pieces = self._graph.pieces(method.unit)
         self.units = tuple(piece.name for piece in pieces if piece.layers)
-        _check_path(self._graph, pieces, self._nets, images[:, :4])
+        check_path(self._graph, pieces, self._nets, images[:, :4])
         self._pieces = pieces[: 1 + max(position for position, piece in enumerate(pieces) if piece.layers)]
         self._importance = self._fisher(pieces, images) if isinstance(method, HasFisher) and method.fisher else {}
         self._solved: dict[str, Quantized] = {}
@@ -165,7 +168,11 @@ class NetworkQuantizer:
         errors = self._errors(piece)
         self._prefix = self._prefix.keep({node for later in self._pieces for node in later.inputs})
         seconds = (time.perf_counter() - started) / len(errors)
-        return [self._report(piece, problem, solution, *entry, seconds) for entry in enumerate(errors)]
+        return [
+            self._report(piece, problem, solution, entry, error, seconds)
+            for entry, error in enumerate(errors)
+            if any(self._is_quantized(name, entry) for name in piece.layers)
+        ]
 
     @torch.no_grad()
     def network(self, model: int, precision: int) -> nn.Module:
@@ -175,9 +182,10 @@ class NetworkQuantizer:
             ValueError: if units are left, or a layer does not keep the weight that is written to it.
         """
         net = copy.deepcopy(self._nets[model])
+        modules = modules_of(net)
         for name, quantized in self.codes(model, precision).items():
-            layer = cast(Layer, net.get_submodule(name))
-            weight = quantized.weight().reshape(layer.weight.shape).to(layer.weight)
+            layer = cast(Layer, modules[name])
+            weight = to_weight(layer, quantized.weight())[0].to(layer.weight)
             layer.weight.copy_(weight)
             if not torch.equal(layer.weight, weight):
                 raise ValueError(
@@ -187,21 +195,31 @@ class NetworkQuantizer:
         return net
 
     def codes(self, model: int, precision: int) -> dict[str, Quantized]:
-        """Every layer's codes (1, rows, columns), scale and zero (1, rows, 1), levels (1,), on the CPU."""
+        """Of every layer that does not stay float: codes (1, rows, columns), scale and zero (1, rows, 1), levels (1,).
+
+        On the CPU; codes in the type of the layer's weight.
+        """
         self._check_done()
-        entry = slice(model * len(self._bits) + precision, model * len(self._bits) + precision + 1)
-        dtype = next(self._nets[model].parameters()).dtype
+        entry = model * len(self._bits) + precision
         return {
-            name: Quantized(one.codes[entry].to(dtype), one.scale[entry], one.zero[entry], one.levels[entry])
+            name: Quantized(
+                one.codes[entry : entry + 1].to(cast(Tensor, self._modules[model][name].weight).dtype),
+                *(value[entry : entry + 1] for value in (one.scale, one.zero, one.levels)),
+            )
             for name, one in self._solved.items()
+            if self._is_quantized(name, entry)
         }
+
+    def float_weights(self, precision: int) -> list[str]:
+        """Names of the weights that stay float at a precision."""
+        return [name for name in self.weights if stays_float(name, self._bits[precision])]
 
     # ---------------------------------------------------------------------------------------------- one unit
 
     def _solve(self, piece: Piece, method: Method, prefix: _Prefix) -> tuple[UnitProblem, dict[str, Quantized]]:
         """The problem of a unit and the method's solution."""
         target = self._run(piece, self._float_state(piece), [prefix.float[node] for node in piece.inputs])
-        _check_range(piece.name, "activations", target)
+        check_range(piece.name, "activations", target)
         prefix.float[piece.output] = target
         state, active = self._quantized_state(piece), method.needs_activations
         fed = prefix.quantized if method.inputs == "quantized" else prefix.float
@@ -219,7 +237,7 @@ class NetworkQuantizer:
             importance=self._each_precision(self._importance[piece.name]) if piece.name in self._importance else None,
         )
         solution = method.solve(problem)
-        _check_solution(problem, solution)
+        check_solution(problem, solution)
         return problem, solution
 
     def _start(self, piece: Piece, method: Method, prefix: _Prefix) -> dict[str, Quantized]:
@@ -243,8 +261,10 @@ class NetworkQuantizer:
     def _layer_problem(self, piece: Piece, name: str, method: Method, prefix: _Prefix) -> LayerProblem:
         layer = self._layer(name)
         weights = torch.stack([cast(Tensor, modules[name].weight).detach() for modules in self._modules])
-        _check_range(piece.name, f"weights of {name}", weights)
-        levels = self._levels[name].to(weights.device).repeat(len(self._nets)).repeat_interleave(n_groups(layer))
+        check_range(piece.name, f"weights of {name}", weights)
+        levels = self._levels[name].to(weights.device)
+        levels = levels.where(levels > 0, levels.max())  # what stays float is solved with the others, for nothing
+        levels = levels.repeat(len(self._nets)).repeat_interleave(n_groups(layer))
         problem = LayerProblem(name, to_matrix(layer, self._each_precision(weights)), levels)
         if not method.needs_gram:
             return problem
@@ -296,15 +316,23 @@ class NetworkQuantizer:
         return cast(State, tree_map(self._each_precision, self._float_state(piece)))
 
     def _with_weights(self, state: State, weights: Mapping[str, Tensor]) -> State:
-        new = {name: {**state[name], "weight": to_weight(self._layer(name), weights[name])} for name in weights}
-        return {**state, **new}
+        new = {name: to_weight(self._layer(name), weights[name]) for name in weights}  # each (models * precisions, ...)
+        for name in new:
+            stays = self._levels[name].to(new[name].device).repeat(len(self._nets)) == 0  # (models * precisions,)
+            if stays.any():
+                new[name] = new[name].where(~stays.view(-1, *[1] * (new[name].ndim - 1)), state[name]["weight"])
+        return {**state, **{name: {**state[name], "weight": weight} for name, weight in new.items()}}
+
+    def _is_quantized(self, name: str, entry: int) -> bool:
+        """Whether a layer does not stay float in one model at one precision."""
+        return bool(self._levels[name][entry % len(self._bits)])
 
     def _each_precision(self, values: Tensor) -> Tensor:
         """(models, ...) -> (models * precisions, ...)."""
         return values.repeat_interleave(len(self._bits), dim=0)
 
     def _layer(self, name: str) -> Layer:
-        return cast(Layer, self._graph.modules[name])
+        return self._graph.layer(name)
 
     def _fisher(self, pieces: Sequence[Piece], images: Tensor) -> dict[str, Tensor]:
         """Importance of each unit's outputs, (models, ...)."""
@@ -346,6 +374,8 @@ class NetworkQuantizer:
         clipped = flipped = weights = distinct = dead = 0
         deficient = False
         for name, one in solution.items():
+            if not self._is_quantized(name, entry):
+                continue
             own = slice(entry * n_groups(self._layer(name)), (entry + 1) * n_groups(self._layer(name)))
             weight, codes, last = problem.layers[name].weight[own], one.codes[own], (one.levels[own] - 1).view(-1, 1, 1)
             wanted = weight / one.scale[own] + one.zero[own]
@@ -381,14 +411,6 @@ def _vectorises(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def _levels(layer: str, bits: Sequence[Bits]) -> Tensor:
-    """Levels of a layer at each precision, (precisions,)."""
-    try:
-        return torch.tensor([levels_from_bits(bits_of(layer, one)) for one in bits])
-    except ValueError as error:
-        raise ValueError(f"layer {layer}: {error}") from error
-
-
 def _without_groups(layer: Layer, quantized: Quantized) -> Quantized:
     """Rows of all groups in one matrix again, codes as small integers, for keeping."""
     groups = n_groups(layer)
@@ -399,157 +421,45 @@ def _without_groups(layer: Layer, quantized: Quantized) -> Quantized:
     return Quantized(codes.cpu(), scale.cpu(), zero.cpu(), quantized.levels[::groups].cpu())
 
 
-def _stacked(images: Sequence[Tensor]) -> Tensor:
-    """(models, examples, ...)."""
-    kinds = {f"{one.dtype} {list(one.shape)}" for one in images}
-    if len(kinds) != 1:
-        raise ValueError(f"each model needs calibration images of the same number, shape and type; got {sorted(kinds)}")
-    return torch.stack(list(images))
+def _ordinary(value: Tensor) -> Tensor:
+    """A tensor that gradients may flow through, also if it was made in inference mode."""
+    return value.clone() if value.is_inference() else value
 
 
-def _check_nets(nets: Sequence[nn.Module], images: Tensor, seeds: Sequence[int]) -> None:
-    if not nets or not len(nets) == len(images) == len(seeds):
-        raise ValueError(
-            "networks, calibration images and seeds must be one per model; "
-            f"got {len(nets)}, {len(images)} and {len(seeds)}"
-        )
-    if images.ndim < 2 or not images.shape[1]:
-        raise ValueError(f"no calibration data: images must be (models, examples, ...); got {list(images.shape)}")
-    _check_finite(nets, images)
-    shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in nets]
-    for model, net in enumerate(nets):
-        if any(module.training for module in net.modules()):
-            raise ValueError(f"networks must be in eval mode while they are quantized; call eval() on model {model}")
-        if shapes[model] != shapes[0]:
-            odd = sorted({name for name, _ in shapes[model].items() ^ shapes[0].items()})
-            raise ValueError(
-                f"all networks must be of one architecture; model {model} differs from model 0 in {odd[:5]}"
-            )
-        _check_images(net, model, images[model, :1])
+def _ordinary_network(net: nn.Module) -> nn.Module:
+    """The network, or a copy outside of inference mode of one that was built inside."""
+    tensors = (*net.parameters(), *net.buffers())
+    return copy.deepcopy(net) if any(tensor.is_inference() for tensor in tensors) else net
 
 
-@torch.no_grad()
-def _check_images(net: nn.Module, model: int, image: Tensor) -> None:
-    """Refuse calibration images that a network does not take, (1, ...)."""
-    try:
-        net(image)
-    except (RuntimeError, ValueError, IndexError) as error:
-        own, reason = next(net.parameters(), image), str(error).partition("\n")[0]
-        got = f"{image.dtype} {list(image.shape[1:])} on {image.device}"
-        remedy = "give them in the shape and on the device that it takes, as in training"
-        if image.dtype != own.dtype:
-            remedy = f"convert them to the network's {own.dtype}, scaled and normalised as in training"
-        raise ValueError(
-            f"model {model} does not run on its calibration images, each {got}; {remedy} ({reason})"
-        ) from error
+def check_quantizable(
+    net: nn.Module, method: Method, bits: Sequence[Bits], image_shape: Sequence[int], n_models: int = 1
+) -> None:
+    """Refuse a network that cannot be traced, or that a method cannot take, before anything is trained.
 
+    Costs some forward passes of random images: all checks of `NetworkQuantizer` are made, and the method quantizes a
+    layer of eight weights at each precision, with one iteration if it has iterations.
 
-def _check_finite(nets: Sequence[nn.Module], images: Tensor) -> None:
-    """Buffers may hold infinities, as masks do; what these make of activations is looked at in every unit."""
-    for model, (net, own) in enumerate(zip(nets, images, strict=True)):
-        odd = [name for name, value in net.named_parameters() if not value.isfinite().all()]
-        if odd:
-            raise ValueError(f"parameters of model {model} are not finite: {odd[:5]}; check its checkpoint for NaN")
-        bad = (~own.isfinite()).flatten(1).any(dim=1).nonzero().flatten()  # examples
-        if len(bad):
-            raise ValueError(
-                f"{len(bad)} of {len(own)} calibration images of model {model} are not finite, the first is image "
-                f"{int(bad[0])}; check the data and how it is normalised"
-            )
+    Args:
+        net: with any weights; it is not changed.
+        method: the quantizer.
+        bits: the precisions.
+        image_shape: of one image as the network takes it, without the example axis.
+        n_models: how many are quantized together, for the memory that they need.
 
-
-def _check_patterns(bits: Sequence[Bits], layers: Sequence[str]) -> None:
-    for pattern in [pattern for one in bits if isinstance(one, Mapping) for pattern in one]:
-        if not any(fnmatchcase(layer, pattern) for layer in layers):
-            raise ValueError(f"pattern {pattern!r} of bits matches no layer; the layers are {', '.join(layers)}")
-
-
-def _check_range(unit: str, what: str, values: Tensor) -> None:
-    """Refuse (models, ...) that are not finite, or whose squares may sum to infinity: methods compare squared errors.
-
-    Half precision is held against float32, as squares that matter are taken in it.
+    Raises:
+        ValueError: for the reason that would stop the quantization.
     """
-    low, high = values.flatten(1).aminmax(dim=1)  # (models,)
-    largest = torch.maximum(-low, high).double()
-    dtype = torch.promote_types(values.dtype, torch.float32)
-    small = largest < (torch.finfo(dtype).max / values[0].numel()) ** 0.5  # (models,), False for NaN
-    if small.all():
-        return
-    model = int((~small).nonzero()[0])
-    if not largest[model].isfinite():
-        raise ValueError(
-            f"unit {unit}: {what} of model {model} are not finite; "
-            "check the checkpoint and the calibration images for NaN or overflow"
-        )
-    raise ValueError(
-        f"unit {unit}: {what} of model {model} reach {float(largest[model]):.1e}, whose squares overflow {dtype}; "
-        "check the checkpoint and the scale of the images, or quantize the network after net.double()"
+    net = copy.deepcopy(net).eval()
+    generator = torch.Generator().manual_seed(0)
+    own = next(net.parameters(), torch.zeros(()))
+    images = torch.randn(1, 4, *image_shape, generator=generator).to(own)
+    quantizer = NetworkQuantizer([net], images, method, bits, [0])
+    if method.needs_gram:
+        check_memory(quantizer._graph, n_models * len(bits), images.device)
+    precisions = sorted(
+        {bits_of(name, one) for name in quantizer._levels for one in bits if not stays_float(name, one)}
     )
-
-
-def _check_solution(problem: UnitProblem, solution: Mapping[str, Quantized]) -> None:
-    """A failed solve is an error, never a silent identity."""
-    for name, layer in problem.layers.items():
-        one = solution.get(name)
-        if one is None or one.codes.shape != layer.weight.shape:
-            got = "nothing" if one is None else list(one.codes.shape)
-            raise ValueError(f"layer {name}: the method must return codes {list(layer.weight.shape)}; got {got}")
-        last = (layer.levels - 1).view(-1, 1, 1)
-        on_grid = ((one.codes >= 0) & (one.codes <= last) & (one.codes == one.codes.round())).all()
-        if not (on_grid and one.weight().isfinite().all() and (one.scale > 0).all()):
-            raise ValueError(f"layer {name}: the method failed; its codes leave the grid or its weights are not finite")
-
-
-@torch.no_grad()
-def _check_path(graph: Graph, pieces: Sequence[Piece], nets: Sequence[nn.Module], images: Tensor) -> None:
-    """Refuse networks that the graph with their parameters does not reproduce, with the first unit that differs.
-
-    The graph's own modules run, as they will for every model.
-    """
-    if graph.output not in graph.kept:
-        raise ValueError("the network must return one row per example")
-    for model, (net, few) in enumerate(zip(nets, images, strict=True)):
-        modules = dict(net.named_modules())
-        expected = _layer_inputs(net, list(graph.layers.values()), few)
-        values = {graph.image: few}
-        for piece in pieces:
-            for name in piece.layers:
-                before = graph.before(piece, name)
-                if not _close(_run_on(before, graph, modules, values), expected[name]):
-                    raise ValueError(_refusal(piece.name, model))
-            values[piece.output] = _run_on(piece, graph, modules, values)
-        if not _close(values[graph.output], expected[""]):
-            raise ValueError(_refusal(next(piece.name for piece in reversed(pieces) if piece.layers), model))
-
-
-def _run_on(piece: Piece, graph: Graph, modules: Mapping[str, nn.Module], values: Mapping[fx.Node, Tensor]) -> Tensor:
-    """The output of a piece with one model's parameters."""
-    return piece.run(graph.modules, piece.state(modules), [values[node] for node in piece.inputs])
-
-
-def _refusal(unit: str, model: int) -> str:
-    return (
-        f"unit {unit}: the traced graph does not reproduce the forward of model {model}, so calibration is refused; "
-        "look for randomness, branches on the training mode, views that are changed in place, or (in a fleet) parts "
-        "other than model 0's"
-    )
-
-
-def _close(ours: Tensor, expected: Tensor) -> bool:
-    return ours.shape == expected.shape and torch.allclose(ours, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
-
-
-def _layer_inputs(net: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, Tensor]:
-    """What enters each layer in a plain forward, and, under the name "", what the network returns."""
-    seen: dict[str, Tensor] = {}
-
-    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, inputs: seen.__setitem__(name, inputs[0].clone())
-
-    hooks = [net.get_submodule(name).register_forward_pre_hook(note(name)) for name in layers]
-    try:
-        seen[""] = net(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
+    quick: Method = replace(method, iterations=1) if hasattr(method, "iterations") else method  # type: ignore[type-var]
+    small = nn.Sequential(nn.Linear(4, 2)).eval()
+    NetworkQuantizer([small], torch.randn(1, 8, 4, generator=generator), quick, precisions, [0]).step()

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import load_packed, pack, packed_bytes, read_about, unpack
 from lit_privq.models.small import small_resnet
+from lit_privq.quantization.checks import Bits, bits_of
 from lit_privq.quantization.grid import RangeZeroSearch
 from lit_privq.quantization.nearest import Nearest
-from lit_privq.quantization.network import Bits, NetworkQuantizer, bits_of
+from lit_privq.quantization.network import NetworkQuantizer
 
 DATA = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(4))
 

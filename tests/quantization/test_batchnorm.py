@@ -151,7 +151,7 @@ def test_bias_correction_in_batches_of_any_size_equals_that_of_all_images_at_onc
 
 def test_bias_correction_never_runs_more_images_than_a_batch_and_keeps_no_value_that_is_done_with() -> None:
     """Walks a chain of layers: of all values that went into one, only those of the last are alive."""
-    net = nn.Sequential(nn.Flatten(), *(nn.Linear(64, 64, bias=False) for _ in range(6))).eval()
+    net = nn.Sequential(nn.Flatten(), *(nn.Linear(64, 64) for _ in range(6))).eval()
     mended = quantized(net)
     values: dict[int, weakref.ref[Tensor]] = {}
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound, BatchLoss
 from lit_privq.quantization.brecq import BRECQ
+from lit_privq.quantization.checks import Bits
 from lit_privq.quantization.graph import Graph
 from lit_privq.quantization.importance import output_importance
 from lit_privq.quantization.method import Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
-from lit_privq.quantization.network import Bits, NetworkQuantizer, UnitReport
+from lit_privq.quantization.network import NetworkQuantizer, UnitReport
 
 SHORT = BRECQ(iterations=40, lr=0.1, batch_size=8)
 

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lit_privq.models.small import small_resnet
+from lit_privq.quantization.brecq import BRECQ
+from lit_privq.quantization.checks import bits_of
+from lit_privq.quantization.method import Method, Quantized, UnitProblem
+from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.network import NetworkQuantizer
+from tests.quantization.networks import (
+    Free,
+    images,
+    quantize,
+    refused,
+    small,
+)
+
+
+def test_the_last_matching_pattern_wins() -> None:
+    assert bits_of("layer1.conv", {"layer1.*": 4, "*": 2}) == 2
+    assert bits_of("layer1.conv", {"*": 2, "layer1.*": 4}) == 4
+
+
+def test_a_layer_that_no_pattern_matches_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no pattern of bits matches layer layer1\.0\.conv1"):
+        NetworkQuantizer([small(0)], images(1), Nearest(), [{"conv1": 8, "fc": 8}], [0])
+
+
+def test_a_pattern_that_matches_no_layer_is_named() -> None:
+    with pytest.raises(ValueError, match="'last' of bits matches no layer; the layers are conv1"):
+        NetworkQuantizer([small(0)], images(1), Nearest(), [{"*": 2, "last": 8}], [0])
+
+
+@pytest.mark.parametrize("bits", [0.5, 8.1, 12, 16])
+def test_bits_that_no_byte_holds_are_refused_with_the_layer_before_anything_is_solved(bits: float) -> None:
+    with pytest.raises(ValueError, match=f"layer fc: bits must lie between 1 and 8 .* one byte; got {bits}"):
+        NetworkQuantizer([small(0)], images(1), Nearest(), [{"*": 2, "fc": bits}], [0])
+
+
+def test_an_empty_list_of_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="bits must hold at least one precision"):
+        NetworkQuantizer([small(0)], images(1), Nearest(), [], [0])
+
+
+def test_a_unit_whose_graph_does_not_reproduce_the_network_is_named() -> None:
+    net = Free(
+        lambda parts, x: parts.last(F.dropout(parts.first(x), training=True)),  # type: ignore[operator]
+        first=nn.Linear(4, 64),
+        last=nn.Linear(64, 2),
+    )
+    assert "unit last: the traced graph does not reproduce" in refused(net)
+
+
+@pytest.mark.parametrize("other", [nn.Tanh(), nn.LeakyReLU(0.3)], ids=["tanh", "leaky"])
+def test_networks_of_equal_shapes_and_other_activations_are_refused(other: nn.Module) -> None:
+    nets: list[nn.Module] = [nn.Sequential(nn.Linear(4, 8), act, nn.Linear(8, 2)).eval() for act in (nn.ReLU(), other)]
+    with pytest.raises(ValueError, match=r"the forward of model 1.*parts other than model 0's"):
+        quantize(nets, torch.randn(2, 6, 4), Nearest(), [2])
+
+
+METHODS = pytest.mark.parametrize("method", [Nearest(), BRECQ(iterations=2, fisher=True)], ids=["nearest", "fisher"])
+
+
+@METHODS
+def test_images_that_are_not_finite_are_refused_with_model_and_image(method: Method) -> None:
+    data = images(2)
+    data[1, 3, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="1 of 12 calibration images of model 1 are not finite, the first is image 3"):
+        quantize([small(0), small(1)], data, method, [2])
+
+
+@METHODS
+def test_parameters_that_are_not_finite_are_refused_with_model_and_name(method: Method) -> None:
+    nets = [small(0), small(1)]
+    nets[1].get_parameter("fc.weight").data[0, 0] = torch.inf
+    with pytest.raises(ValueError, match=r"parameters of model 1 are not finite: \['fc.weight'\]"):
+        quantize(nets, images(2), method, [2])
+
+
+def test_activations_that_are_not_finite_are_refused_with_unit_and_model() -> None:
+    nets = [small(0), small(1)]
+    nets[1].get_buffer("bn1.running_mean")[0] = torch.nan
+    with pytest.raises(ValueError, match="unit conv1: activations of model 1 are not finite"):
+        quantize(nets, images(2), Nearest(), [2])
+    with pytest.raises(ValueError, match="model 1: the network's output on its calibration images is not finite"):
+        quantize(nets, images(2), BRECQ(iterations=2, fisher=True), [2])
+
+
+@METHODS
+@pytest.mark.parametrize("layer", ["conv1", "fc"])
+def test_activations_whose_squares_overflow_are_refused_with_unit_and_model(layer: str, method: Method) -> None:
+    nets = [small(0), small(1)]
+    nets[1].get_parameter(f"{layer}.weight").data.mul_(1e25)
+    with pytest.raises(
+        ValueError, match=rf"unit {layer}: activations of model 1 reach .*e\+2\d, whose squares overflow"
+    ):
+        quantize(nets, images(2), method, [2])
+    assert quantize([net.double() for net in nets], images(2).double(), Nearest(), [2])[1][-1].error < 1
+
+
+def test_weights_whose_squares_overflow_are_refused_with_unit_and_model() -> None:
+    net = nn.Sequential(nn.Linear(4, 2)).eval()
+    net.get_parameter("0.weight").data.mul_(1e25)
+    assert "unit 0: weights of 0 of model 0 reach" in refused(net, 1e-25 * torch.ones(1, 4, 4))
+
+
+def test_a_quantized_output_that_overflows_is_refused_with_unit_and_bits() -> None:
+    @dataclass(frozen=True)
+    class Huge:
+        needs_gram: bool = False
+        needs_activations: bool = False
+        unit: str = "layer"
+        inputs: str = "quantized"
+
+        def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
+            solved = Nearest().solve(problem)
+            return {name: replace(one, scale=torch.full_like(one.scale, 3e37)) for name, one in solved.items()}
+
+    data = 10 * torch.ones(1, 4, 4)
+    with pytest.raises(ValueError, match="unit 0: the quantized output of model 0 at bits 2 is not finite"):
+        quantize([nn.Sequential(nn.Linear(4, 2)).eval()], data, Huge(), [2])
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (
+            torch.zeros(1, 4, 1, 8, 8, dtype=torch.uint8),
+            r"each torch.uint8 \[1, 8, 8\].*convert them to .* torch.float32",
+        ),
+        (torch.zeros(1, 4, 1, 8, 8, dtype=torch.float64), "convert them to the network's torch.float32"),
+        (torch.zeros(1, 4, 3, 8, 8), r"each torch.float32 \[3, 8, 8\] on cpu; give them in the shape"),
+        (torch.zeros(1, 4, 64), r"each torch.float32 \[64\] on cpu; give them in the shape"),
+    ],
+    ids=["uint8", "float64", "channels", "flat"],
+)
+def test_images_that_the_network_does_not_take_are_refused(data: Tensor, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"model 0 does not run on its calibration images, .*{sentence}"):
+        quantize([small(0)], data, Nearest(), [2])
+
+
+def test_images_that_differ_in_shape_between_models_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"same number, shape and type; got \['torch.float32 \[11, 1, 8, 8\]'"):
+        NetworkQuantizer([small(0), small(1)], [images(1)[0], images(1, 11)[0]], Nearest(), [2], [0, 1])
+
+
+def test_no_calibration_data_is_refused() -> None:
+    with pytest.raises(ValueError, match="no calibration data"):
+        quantize([small(0)], images(1)[:, :0], Nearest(), [2])
+
+
+def test_networks_in_training_mode_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"call eval\(\) on model 1"):
+        quantize([small(0), small(1).train()], images(2), Nearest(), [2])
+
+
+def test_networks_of_different_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"model 1 differs from model 0 in \['fc.bias'"):
+        quantize([small(0), small_resnet(num_classes=4, width=4).eval()], images(2), Nearest(), [2])
+
+
+def test_models_images_and_seeds_must_be_as_many() -> None:
+    with pytest.raises(ValueError, match="one per model; got 1, 1 and 2"):
+        NetworkQuantizer([small(0)], images(1), Nearest(), [2], seeds=[0, 1])
+
+
+def test_a_solution_off_the_grid_is_an_error() -> None:
+    @dataclass(frozen=True)
+    class Broken:
+        needs_gram: bool = False
+        needs_activations: bool = False
+        unit: str = "layer"
+        inputs: str = "quantized"
+
+        def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
+            solved = Nearest().solve(problem)
+            return {name: replace(one, codes=one.codes + 0.5) for name, one in solved.items()}
+
+    with pytest.raises(ValueError, match="layer conv1: the method failed"):
+        quantize([small(0)], images(1), Broken(), [2])

@@ -16,8 +16,9 @@ from lit_privq.artifacts.codes import stored_layer
 from lit_privq.export.command import load as packed_network
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import load_packed, packed_bytes
+from lit_privq.quantization.checks import Bits, bits_of
 from lit_privq.quantization.method import Method, Quantized
-from lit_privq.quantization.network import Bits, NetworkQuantizer, UnitReport, bits_of
+from lit_privq.quantization.network import NetworkQuantizer, UnitReport
 
 
 @dataclass(frozen=True)

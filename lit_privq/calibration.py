@@ -13,13 +13,14 @@ from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from torch import Tensor, nn
 
 from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, plain, read_checkpoint
+from lit_privq.artifacts.codes import stored_layer
 from lit_privq.artifacts.variant import Variant
 from lit_privq.data.batches import BatchIndices
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.batchnorm import correct_bias, tunable, tune_batch_norm
-from lit_privq.quantization.checks import bits_of
-from lit_privq.quantization.method import Method, Quantized, check_options
+from lit_privq.quantization.checks import bits_of, stays_float
+from lit_privq.quantization.method import Method, check_options
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport
 from lit_privq.query import check_same_study
 
@@ -34,7 +35,8 @@ class Calibration(ShadowModule):
         checkpoint: path of a full-precision checkpoint; for a fleet with ``{index:03d}`` where the index stands.
         method: the quantizer, by class path.
         bits: 1, 1.58, 2, 4, 8, ...; or a map of shell patterns over layer names, last match wins, such as
-            ``{"*": 1.58, "fc": 8}``; or a list of these, which share one pass over the float networks.
+            ``{"*": 1.58, "fc": 8}``, where 32 leaves a layer in float; or a list of these, which share one pass over
+            the float networks.
         name: of the method in folders and tables; None takes the class's name in lower case.
         batch_size: images per forward pass while activations are collected, and while biases are corrected.
         bias_correction: shift biases afterwards, so that each channel's mean output is the float network's.
@@ -118,6 +120,7 @@ class Calibration(ShadowModule):
             seeds = [self._seed(model) for model in self.data.models]
             nets = [net.to(self.device) for net in self.nets]
             self.quantizer = NetworkQuantizer(nets, batch[0], self.method, self.bits, seeds, batch_size=self.batch_size)
+            self._say_what_stays_float(self.quantizer)
         reports = self.quantizer.step()
         self.reports += reports
         done, units = self.current_epoch + 1, len(self.quantizer.units)
@@ -126,6 +129,15 @@ class Calibration(ShadowModule):
             self.log("relative_error", sum(report.error for report in reports) / len(reports), prog_bar=True)
         if done >= units:
             self.trainer.should_stop = True
+
+    def _say_what_stays_float(self, quantizer: NetworkQuantizer) -> None:
+        for precision, variant in enumerate(self.variants):
+            floats = quantizer.float_weights(precision)
+            if floats:
+                logger.warning(
+                    "%s: %d of %d weights stay float: %s",
+                    variant, len(floats), len(quantizer.weights), ", ".join(floats),
+                )  # fmt: skip
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """One ordinary `Classifier` checkpoint per model and precision, with its codes beside the weights."""
@@ -143,10 +155,11 @@ class Calibration(ShadowModule):
         assert self.quantizer is not None
         net, calibration = self.quantizer.network(k, precision), self.data.calibration(self.data.models[k])
         if self.bias_correction:
-            kept = correct_bias(self.nets[k], net, self._images(calibration, None), self.batch_size)
+            images, bits = self._images(calibration, None), self.bits[precision]
+            kept = correct_bias(self.nets[k], net, images, self.batch_size, lambda name: stays_float(name, bits))
             if kept and k == precision == 0:  # the same layers in all
                 logger.warning(
-                    "bias_correction leaves layers %s shifted: they have neither a bias nor a batch norm behind them",
+                    "bias_correction leaves layers %s shifted: they have no bias or batch norm of their own",
                     ", ".join(kept),
                 )
         if self.batch_norm_batches:
@@ -165,13 +178,16 @@ class Calibration(ShadowModule):
         """The checkpoint of one model at one precision."""
         assert self.quantizer is not None
         parent, net, bits = self.parents[k], self._mended(k, precision), self.bits[precision]
-        layers = self.quantizer.codes(k, precision)
+        layers, floats = self.quantizer.codes(k, precision), self.quantizer.float_weights(precision)
         made = {
             **parent["lit_privq"],
             "variant": self.variants[precision],
             "method": self.name,
             "options": plain(self.hparams["method"]),
             "bits": plain(bits),
+            "weights": len(self.quantizer.weights),
+            "float_weights": len(floats),
+            "float_names": floats,
             "calibration": self.data.calibration(self.data.models[k]),
             "units": [asdict(report) for report in self.reports if (report.model, report.precision) == (k, precision)],
         }
@@ -179,7 +195,9 @@ class Calibration(ShadowModule):
             **parent,
             "state_dict": {f"net.{name}": value.detach().cpu().clone() for name, value in net.state_dict().items()},
             "lit_privq": made,
-            "quantization": {name: _stored(layer, bits_of(name, bits)) for name, layer in layers.items()},
+            "quantization": {
+                name: stored_layer(net, name, layer, bits_of(name, bits)) for name, layer in layers.items()
+            },
         }
         made["size_bytes"] = size_on_disk(checkpoint)
         return checkpoint
@@ -203,14 +221,3 @@ class UnitBar(TQDMProgressBar):
         self.train_progress_bar.total = len(pl_module.quantizer.units)
         self.train_progress_bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
         self.train_progress_bar.update(1)
-
-
-def _stored(layer: Quantized, bits: float) -> dict[str, Any]:
-    """A layer's codes as plain types: codes (rows, columns) int16, scale and zero (rows, 1), levels, bits."""
-    return {
-        "codes": layer.codes[0].to(torch.int16).cpu(),
-        "scale": layer.scale[0].cpu(),
-        "zero": layer.zero[0].cpu(),
-        "levels": int(layer.levels[0]),
-        "bits": bits,
-    }

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lit_privq.artifacts.codes import parameter_of
 from lit_privq.export.packed import Stored, pack
+from lit_privq.quantization.layers import from_rows
 
 if TYPE_CHECKING:
     import onnx
@@ -46,7 +48,7 @@ def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequen
         _check_float32(name, layer["scale"].dtype)
     images = torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(0))
     program = _exported(net, images)
-    weights = {f"{name}.weight" for name in layers}
+    weights = {parameter_of(name, layer) for name, layer in layers.items()}
     optimizer.fold_constants(
         program.model,  # a weight that is folded, as into its transpose, cannot be replaced by codes
         should_fold=lambda node: False if any(value and value.name in weights for value in node.inputs) else None,
@@ -107,7 +109,7 @@ def _store_integers(graph: onnx.GraphProto, layer_name: str, layer: Stored) -> N
     """Replace a float weight by its codes and the nodes that turn them into the weight."""
     from onnx import TensorProto, helper, numpy_helper
 
-    name = f"{layer_name}.weight"
+    name = parameter_of(layer_name, layer)
     position = next((index for index, tensor in enumerate(graph.initializer) if tensor.name == name), None)
     if position is None:
         raise ValueError(f"layer {layer_name}: torch.onnx left no weight of its name to replace; export to safetensors")
@@ -123,16 +125,23 @@ def _store_integers(graph: onnx.GraphProto, layer_name: str, layer: Stored) -> N
         graph.initializer.append(helper.make_tensor(name, kind, shape, raw, raw=True))
 
     scale, zero = layer["scale"].flatten(), layer["zero"].flatten()
-    integers(f"{name}.codes", layer["codes"], dims)
+    transposed = layer.get("transposed_groups", 0)
+    if transposed > 1:
+        raise ValueError(
+            f"layer {layer_name}: ONNX has no scale per output channel of a transposed convolution with {transposed} "
+            "groups; export to safetensors"
+        )
+    axis = 1 if transposed else 0  # of the output channels
+    integers(f"{name}.codes", from_rows(layer["codes"], dims, transposed), dims)
     graph.initializer.append(numpy_helper.from_array(scale.numpy(), f"{name}.scale"))
     whole = bool(((zero == zero.round()) & (zero >= 0) & (zero < 2**bits)).all())
     inputs, output = [f"{name}.codes", f"{name}.scale"], name if whole else f"{name}.scaled"
     if whole:
         integers(f"{name}.zero", zero, list(zero.shape))
         inputs.append(f"{name}.zero")
-    nodes = [helper.make_node("DequantizeLinear", inputs, [output], axis=0)]
+    nodes = [helper.make_node("DequantizeLinear", inputs, [output], axis=axis)]
     if not whole:
-        offset = (scale * zero).view(-1, *[1] * (len(dims) - 1)).numpy()  # (rows, 1, ...)
+        offset = (scale * zero).view(-1, *[1] * (len(dims) - 1 - axis)).numpy()  # (rows, 1, ...)
         graph.initializer.append(numpy_helper.from_array(offset, f"{name}.offset"))
         nodes.append(helper.make_node("Sub", [output, f"{name}.offset"], [name]))
     for node in reversed(nodes):

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lit_privq.quantization.method import Quantized
+from lit_privq.artifacts.codes import parameter_of, stored_weight
 
 Stored = Mapping[str, Any]
 """A layer as a checkpoint keeps it: codes (rows, columns), scale and zero (rows, 1), levels."""
@@ -70,13 +70,14 @@ def packed_bytes(state: Mapping[str, Tensor], layers: Mapping[str, Stored], abou
     tensors = {name: _copy(value) for name, value in state.items()}
     described = {}
     for name, layer in layers.items():
-        weight = tensors.pop(f"{name}.weight")
-        if not torch.equal(_weight(layer).reshape(weight.shape), weight):
+        weight = tensors.pop(parameter_of(name, layer))
+        if not torch.equal(stored_weight({"shape": weight.shape, **layer}), weight):
             raise ValueError(f"layer {name}: its weight is not the one its codes describe; quantize the model again")
         tensors[f"{name}.codes"] = pack(layer["codes"], int(layer["levels"]))
         tensors[f"{name}.scale"] = _copy(layer["scale"].flatten())
         tensors[f"{name}.zero"] = _copy(layer["zero"].flatten())
         described[name] = {"levels": int(layer["levels"]), "shape": list(weight.shape)}
+        described[name] |= {key: layer[key] for key in ("parameter", "transposed_groups") if key in layer}
     text = json.dumps({"layers": described, "about": dict(about)}, separators=(",", ":"))
     return safetensors.torch.save(tensors, metadata={_ABOUT: text})
 
@@ -93,9 +94,9 @@ def load_packed(path: Path, net: nn.Module) -> nn.Module:
     for name, layer in layers.items():
         shape, levels = layer["shape"], layer["levels"]
         codes, scale, zero = (state.pop(f"{name}.{part}") for part in ("codes", "scale", "zero"))
-        whole = unpack(codes, levels, torch.Size(shape).numel()).view(shape[0], -1)  # (rows, columns)
-        stored = {"codes": whole, "scale": scale.unsqueeze(1), "zero": zero.unsqueeze(1), "levels": levels}
-        state[f"{name}.weight"] = _weight(stored).view(shape)
+        whole = unpack(codes, levels, torch.Size(shape).numel()).view(len(scale), -1)  # (rows, columns)
+        stored = {**layer, "codes": whole, "scale": scale.unsqueeze(1), "zero": zero.unsqueeze(1)}
+        state[parameter_of(name, layer)] = stored_weight(stored)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
@@ -107,12 +108,6 @@ def read_about(path: Path) -> dict[str, Any]:
     """What was said about the network when it was packed."""
     about: dict[str, Any] = _metadata(path)["about"]
     return about
-
-
-def _weight(layer: Stored) -> Tensor:
-    """The layer's weights (rows, columns), by the very operations that made them."""
-    scale, zero = layer["scale"], layer["zero"]
-    return Quantized(layer["codes"].to(scale.dtype), scale, zero, torch.tensor(layer["levels"])).weight()
 
 
 def _copy(value: Tensor) -> Tensor:

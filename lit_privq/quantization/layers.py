@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias, TypeGuard
 
 import torch
@@ -41,10 +42,10 @@ def _input_projection(attention: nn.MultiheadAttention) -> nn.Linear:
     return linear
 
 
-def parameter_names(net: nn.Module, layers: dict[str, Layer]) -> dict[str, str]:
-    """The name in the network's state of each layer's weight: ``name.weight`` but for attention's projections."""
-    names = {id(parameter): name for name, parameter in net.named_parameters()}
-    return {name: names[id(layer.weight)] for name, layer in layers.items()}
+def parameter_name(net: nn.Module, layer: str) -> str:
+    """The name of a layer's weight in the network's state: ``layer.weight``, but of attention's input projection."""
+    weight = modules_of(net)[layer].weight
+    return next(name for name, parameter in net.named_parameters() if parameter is weight)
 
 
 def n_groups(layer: Layer) -> int:
@@ -83,11 +84,22 @@ def to_weight(layer: Layer, matrix: Tensor) -> Tensor:
 
     The rows of all groups may also be in one matrix, (models, groups * rows, columns), as checkpoints keep them.
     """
-    if isinstance(layer, nn.ConvTranspose2d):
-        inputs, outputs, *kernel = layer.weight.shape  # in, out / groups, height, width
-        grouped = matrix.reshape(-1, outputs, inputs // layer.groups, *kernel)  # (models * groups, out / groups, ...)
+    return from_rows(matrix, layer.weight.shape, layer.groups if isinstance(layer, nn.ConvTranspose2d) else 0)
+
+
+def from_rows(matrix: Tensor, shape: Sequence[int], transposed_groups: int = 0) -> Tensor:
+    """Weights (models, *shape) from matrices, for readers of files that have no layer at hand.
+
+    Args:
+        matrix: (models * groups, rows, columns) or (models, groups * rows, columns).
+        shape: of the layer's weight.
+        transposed_groups: of a transposed convolution, whose weight has its inputs first; 0 for other layers.
+    """
+    if transposed_groups:
+        inputs, outputs, *kernel = shape  # in, out / groups, height, width
+        grouped = matrix.reshape(-1, outputs, inputs // transposed_groups, *kernel)  # (models * groups, outputs, ...)
         matrix = grouped.transpose(1, 2)
-    return matrix.reshape(-1, *layer.weight.shape)
+    return matrix.reshape(-1, *shape)
 
 
 def columns(layer: Layer, inputs: Tensor) -> Tensor:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from lit_privq.artifacts.measures import write_measures
+from lit_privq.artifacts.results import Row, gather, write_results
+from lit_privq.artifacts.variant import Variant
+from lit_privq.audit.measure import PerTarget
+from lit_privq.audit.summary import Summary
 
 os.environ["WANDB_MODE"] = "disabled"  # no account, no network, no processes
 os.environ.pop("LIT_PRIVQ_DATA", None)
@@ -50,3 +57,48 @@ def study(privq: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
         path = checkpoints.format(variant=variant)
         privq("predict", "query/digits.yaml", folder, *everyone, "--ckpt_path", path, "--model.logits", "true")
     return folder
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> Callable[..., Path]:
+    """Write results.csv and metrics.json of an audit with made-up numbers; returns their folder."""
+
+    def write(
+        leaks: Mapping[str, Sequence[float]],
+        useful: Mapping[str, Sequence[float]] | None = None,
+        *,
+        noise: float = 0.002,
+        metric: str = "tpr_at_0.01",
+    ) -> Path:
+        """One attack by one attacker.
+
+        Args:
+            leaks: by variant, full precision first: each target's leakage.
+            useful: by variant: each target's accuracy; None where nobody measured it.
+            noise: standard deviation of what the examples of a target make of its leakage; 0 draws no resamples.
+            metric: of leakage.
+        """
+        random = np.random.default_rng(0)
+        summary, rows = Summary([0.01]), list[Row]()
+        for name, values in leaks.items():
+            variant, index = Variant.parse(name), range(16, 16 + len(values))
+            estimates = np.array(values)
+            drawn = estimates[:, None] + noise * random.normal(size=(len(values), 400)) if noise else None
+            found = PerTarget(estimates, drawn, drawn)
+            summary.add(variant, "unaware", index, {"lira_online_fixed": {metric: found}})
+            who = variant, "unaware", "lira_online_fixed", metric
+            rows += [_row(who, target, found, place) for place, target in enumerate(index)]
+            if useful is not None:
+                accuracy = PerTarget(np.array(useful[name]))
+                summary.add_utility(variant, index, {"accuracy": accuracy})
+                rows += [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
+        write_results(tmp_path / "results.csv", rows)
+        write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows)))
+        return tmp_path
+
+    return write
+
+
+def _row(what: tuple[Variant, str, str, str], target: int, found: PerTarget, place: int) -> Row:
+    variant, *names = what
+    return Row("digits", "small", variant, target, *names, float(found.estimates[place]), *found.own_interval(place))

@@ -21,6 +21,9 @@ from lit_privq.artifacts.variant import Variant
 Verdict = Literal["lower", "higher", "unclear", "untested"]
 """An interval below what it is compared with, above it, on both sides of it, or none at all."""
 
+PAPER_BOUND = 0.001
+"""The false-positive rate of the paper's figures, which the focus has where every target allows it."""
+
 LEVEL = 0.05
 """p-values below it, and intervals that leave zero out at 1 - LEVEL, are called a difference."""
 
@@ -134,7 +137,7 @@ class ShadowThreshold:
     threshold: float
     fpr: Rate
     tpr: Rate
-    precision: dict[str, Rate]
+    precision: dict[float, Rate]
 
 
 @dataclass(frozen=True)
@@ -311,7 +314,7 @@ def _encoded(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of any type above;
     if origin is dict and parts[0] is Key:
         return [_encoded(Key, key) | _encoded(parts[1], item) for key, item in value.items()]
     if origin is dict:
-        return {name: _encoded(parts[1], item) for name, item in value.items()}
+        return {str(name): _encoded(parts[1], item) for name, item in value.items()}
     return value
 
 
@@ -329,5 +332,5 @@ def _decoded(kind: Any, tree: Any, variants: Mapping[str, Variant]) -> Any:  # n
     if origin is dict and parts[0] is Key:
         return {_decoded(Key, item, variants): _decoded(parts[1], item, variants) for item in tree}
     if origin is dict:
-        return {name: _decoded(parts[1], item, variants) for name, item in tree.items()}
+        return {parts[0](name): _decoded(parts[1], item, variants) for name, item in tree.items()}
     return tree

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite, nan
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
@@ -145,17 +144,6 @@ def gather(rows: Iterable[Row]) -> Results:
     if subject is None:
         raise ValueError("results must hold at least one row; got none; run `audit` again")
     return Results(*subject, series)
-
-
-def mean_interval(cells: Mapping[int, Cell]) -> tuple[float, float] | None:
-    """The targets' own 95 % intervals, averaged: how sure one target's value is; None unless all have one.
-
-    >>> mean_interval({16: Cell(1, 0, 2), 17: Cell(2, 1, 4)}), mean_interval({16: Cell(0.2, nan, nan)})
-    ((0.5, 3.0), None)
-    """
-    if not cells or not all(isfinite(cell.low) and isfinite(cell.high) for cell in cells.values()):
-        return None
-    return fmean(cell.low for cell in cells.values()), fmean(cell.high for cell in cells.values())
 
 
 def write_results(path: Path, rows: Iterable[Row]) -> None:

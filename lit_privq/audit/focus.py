@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, isnan
 
-from lit_privq.artifacts.measures import LEVEL, Change, Focus, TargetMean
+from lit_privq.artifacts.measures import LEVEL, PAPER_BOUND, Change, Focus, TargetMean
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.metrics import holm
 
-PAPER_BOUND = 0.001
 PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
 
 Means = Mapping[Key, TargetMean]

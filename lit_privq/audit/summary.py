@@ -159,9 +159,7 @@ class Summary:
             if allowed_false_positives(int((~shadows.members).sum()), bound) < 1:
                 continue
             point = operating_point(shadows.scores[attack], shadows.members, scores, case.members, bound)
-            precision = {
-                f"{prior:g}": Rate(point.precision(prior), *point.precision_interval(prior)) for prior in _PRIORS
-            }
+            precision = {prior: Rate(point.precision(prior), *point.precision_interval(prior)) for prior in _PRIORS}
             fpr, tpr = Rate(point.fpr, *point.fpr_interval()), Rate(point.tpr, *point.tpr_interval())
             self._thresholds.append(
                 ShadowThreshold(case.variant, case.attacker, attack, bound, point.threshold, fpr, tpr, precision)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from io import BytesIO, StringIO
 from itertools import pairwise
 from math import isfinite
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -18,11 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from lit_privq.artifacts.results import Cell, mean_interval
+from lit_privq.artifacts.measures import Change, Rate
+from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.labels import Boxes, place_labels
 from lit_privq.plot.style import CARD, INK, MUTED, Look, looks
-from lit_privq.report.spread import Spread, spread
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.view import View
 from lit_privq.report.words import bits, capitalized, measure, width
@@ -63,14 +62,6 @@ class Curve:
     deviation: NDArray[np.float64]
 
 
-class Mark(NamedTuple):
-    """A dot, a thick line through it, and perhaps a thin one that reaches further."""
-
-    value: float
-    thick: tuple[float, float]
-    thin: tuple[float, float] | None = None
-
-
 def tradeoff(view: View) -> Figure:
     """Accuracy, or R², against leakage to the strongest attacker (the paper's Fig. 1)."""
     figure, axes = _canvas("What each precision costs and saves", height=340.0, bottom=52.0, top=70.0)
@@ -79,14 +70,14 @@ def tradeoff(view: View) -> Figure:
     for variant, (leak, useful) in places.items():
         style = look[variant.method]
         axes.errorbar(
-            leak.mean, useful.mean, xerr=_bar(leak), yerr=_bar(useful), color=style.colour, fmt=style.marker,
+            leak.value, useful.value, xerr=_bars(leak), yerr=_bars(useful), color=style.colour, fmt=style.marker,
             markersize=7, markeredgecolor=CARD, markeredgewidth=0.8, elinewidth=1.1, zorder=3,
         )  # fmt: skip
     links = [(variant, _line(places, start, variant)) for start, variant in _links(list(places))]
     for variant, line in links:
         axes.plot(*line, ":" if variant.decoupled else "-", color=look[variant.method].colour, lw=1.1, alpha=0.5)
     if view.bound is not None:
-        axes.set_xlim(0, max(leak.mean + _bar(leak) for leak, _ in places.values()) * 1.12)
+        axes.set_xlim(0, max(_ends(leak)[1] for leak, _ in places.values()) * 1.12)
     found = [useful for _, useful in places.values()]
     if view.utility is R_SQUARED:
         axes.margins(y=0.14)
@@ -98,15 +89,15 @@ def tradeoff(view: View) -> Figure:
     axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
     _chance(axes, view.chance)
     _key(axes, [_dot(view.titles.method(method), look[method]) for method in view.results.methods])
-    points = [(x.mean, y.mean, _precision(v), look[v.method].colour) for v, (x, y) in places.items()]
+    points = [(x.value, y.value, _precision(v), look[v.method].colour) for v, (x, y) in places.items()]
     lines = np.concatenate([_upright(axes, view.chance), *(_beads(line) for _, line in links)])
-    place_labels(axes, points, np.concatenate([*(_bars(*place) for place in places.values()), lines]))
+    place_labels(axes, points, np.concatenate([*(_crossed(*place) for place in places.values()), lines]))
     return figure
 
 
-def _accuracies(axes: Axes, found: Sequence[Spread]) -> None:
+def _accuracies(axes: Axes, found: Sequence[Rate]) -> None:
     """The axis of accuracy: in log-odds where some networks answer almost everything and others fail."""
-    low, high = min(a.mean - _bar(a) for a in found), max(a.mean + _bar(a) for a in found)
+    low, high = min(_ends(each)[0] for each in found), max(_ends(each)[1] for each in found)
     if not (low < 0.6 and 0.9 < high < 1):
         axes.margins(y=0.14)
         axes.set_ylim(max(0.0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
@@ -122,9 +113,9 @@ def _accuracies(axes: Axes, found: Sequence[Spread]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _r_squared(axis: XAxis | YAxis, scale: Callable[..., None], found: Sequence[Spread]) -> None:
+def _r_squared(axis: XAxis | YAxis, scale: Callable[..., None], found: Sequence[Rate]) -> None:
     """An axis of R², which has no lower end: logarithmic below -1, where any constant would serve better."""
-    if min(each.mean - _bar(each) for each in found) < -1:
+    if min(_ends(each)[0] for each in found) < -1:
         scale("symlog", linthresh=1)
         axis.set_minor_locator(NullLocator())
     else:
@@ -135,24 +126,22 @@ def _r_squared(axis: XAxis | YAxis, scale: Callable[..., None], found: Sequence[
 def leakage(view: View, attack: str) -> Figure:
     """True-positive rate of one attack by method and bits, every attacker (the paper's Fig. 3)."""
     attackers = tuple(dict.fromkeys(key.attacker for key in view.results.series if key.attack == attack))
-    shades = {
-        name: {
-            v: _spread_mark(cells)
-            for v in view.results.variants
-            if (cells := view.results.cells(v, view.metric, name, attack))
-        }
-        for name in attackers
-    }
+    shades = {name: _rates_of(view, view.metric, name, attack) for name in attackers}
     return _rates(view, view.attack_title(attack), shades)
 
 
-def strongest(view: View, rates: Mapping[str, Mapping[Variant, Cell]]) -> Figure:
-    """Leakage to each attacker's best attack, by attacker and variant, with the interval of the mean over targets."""
-    shades = {attacker: {v: _interval_mark(rate) for v, rate in each.items()} for attacker, each in rates.items()}
-    return _rates(view, "The strongest of all attacks", shades)
+def _rates_of(view: View, metric: str, attacker: str = "", attack: str = "") -> dict[Variant, Rate]:
+    """A metric of every variant, where it was measured."""
+    found = {variant: view.rate(Key(variant, metric, attacker, attack)) for variant in view.results.variants}
+    return {variant: rate for variant, rate in found.items() if rate is not None}
 
 
-def _rates(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> Figure:
+def strongest(view: View, rates: Mapping[str, Mapping[Variant, Rate]]) -> Figure:
+    """Leakage to each attacker's best attack, by attacker and variant."""
+    return _rates(view, "The strongest of all attacks", rates)
+
+
+def _rates(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]) -> Figure:
     """Leakage by variant, a shade for each attacker, and where random guessing lies."""
     figure, axes = _dots(view, heading, shades)
     if view.bound is not None:
@@ -163,9 +152,11 @@ def _rates(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Mark]
     return figure
 
 
-def changes(view: View, differences: Mapping[str, Mapping[Variant, Cell]]) -> Figure:
+def changes(view: View, found: Mapping[str, Mapping[Variant, Change]]) -> Figure:
     """Change of leakage from full precision, by attacker and variant, paired over targets, with its interval."""
-    shades = {attacker: {v: _interval_mark(one) for v, one in each.items()} for attacker, each in differences.items()}
+    shades = {
+        attacker: {variant: _change_rate(one) for variant, one in each.items()} for attacker, each in found.items()
+    }
     figure, axes = _dots(view, capitalized(measure(view.bound)), shades)
     axes.axvline(0, color=INK, linewidth=0.9, alpha=0.5)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda points, _: f"{100 * points:.4g}".replace("-", "−")))
@@ -174,33 +165,27 @@ def changes(view: View, differences: Mapping[str, Mapping[Variant, Cell]]) -> Fi
     return figure
 
 
+def _change_rate(change: Change) -> Rate:
+    """A change with its interval; a single target's own."""
+    one = change.each[0] if len(change.each) == 1 else change
+    return Rate(one.value, one.low, one.high)
+
+
 def _attackers(axes: Axes, names: Sequence[str]) -> None:
     """Which marker is which attacker, where there are several."""
     if len(names) > 1:
         _key(axes, [_dot(f"{name} attacker", Look(MUTED, "o"), shade) for shade, name in enumerate(names)])
 
 
-def _spread_mark(cells: Mapping[int, Cell]) -> Mark:
-    """The mean over targets, one standard deviation to each side, and the targets' own intervals, averaged."""
-    found = spread({target: cell.value for target, cell in cells.items()})
-    return Mark(found.mean, (found.mean - _bar(found), found.mean + _bar(found)), mean_interval(cells))
-
-
-def _interval_mark(cell: Cell) -> Mark:
-    """A value and its interval, where it has one."""
-    return Mark(cell.value, (cell.low, cell.high) if isfinite(cell.low) else (cell.value, cell.value))
-
-
 def useful(view: View) -> Figure:
     """Test accuracy, or R², by method and bits (the paper's Fig. 2)."""
-    results, metric = view.results, view.utility.metric
-    shades = {"": {v: _spread_mark(cells) for v in results.variants if (cells := results.cells(v, metric))}}
+    shades = {"": _rates_of(view, view.utility.metric)}
     figure, axes = _dots(view, view.utility.heading, shades)
     if view.utility is R_SQUARED:
-        _r_squared(axes.xaxis, axes.set_xscale, [spread(view.useful(variant)) for variant in shades[""]])
-    reference = results.full_precision
-    if reference is not None:
-        axes.axvline(spread(view.useful(reference)).mean, color=INK, linewidth=0.9, alpha=0.5)
+        _r_squared(axes.xaxis, axes.set_xscale, list(shades[""].values()))
+    reference = view.results.full_precision
+    if reference in shades[""]:
+        axes.axvline(shades[""][reference].value, color=INK, linewidth=0.9, alpha=0.5)
         _key(axes, [Line2D([], [], color=INK, linewidth=0.9, alpha=0.5, label="full precision")])
     axes.set_xlabel("R² (1 is perfect, 0 the mean label)" if view.utility is R_SQUARED else "Right on the test set")
     return figure
@@ -232,9 +217,9 @@ def roc(view: View, precision: float, curves: Mapping[Variant, Curve]) -> Figure
     return figure
 
 
-def _line(places: Mapping[Variant, tuple[Spread, Spread]], start: Variant, end: Variant) -> NDArray[np.float64]:
+def _line(places: Mapping[Variant, tuple[Rate, Rate]], start: Variant, end: Variant) -> NDArray[np.float64]:
     """From one variant's place to another's, (2 coordinates, 2 points)."""
-    return np.array([[value.mean for value in places[variant]] for variant in (start, end)]).T
+    return np.array([[value.value for value in places[variant]] for variant in (start, end)]).T
 
 
 def _beads(line: NDArray[np.float64]) -> Boxes:
@@ -249,10 +234,11 @@ def _upright(axes: Axes, x: float) -> Boxes:
     return np.array([[x, low, x, high]])
 
 
-def _places(view: View) -> dict[Variant, tuple[Spread, Spread]]:
+def _places(view: View) -> dict[Variant, tuple[Rate, Rate]]:
     """Leakage and utility of every variant that has both."""
-    both = {variant: (spread(view.worst(variant)), spread(view.useful(variant))) for variant in view.results.variants}
-    return {variant: place for variant, place in both.items() if all(value.count for value in place)}
+    leaks = {variant: view.rate(view.focus.key(variant)) for variant in view.results.variants}
+    useful = _rates_of(view, view.utility.metric)
+    return {variant: (leak, useful[variant]) for variant, leak in leaks.items() if leak and variant in useful}
 
 
 def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
@@ -267,7 +253,7 @@ def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
     return pairs + [(twins[variant.method, variant.bits], variant) for variant in decoupled]
 
 
-def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]) -> tuple[Figure, Axes]:
+def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]) -> tuple[Figure, Axes]:
     """A row for each variant and in it a dot for each shade: the first of several hollow, the third half filled."""
     variants = [variant for variant in view.results.variants if any(variant in shade for shade in shades.values())]
     heights = _heights(variants)
@@ -275,14 +261,12 @@ def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Mark]]
     look = looks(view.results)
     offsets = [6.5 / 21 * (place - (len(shades) - 1) / 2) for place in range(len(shades))]
     for place, (name, shade) in enumerate(shades.items()):
-        for variant, mark in shade.items():
+        for variant, rate in shade.items():
             colour = look[variant.method].colour
             y = heights[variant] + (offsets[place] if variant.quantized else 0.0)
-            if mark.thin:
-                axes.plot(mark.thin, [y, y], color=colour, linewidth=0.9, alpha=0.55)
-            axes.plot(mark.thick, [y, y], color=colour, linewidth=2.2, alpha=0.75)
+            axes.plot(_ends(rate), [y, y], color=colour, linewidth=2.2, alpha=0.75)
             dot = _dot(name, look[variant.method], place if len(shades) > 1 else 1)
-            dot.set_data([mark.value], [y])
+            dot.set_data([rate.value], [y])
             axes.add_line(dot)
     axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
     axes.set_yticks([heights[variant] for variant in variants], [_row_name(view, variant) for variant in variants])
@@ -369,12 +353,18 @@ def _key(axes: Axes, handles: Sequence[Line2D]) -> None:
     )  # fmt: skip
 
 
-def _bar(value: Spread) -> float:
-    """Half the length of an error bar: one standard deviation, nothing for a single target."""
-    return value.deviation if isfinite(value.deviation) else 0.0
+def _ends(rate: Rate) -> tuple[float, float]:
+    """The interval; the value twice where there is none."""
+    return (rate.low, rate.high) if isfinite(rate.low) else (rate.value, rate.value)
 
 
-def _bars(leak: Spread, useful: Spread) -> Boxes:
-    """The two error bars of a point, as boxes without width."""
-    x, y, across, up = leak.mean, useful.mean, _bar(leak), _bar(useful)
-    return np.array([[x - across, y, x + across, y], [x, y - up, x, y + up]])
+def _bars(rate: Rate) -> NDArray[np.float64]:
+    """How far the interval reaches below and above the value, (2, 1)."""
+    low, high = _ends(rate)
+    return np.array([[rate.value - low], [high - rate.value]])
+
+
+def _crossed(leak: Rate, useful: Rate) -> Boxes:
+    """The two intervals of a point, as boxes without width."""
+    (left, right), (low, high) = _ends(leak), _ends(useful)
+    return np.array([[left, useful.value, right, useful.value], [leak.value, low, leak.value, high]])

@@ -1,126 +1,160 @@
-"""The page's answer in a few sentences, computed from the data and never beyond them."""
+"""The page's answer in a few sentences: the audit's verdicts in words, and nothing beyond them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lit_privq.artifacts.measures import Change, TargetMean
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.spread import Spread, spread
-from lit_privq.report.utility import Utility
+from lit_privq.report.changes import phrase
 from lit_privq.report.view import View
-from lit_privq.report.words import bound_percent, capitalized, counted, decimals, joined, measure, percent
+from lit_privq.report.words import (
+    FEW,
+    bound_percent,
+    capitalized,
+    counted,
+    decimals,
+    joined,
+    measure,
+    percent,
+    points,
+    ranged,
+)
+
+Changes = Mapping[Variant, Change]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Headline:
     """What a reader takes away.
 
     Args:
-        headline: one or two sentences.
-        details: the sentences that stand below it.
+        sentence: one or two sentences.
+        details: the paragraphs that stand below it.
     """
 
-    headline: str
+    sentence: str
     details: tuple[str, ...]
 
 
-def answer(view: View) -> Answer:
-    """The least costly clear saving first; then the leak itself, the largest saving, and what is within its spread."""
+def headline(view: View) -> Headline:
+    """The least costly saving that the audit shows; then the tests, the largest saving, and the leak itself."""
     reference = view.results.full_precision
-    compared = [variant for variant in view.results.variants if variant.quantized and view.worst(variant)]
-    if reference is None or not view.worst(reference) or not compared:
-        return Answer(" ".join(leak(view, variant) for variant in view.results.variants[:3]), ())
-    savings = {variant: saving for variant in compared if (saving := view.saving(variant)) and saving.count}
-    clear = _clear(view)
-    return Answer(_headline(view, clear), (leak(view, reference), *_rest(view, savings, clear)))
-
-
-def least_costly(view: View) -> Variant | None:
-    """The variant of the headline: of the clear savings the one that costs least; None where there is none."""
-    costs = {variant: cost.mean for variant in _clear(view) if (cost := view.cost(variant)) and cost.count}
-    return max(costs, key=lambda variant: costs[variant], default=None)
-
-
-def _clear(view: View) -> list[Variant]:
-    """The variants that clearly leak less than full precision."""
-    savings = {variant: view.saving(variant) for variant in view.results.variants if variant.quantized}
-    return [variant for variant, saving in savings.items() if saving and saving.clear and saving.mean < 0]
+    found = {variant: view.saving(variant) for variant in view.results.variants if variant.quantized}
+    changes = {variant: change for variant, change in found.items() if change is not None}
+    if reference is None or view.leak(reference) is None or not changes:
+        return Headline(" ".join(leak(view, variant) for variant in view.results.variants[:3]), ())
+    return Headline(_lead(view, changes), (" ".join(_tests(view, changes)), leak(view, reference)))
 
 
 def leak(view: View, variant: Variant) -> str:
     """How much one variant leaks, beside random guessing."""
-    found = spread(view.worst(variant))
-    useful = spread(view.useful(variant))
-    subject = f"{view.label(variant)} {view.utility.sentence(useful)}. " if useful.count else ""
-    value = percent(found.mean, decimals(view.bound))
-    what = f"{capitalized(measure(view.bound))}: {value} ({view.attack_title(view.attack)})"
-    return f"{subject}{what}, {_against_chance(view, found)}."
+    found, useful, digits = view.leak(variant), view.useful(variant), decimals(view.bound)
+    subject = f"{view.label(variant)} {view.utility.sentence(useful.value)}. " if useful else ""
+    rate = view.rate(view.focus.key(variant))
+    if found is None or rate is None:
+        return subject.rstrip()
+    ends = ranged(rate.low, rate.high, digits)
+    how = view.attack_title(view.attack) + (f"; {ends} {view.scope}" if ends else "")
+    what = f"{capitalized(measure(view.bound))}: {percent(found.value, digits)} ({how})"
+    return f"{subject}{what}, {_beside_chance(view, found)}."
 
 
-def _against_chance(view: View, found: Spread) -> str:
-    """How a leak compares with random guessing."""
-    chance = f"random guessing’s {bound_percent(view.chance)}"
-    if found.count < 2:
-        return f"against {chance} (one target: no spread)"
-    excess = Spread(found.mean - view.chance, found.deviation, found.count)
-    if excess.clear and excess.mean > 0:
-        return f"{found.mean / view.chance:.1f} times {chance}"
-    return f"not told apart from {chance} by {counted(found.count, 'target')}"
+def _beside_chance(view: View, found: TargetMean) -> str:
+    """The comparison with random guessing: for other targets, and in each of these."""
+    chance = f"random guessing ({bound_percent(view.chance)})"
+    if found.targets == 1:
+        return f"in this target above {chance}" if found.above else f"in this target not told apart from {chance}"
+    if found.verdict == "higher":
+        return f"{found.value / view.chance:.1f} times {chance}" if view.bound else f"above {chance}"
+    if found.verdict == "lower":
+        return f"below {chance}"
+    which = "each" if found.above == found.targets else str(found.above)
+    each = f"; in {which} of these {found.targets} targets above it by the target’s own interval" if found.above else ""
+    return f"not told apart from {chance} for other targets{each}"
 
 
-def _headline(view: View, clear: list[Variant]) -> str:
-    """The least costly clear saving, or that there is none."""
+def _lead(view: View, changes: Changes) -> str:
+    """The least costly saving, or that none is shown."""
     if len(view.results.targets) == 1:
-        return "One target has no spread: these data cannot tell whether quantization protects."
-    if not clear:
-        count = counted(len(view.results.targets), "target")
+        return f"One target says nothing of other targets.{_in_these(view, changes)}"
+    chosen = {variant.name: variant for variant in changes}
+    if view.focus.least_costly is not None:
+        return _saving(view, "least costly saving", chosen[view.focus.least_costly])
+    if view.focus.largest is not None:
+        return _saving(view, "largest saving", chosen[view.focus.largest])
+    alone = [variant for variant, change in changes.items() if change.alone == "lower"]
+    if alone:
         return (
-            f"No precision lowers leakage by more than its spread over {count}: "
-            "these data do not show that quantization protects."
+            f"Taken alone, {_named(view, alone)} would lower leakage, but not with all {len(view.focus.family)} tests "
+            "counted (Holm’s correction): these data suggest, and do not show, that quantization protects."
         )
-    cheapest = least_costly(view)
-    if cheapest is None:
-        return _sentence(view, "largest clear saving", _leakiest(view, clear)[-1])
-    return _sentence(view, "least costly clear saving", cheapest)
+    return (
+        "No variant is shown to lower leakage for other targets: these data do not show that quantization protects."
+        f"{_in_these(view, changes)}"
+    )
 
 
-def _sentence(view: View, role: str, variant: Variant) -> str:
+def _in_these(view: View, changes: Changes) -> str:
+    """Which variants lower leakage in each of these targets, by the target's own interval."""
+    agreed = [variant for variant, change in changes.items() if change.agreed("lower")]
+    if not agreed:
+        return ""
+    targets = len(view.results.targets)
+    where = "this target" if targets == 1 else f"each of these {targets} targets"
+    return f" In {where} leakage is lower with {_named(view, agreed)}, by the target’s own interval."
+
+
+def _named(view: View, variants: Sequence[Variant]) -> str:
+    """A few variants by name, more by their number."""
+    if len(variants) > FEW:
+        return counted(len(variants), "variant")
+    return joined([view.label(variant) for variant in variants])
+
+
+def _saving(view: View, role: str, variant: Variant) -> str:
     """What one variant saves and costs, between full precision and itself."""
     reference = view.results.full_precision
     assert reference is not None
-    digits = decimals(view.bound)
-    before, after = (percent(spread(view.worst(each)).mean, digits) for each in (reference, variant))
+    before, after = (
+        percent(found.value, decimals(view.bound)) for v in (reference, variant) if (found := view.leak(v))
+    )
     saving = f"it brings the {measure(view.bound)} from {before} to {after}"
-    return f"The {role} is {view.label(variant)}: {saving}{_price(view.utility, view.cost(variant))}."
+    return f"The {role} is {view.label(variant)}: {saving}{_price(view, view.cost(variant))}."
 
 
-def _price(utility: Utility, cost: Spread | None) -> str:
+def _price(view: View, cost: Change | None) -> str:
     """What a saving costs in accuracy, or R², as the end of a sentence."""
-    if cost is None or not cost.count:
+    if cost is None or cost.verdict == "untested":
         return ""
-    if not cost.clear:
-        sign = "−" if cost.mean < 0 else "+"
-        amount = f"{sign}{utility.amount(abs(cost.mean))}{utility.step}"
-        return f", and the change of {utility.name}, {amount}, is within its spread"
-    amount = f"{utility.amount(abs(cost.mean))}{utility.step}"
-    return f" and {'costs' if cost.mean < 0 else 'gains'} {amount} of {utility.name}"
+    step, name = view.utility.step, view.utility.name
+    if cost.verdict == "unclear":
+        ends = f"{step.signed(cost.low)} to {step.signed(cost.high)}"
+        return f", and no change of {name} is shown ({step.signed(cost.value)}{step.unit}, {ends})"
+    return f" and {'costs' if cost.verdict == 'lower' else 'gains'} {step.size(abs(cost.value))}{step.unit} of {name}"
 
 
-def _rest(view: View, savings: dict[Variant, Spread], clear: list[Variant]) -> list[str]:
-    """The largest saving, the precisions that leak more, and those within their spread."""
-    sentences = []
-    if len(clear) > 1:
-        sentences.append(_sentence(view, "largest clear saving", _leakiest(view, clear)[-1]))
-    worse = [variant for variant, saving in savings.items() if saving.clear and saving.mean > 0]
-    if worse:
-        sentences.append(f"Leakage clearly rises with {joined([view.label(variant) for variant in worse])}.")
-    unclear = [variant for variant, saving in savings.items() if not saving.clear]
-    if unclear and len(unclear) < len(savings):
-        names = joined([view.label(variant) for variant in unclear])
-        sentences.append(f"The change of leakage is within its spread for {names}.")
-    return sentences
+def _tests(view: View, changes: Changes) -> Iterator[str]:
+    """Each variant's test where there are few; else the headline's, and how many there are of each verdict."""
+    tests, step = len(view.focus.family), points(view.bound)
+    told = [v for v in changes if len(changes) <= FEW or v.name == view.focus.least_costly]
+    for variant in told:
+        yield f"{view.label(variant)} {phrase(changes[variant], step, tests)}."
+    if view.focus.largest is not None and view.focus.least_costly not in (None, view.focus.largest):
+        largest = next(variant for variant in changes if variant.name == view.focus.largest)
+        yield _saving(view, "largest saving", largest)
+    if len(changes) > FEW and tests:
+        lower, higher = ([v for v, one in changes.items() if one.verdict == side] for side in ("lower", "higher"))
+        alone = sum(change.alone != change.verdict for change in changes.values())
+        yield (
+            f"Target by target, with all {tests} tests counted (Holm’s correction), {_with(view, lower, 'lower')} and "
+            f"{_with(view, higher, 'raise')} leakage"
+            + (f"; {counted(alone, 'more variant')} would differ taken alone." if alone else ".")
+        )
 
 
-def _leakiest(view: View, variants: list[Variant]) -> list[Variant]:
-    """The variants, from most leakage to least."""
-    return sorted(variants, key=lambda variant: -spread(view.worst(variant)).mean)
+def _with(view: View, variants: Sequence[Variant], verb: str) -> str:
+    """How many variants do so, by name where they are few."""
+    names = f" ({_named(view, variants)})" if 0 < len(variants) <= FEW else ""
+    return f"{len(variants) or 'none'}{names} {verb}"

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.json_file import read_json
+from lit_privq.artifacts.measures import read_measures
 from lit_privq.artifacts.results import Results, read_results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.shadows import ShadowRuns, read_shadows
-from lit_privq.report.measured import Measured, read_measured
-from lit_privq.report.view import View, choose_view
+from lit_privq.report.view import View
 from lit_privq.report.words import Titles
 
 
@@ -45,16 +45,14 @@ class AttackScores:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the sections read, besides the results that a view holds.
+    """What the sections read, besides the results and conclusions that a view holds.
 
     Args:
-        measured: metrics.json; empty where there is none.
         study: study.json; empty where there is none.
         scores: the headline attack's, of each variant under its strongest attacker, where they were kept.
         indicator: estimates of the MIS indicator for the study's models; None where there are none.
     """
 
-    measured: Measured = field(default_factory=Measured)
     study: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[Variant, AttackScores] = field(default_factory=dict)
     indicator: ShadowRuns | None = None
@@ -64,23 +62,23 @@ def read_inputs(directory: Path) -> tuple[View, Inputs]:
     """The results of a study or an audit as the page looks at them, and everything else that it reads.
 
     Args:
-        directory: holds results.csv.
+        directory: holds results.csv and metrics.json.
 
     Raises:
-        FileNotFoundError: if the folder or its results.csv is missing.
+        FileNotFoundError: if the folder, its results.csv or its metrics.json is missing.
         ValueError: if a file is damaged.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"a report needs the folder of a study or an audit; {directory} is not there")
     results, study = read_results(directory / "results.csv"), read_json(directory / "study.json")
-    measured = read_measured(directory / "metrics.json", results)
-    view = choose_view(results, Titles(study.get("titles", {}), measured.titles))
+    measures = read_measures(directory / "metrics.json", results)
+    view = View(results, measures, Titles(study.get("titles", {}), measures.titles))
     scores = {
         variant: read_scores(directory, results, variant, view.strongest(variant), view.attack)
         for variant in results.variants
     }
     kept = {variant: found for variant, found in scores.items() if found is not None}
-    return view, Inputs(measured, study, kept, read_shadows(directory / "indicator"))
+    return view, Inputs(study, kept, read_shadows(directory / "indicator"))
 
 
 def read_scores(directory: Path, results: Results, variant: Variant, attacker: str, attack: str) -> AttackScores | None:

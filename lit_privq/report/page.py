@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.plot.style import RC, VARIABLES
-from lit_privq.report.headline import answer
+from lit_privq.report.headline import headline
 from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.sections import (
     attackers,
@@ -64,7 +64,7 @@ def draw(directory: Path) -> Path:
         drawings = [drawing for section in (*opened, *folded) for drawing in section.drawings]
         pictures = {drawing: drawing.files() for drawing in drawings}
     inline = {drawing.name: _inline(drawing.name, svg, drawing.alt) for drawing, (svg, _) in pictures.items()}
-    html = _render(view, inputs, opened, folded, inline)
+    html = _render(view, opened, folded, inline)
     _write_figures(directory, {drawing.name: found for drawing, found in pictures.items()})
     atomic_write_bytes(directory / "report.html", html.encode())
     return directory / "report.html"
@@ -104,7 +104,7 @@ def _inline(name: str, svg: str, alt: str) -> Markup:
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1))
 
 
-def _render(view: View, inputs: Inputs, opened: list[Section], folded: list[Section], inline: dict[str, Markup]) -> str:
+def _render(view: View, opened: list[Section], folded: list[Section], inline: dict[str, Markup]) -> str:
     """Fill the templates: each section's own, then the page's."""
     environment = Environment(
         loader=FunctionLoader(_resource), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -124,8 +124,7 @@ def _render(view: View, inputs: Inputs, opened: list[Section], folded: list[Sect
         return section, Markup(template.render(**section.values, figures=shown))
 
     return environment.get_template("page.html.j2").render(
-        answer=answer(view),
-        tested=differences.sentences(view, inputs.measured),
+        headline=headline(view),
         opened=list(map(filled, opened)),
         folded=list(map(filled, folded)),
     )

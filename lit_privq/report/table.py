@@ -1,4 +1,4 @@
-"""The tables: one row for each variant, every number with its spread over targets, every difference paired."""
+"""Tables of the page: heads, rows and cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PageCell:
     Args:
         text: what it says.
         note: smaller, below it.
-        strong: whether it is the largest of its row.
+        strong: whether it stands out: the largest of its row, a change that is more than luck.
     """
 
     text: str

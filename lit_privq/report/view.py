@@ -1,56 +1,65 @@
-"""What the page looks at: the paper's pair of attacks, one operating point, and the strongest attacker of a variant."""
+"""What the page looks at: the results of an audit, its conclusions, and the titles of what was measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
-from lit_privq.artifacts.results import Results
+from lit_privq.artifacts.measures import Change, Focus, Measures, Rate, TargetMean
+from lit_privq.artifacts.results import Key, Results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.spread import Spread, paired, spread
-from lit_privq.report.utility import Utility, utility
+from lit_privq.report.utility import ACCURACY, R_SQUARED, Utility
 from lit_privq.report.words import NO_TITLES, Titles
-
-PAPER_BOUND = 0.001
-PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
 
 
 @dataclass(frozen=True)
 class View:
-    """The results, seen through one measure of leakage.
+    """The results, seen through what the audit chose to look at.
 
     Args:
-        results: everything measured.
-        attacks: the attacks drawn, the headline's first.
-        metric: the measure of leakage, a metric of results.csv.
-        empty: the bounds at which not every target could be measured.
+        results: results.csv.
+        measures: metrics.json.
         titles: of methods and attacks.
     """
 
     results: Results
-    attacks: tuple[str, ...]
-    metric: str
-    empty: tuple[float, ...]
+    measures: Measures
     titles: Titles = NO_TITLES
+
+    @property
+    def focus(self) -> Focus:
+        """What the audit chose."""
+        return self.measures.focus
 
     @property
     def attack(self) -> str:
         """The attack of the headline."""
-        return self.attacks[0]
+        return self.focus.attack
+
+    @property
+    def metric(self) -> str:
+        """The measure of leakage, a metric of results.csv."""
+        return self.focus.metric
 
     @property
     def bound(self) -> float | None:
         """Largest false-positive rate, a fraction; None where leakage is measured by the AUC."""
-        return _bound(self.metric)
+        return self.focus.bound
 
     @property
     def chance(self) -> float:
         """What random guessing scores."""
-        return 0.5 if self.bound is None else self.bound
+        return self.focus.chance
 
     @property
     def utility(self) -> Utility:
         """What models are good for."""
-        return utility(self.results)
+        return R_SQUARED if self.focus.utility == R_SQUARED.metric else ACCURACY
+
+    @property
+    def scope(self) -> str:
+        """What an interval beside a mean is about."""
+        return "for other targets" if len(self.results.targets) > 1 else "of this target’s examples"
 
     def label(self, variant: Variant) -> str:
         """Method and precision, as people write them."""
@@ -60,69 +69,33 @@ class View:
         """An attack, as people write it."""
         return self.titles.attack(name)
 
-    def useful(self, variant: Variant) -> dict[int, float]:
-        """How good a variant is, by target."""
-        return self.results.values(variant, self.utility.metric)
+    def strongest(self, variant: Variant) -> str:
+        """The attacker whom the headline's attack serves best."""
+        return self.focus.strongest.get(variant.name, "")
 
-    def leakage(self, variant: Variant, attacker: str, attack: str | None = None) -> dict[int, float]:
-        """True-positive rate at the operating point, by target."""
-        return self.results.values(variant, self.metric, attacker, attack or self.attack)
+    def leak(self, variant: Variant) -> TargetMean | None:
+        """Leakage to the strongest attacker; None where it was not measured."""
+        found = self.measures.means.get(self.focus.key(variant))
+        return None if found is None or isnan(found.value) else found
 
-    def strongest(self, variant: Variant, attack: str | None = None) -> str:
-        """The attacker that identifies most members on average; the one that appears first where two identify as many.
+    def useful(self, variant: Variant) -> TargetMean | None:
+        """How good a variant is; None where it was not measured."""
+        found = self.measures.means.get(Key(variant, self.utility.metric))
+        return None if found is None or isnan(found.value) else found
 
-        The paired attacker, who also holds the full-precision parent and attacks that one too, is left out.
-        """
-        seen = [name for name in self.results.attackers(variant) if name != "paired"]
-        attackers = [name for name in seen if self.leakage(variant, name, attack)]
-        return max(attackers, key=lambda name: spread(self.leakage(variant, name, attack)).mean, default="")
+    def saving(self, variant: Variant) -> Change | None:
+        """Change of leakage from full precision; negative is a saving."""
+        return self.measures.changes.get(self.focus.key(variant))
 
-    def worst(self, variant: Variant) -> dict[int, float]:
-        """Leakage to the strongest attacker, by target."""
-        return self.leakage(variant, self.strongest(variant))
+    def cost(self, variant: Variant) -> Change | None:
+        """Change of utility from full precision; negative is a cost."""
+        return self.measures.changes.get(Key(variant, self.utility.metric))
 
-    def saving(self, variant: Variant) -> Spread | None:
-        """Change of leakage against full precision, target by target; negative is a saving."""
-        reference = self.results.full_precision
-        return paired(self.worst(variant), self.worst(reference)) if reference else None
-
-    def cost(self, variant: Variant) -> Spread | None:
-        """Change of utility against full precision, target by target; negative is a cost."""
-        reference = self.results.full_precision
-        if reference is None:
+    def rate(self, key: Key) -> Rate | None:
+        """A mean with its interval for other targets, or a single target with its own; None where not measured."""
+        mean = self.measures.means.get(key)
+        if mean is None or isnan(mean.value):
             return None
-        return paired(self.useful(variant), self.useful(reference))
-
-
-def choose_view(results: Results, titles: Titles = NO_TITLES) -> View:
-    """The paper's pair of attacks where full precision met it, else the first two; the paper's bound where it can be.
-
-    Otherwise the next larger bound, then the next smaller, and in a study too small for any of them the AUC.
-
-    Raises:
-        ValueError: if the file holds no attack.
-    """
-    if not results.attacks:
-        raise ValueError("results.csv must hold at least one attack; got none; run `audit` on the study first")
-    plain = results.full_precision
-    run = [
-        name for name in results.attacks if any(key.attack == name and key.variant == plain for key in results.series)
-    ]
-    run = run or list(results.attacks)
-    attacks = tuple(attack for attack in PAPER_ATTACKS if attack in run) or tuple(run[:2])
-    bounds = sorted(bound for metric in results.metrics if (bound := _bound(metric)) is not None)
-    ordered = [bound for bound in bounds if bound >= PAPER_BOUND] + [b for b in reversed(bounds) if b < PAPER_BOUND]
-    measured = [bound for bound in ordered if _measured(results, f"tpr_at_{bound:g}")]
-    metric = f"tpr_at_{measured[0]:g}" if measured else "auc"
-    return View(results, attacks, metric, tuple(bound for bound in bounds if bound not in measured), titles)
-
-
-def _bound(metric: str) -> float | None:
-    """The bound in a metric's name."""
-    return float(metric.removeprefix("tpr_at_")) if metric.startswith("tpr_at_") else None
-
-
-def _measured(results: Results, metric: str) -> bool:
-    """Whether every target has a value wherever it was asked for: a mean over some of them would be another number."""
-    asked = [(results.cells(*key), cells) for key, cells in results.series.items() if key.metric == metric]
-    return bool(asked) and all(len(filled) == len(cells) for filled, cells in asked)
+        if mean.targets > 1:
+            return Rate(mean.value, mean.low, mean.high)
+        return Rate(*next(iter(self.results.series[key].values())))

@@ -1,4 +1,4 @@
-"""Numbers and results in words; nothing is called a difference that its spread explains."""
+"""Numbers and names in words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from math import isfinite, log10
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.spread import Spread
 
+PERCENT = "\N{NO-BREAK SPACE}%"
+FEW = 3  # as many things are named; of more the number is given
 _NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
 _UNQUANTIZED = {"none": "Full precision", "": "Model"}  # what results.csv calls models as they were trained
 
@@ -112,42 +113,43 @@ def decimals(bound: float | None) -> int:
     return 1 if bound is None else max(1, round(-log10(bound)) - 1)
 
 
-def percent_spread(value: Spread, digits: int = 1) -> str:
-    r"""Mean and standard deviation over targets, in percent.
+@dataclass(frozen=True)
+class Step:
+    """How a difference is written.
 
-    >>> percent_spread(Spread(0.05, 0.01, 4)), percent_spread(Spread(0.05, float("nan"), 1))
-    ('5.0 ± 1.0\xa0%', '5.0\xa0%')
+    Args:
+        scale: from the file's numbers to those that are written.
+        digits: after the point.
+        unit: behind a number.
     """
-    if not isfinite(value.mean):
-        return "–"
-    if not isfinite(value.deviation):
-        return percent(value.mean, digits)
-    return f"{100 * value.mean:.{digits}f} ± {100 * value.deviation:.{digits}f}{_NBSP}%"
+
+    scale: float
+    digits: int
+    unit: str
+
+    def size(self, value: float) -> str:
+        """A number without its unit.
+
+        >>> POINTS.size(0.021)
+        '2.1'
+        """
+        return f"{self.scale * value:.{self.digits}f}".replace("-", "−")
+
+    def signed(self, value: float) -> str:
+        """The same with its sign.
+
+        >>> POINTS.signed(-0.021), POINTS.signed(0.002)
+        ('−2.1', '+0.2')
+        """
+        return f"{self.scale * value:+.{self.digits}f}".replace("-", "−")
 
 
-def number_spread(value: Spread, digits: int = 3) -> tuple[str, str]:
-    """Mean and, apart from it, standard deviation over targets of a number without a unit.
-
-    >>> number_spread(Spread(0.5, 0.01, 4))
-    ('0.500', '± 0.010')
-    """
-    mean = f"{value.mean:.{digits}f}" if isfinite(value.mean) else "–"
-    return mean, f"± {value.deviation:.{digits}f}" if isfinite(value.deviation) else ""
+POINTS = Step(100.0, 1, " points")
 
 
-def change(value: Spread | None, digits: int = 1, scale: float = 100.0, unit: str = " points") -> str:
-    r"""A paired difference, in percentage points unless another scale is given, and whether it is one.
-
-    >>> change(Spread(-0.021, 0.004, 4)), change(Spread(0.002, 0.004, 4))
-    ('−2.1\xa0±\xa00.4 points', 'within its spread (+0.2\xa0±\xa00.4)')
-    """
-    if value is None or not isfinite(value.mean):
-        return "–"
-    signed = f"{scale * value.mean:+.{digits}f}".replace("-", "−")
-    if value.count < 2:
-        return f"{signed}{unit} (no spread)"
-    signed = f"{signed}{_NBSP}±{_NBSP}{scale * value.deviation:.{digits}f}"
-    return f"{signed}{unit}" if value.clear else f"within its spread ({signed})"
+def points(bound: float | None) -> Step:
+    """How a difference of true-positive rates below a bound, or of areas, is written: in percentage points."""
+    return Step(100.0, decimals(bound), " points")
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -199,15 +201,6 @@ def ranged(low: float, high: float, digits: int = 1) -> str:
     if not (isfinite(low) and isfinite(high)):
         return ""
     return f"{100 * low:.{digits}f} to {percent(high, digits)}"
-
-
-def signed(rate: float, digits: int = 1) -> str:
-    """A difference of rates in percentage points.
-
-    >>> signed(-0.021), signed(0.002)
-    ('−2.1', '+0.2')
-    """
-    return f"{100 * rate:+.{digits}f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:

@@ -34,7 +34,7 @@ FOCUS = Focus(
 RESULTS = Results("digits", "small", {Key(v, "accuracy"): {8: Cell(0.9, nan, nan)} for v in (FULL_PRECISION, COARSE)})
 UNMEASURED = TargetMean(nan, nan, nan, 0.001, "untested", 4, 0)
 THRESHOLD = ShadowThreshold(
-    COARSE, "adaptive", "lira", 0.01, 1.5, Rate(0.01, 0.0, 0.02), Rate(0.05, 0.01, 0.1), {"0.5": Rate(nan, nan, nan)}
+    COARSE, "adaptive", "lira", 0.01, 1.5, Rate(0.01, 0.0, 0.02), Rate(0.05, 0.01, 0.1), {0.5: Rate(nan, nan, nan)}
 )
 WHOLE = Measures(
     {"seed": 0, "attacks": {"lira": "LiRA()"}},

@@ -25,8 +25,8 @@ from lit_privq.artifacts.results import Results, read_results
 from lit_privq.audit.measure import PerTarget
 from lit_privq.audit.summary import Summary
 from lit_privq.report import build
-from lit_privq.report.measured import Measured, read_measured
-from lit_privq.report.view import View, choose_view
+from lit_privq.report.inputs import read_inputs
+from lit_privq.report.view import View
 from lit_privq.report.words import Titles
 
 N_EXAMPLES, N_SHADOWS, N_TARGETS = 1200, 16, 4
@@ -130,6 +130,7 @@ def write_study(directory: Path, *, intervals: bool = True) -> Path:
     with (directory / "results.csv").open("w", newline="") as file:
         csv.writer(file).writerows([[*COLUMNS, "low", "high"], *rows])
     (directory / "study.json").write_text(json.dumps(STUDY))
+    write_conclusions(directory)
     return directory
 
 
@@ -157,6 +158,24 @@ def write_results(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def conclude() -> Callable[[Path], None]:
+    """Write the metrics.json that goes with a folder's results.csv."""
+    return write_conclusions
+
+
+@pytest.fixture
+def write_view(write_results: Callable[..., Path]) -> Callable[..., View]:
+    """Write results.csv and metrics.json of given rows; what the page looks at in them."""
+
+    def write(*rows: dict[str, object]) -> View:
+        path = write_results(*rows)
+        write_conclusions(path.parent)
+        return read_inputs(path.parent)[0]
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def built(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the believable study, with its page."""
@@ -178,12 +197,18 @@ def concluded(results: Results) -> Measures:
     return summary.measures({}, results)
 
 
+def write_conclusions(directory: Path) -> None:
+    """The part of metrics.json that results.csv alone decides."""
+    measures = concluded(read_results(directory / "results.csv"))
+    write_measures(directory / "metrics.json", replace(measures, titles=TITLES.attacks))
+
+
 def write_metrics(directory: Path) -> None:
-    """A metrics.json that fits results.csv, as far as the page reads it."""
+    """A metrics.json with every part that the page reads."""
     results = read_results(directory / "results.csv")
     measures = concluded(results)
     less = Change(-0.002, -0.006, 0.002, 0.2, nan, "unclear", "unclear")
-    precision = {"0.5": Rate(0.9, 0.8, 0.95), "0.1": Rate(0.5, 0.4, 0.6), "0.01": Rate(nan, nan, nan)}
+    precision = {0.5: Rate(0.9, 0.8, 0.95), 0.1: Rate(0.5, 0.4, 0.6), 0.01: Rate(nan, nan, nan)}
     reached = {key: mean.value for key, mean in measures.means.items() if key.metric == "tpr_at_0.01"}
     standing = Standing(300, 435, 200, (7, 9, 11, 13), 0.6, 0.66, 2, 1200)
     whole = replace(
@@ -223,10 +248,16 @@ def measured_study(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def seen(measured_study: Path) -> View:
     """What the page looks at in it."""
-    return choose_view(read_results(measured_study / "results.csv"), TITLES)
+    return read_inputs(measured_study)[0]
 
 
 @pytest.fixture(scope="session")
-def measured(measured_study: Path, seen: View) -> Measured:
-    """Its metrics.json, read."""
-    return read_measured(measured_study / "metrics.json", seen.results)
+def bare(study: Path) -> View:
+    """The same where the audit left nothing but means, changes and its focus."""
+    return read_inputs(study)[0]
+
+
+@pytest.fixture
+def seen_with(seen: View) -> Callable[..., View]:
+    """The view of the believable study with other parts of metrics.json."""
+    return lambda **parts: replace(seen, measures=replace(seen.measures, **parts))

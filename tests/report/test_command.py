@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from lit_privq.report.command import main
+from lit_privq.report.view import View
 
 
 def test_a_missing_or_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
@@ -14,11 +15,11 @@ def test_a_missing_or_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None
 
 
 def test_the_page_is_printed_and_help_shows_an_example(
-    write_results: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    write_view: Callable[..., View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    directory = write_results({"attacker": "unaware", "attack": "threshold", "metric": "auc", "value": 0.6}).parent
-    main([str(directory)])
-    assert capsys.readouterr().out.strip() == str(directory / "report.html")
+    write_view({"attacker": "unaware", "attack": "threshold", "metric": "auc", "value": 0.6})
+    main([str(tmp_path)])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "python -m lit_privq report runs/demo" in capsys.readouterr().out

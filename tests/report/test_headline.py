@@ -1,12 +1,15 @@
+from __future__ import annotations
+
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lit_privq.artifacts.results import read_results
-from lit_privq.report.headline import answer
-from lit_privq.report.view import choose_view
+from lit_privq.report.headline import headline
+from lit_privq.report.inputs import read_inputs
+from lit_privq.report.view import View
 
 Rows = list[dict[str, object]]
-Write = Callable[..., Path]
+Write = Callable[..., View]
 
 
 def model(method: str, bits: float, accuracy: float, leaks: list[float]) -> Rows:
@@ -19,52 +22,84 @@ def model(method: str, bits: float, accuracy: float, leaks: list[float]) -> Rows
     return rows
 
 
-def said(path: Path) -> tuple[str, str]:
-    found = answer(choose_view(read_results(path)))
-    return found.headline.replace("\xa0", " "), " ".join(found.details).replace("\xa0", " ")
+def said(view: View) -> tuple[str, str]:
+    found = headline(view)
+    return found.sentence.replace("\xa0", " "), " ".join(found.details).replace("\xa0", " ")
 
 
 FULL = model("none", 32, 0.90, [0.10, 0.11, 0.12, 0.13])
 
 
-def test_the_least_costly_clear_saving_is_the_headline(write_results: Write) -> None:
-    path = write_results(
-        *FULL, *model("obc", 2, 0.88, [0.06, 0.07, 0.08, 0.09]), *model("obc", 1.58, 0.50, [0.01, 0.02, 0.03, 0.04])
+def test_the_least_costly_saving_is_the_headline(write_view: Write) -> None:
+    sentence, details = said(
+        write_view(
+            *FULL,
+            *model("obc", 2, 0.88, [0.06, 0.071, 0.08, 0.09]),
+            *model("obc", 1.58, 0.50, [0.01, 0.022, 0.03, 0.04]),
+        )
     )
-    headline, details = said(path)
-    assert headline == (
-        "The least costly clear saving is obc 2 bits: it brings the TPR at 1 % FPR "
-        "from 11.5 % to 7.5 % and costs 2.0 points of accuracy."
+    assert sentence == (
+        "The least costly saving is obc 2 bits: it brings the TPR at 1 % FPR from 11.5 % to 7.5 % and costs 2.0 points "
+        "of accuracy."
     )
-    assert "The largest clear saving is obc 1.58 bits" in details
+    assert "The largest saving is obc 1.58 bits" in details
     assert "costs 40.0 points" in details
-    assert "11.5 times random guessing’s 1 %" in details
+    assert "11.5 times random guessing (1 %)" in details
+    assert "for other targets), 11.5 times" in details
 
 
-def test_a_saving_within_its_spread_is_no_saving(write_results: Write) -> None:
-    headline, details = said(write_results(*FULL, *model("obc", 2, 0.88, [0.04, 0.14, 0.06, 0.16])))
-    assert "these data do not show that quantization protects" in headline
+def test_a_saving_that_is_not_shown_is_no_saving(write_view: Write) -> None:
+    sentence, details = said(write_view(*FULL, *model("obc", 2, 0.88, [0.04, 0.14, 0.06, 0.16])))
+    assert sentence == (
+        "No variant is shown to lower leakage for other targets: these data do not show that quantization protects."
+    )
+    assert "no difference shown for other targets" in details
     assert "saving" not in details
 
 
-def test_precisions_within_their_spread_are_named_beside_a_clear_one(write_results: Write) -> None:
-    path = write_results(
-        *FULL, *model("obc", 4, 0.90, [0.09, 0.13, 0.10, 0.14]), *model("obc", 2, 0.88, [0.06, 0.07, 0.08, 0.09])
+def test_a_saving_that_the_correction_takes_away_is_suggested_and_not_shown(write_view: Write) -> None:
+    others = [row for bits in (3, 4, 5) for row in model("obc", bits, 0.9, [0.13, 0.10, 0.14, 0.11])]
+    sentence, details = said(write_view(*FULL, *model("obc", 2, 0.88, [0.075, 0.102, 0.102, 0.118]), *others))
+    assert sentence == (
+        "Taken alone, obc 2 bits would lower leakage, but not with all 4 tests counted (Holm’s correction): these data "
+        "suggest, and do not show, that quantization protects."
     )
-    assert "The change of leakage is within its spread for obc 4 bits." in said(path)[1]
+    assert "with all 4 tests counted (Holm’s correction), none lower and none raise leakage" in details
+    assert "1 more variant would differ taken alone" in details
 
 
-def test_a_clear_rise_is_said(write_results: Write) -> None:
-    assert (
-        "clearly rises with obc 4 bits" in said(write_results(*FULL, *model("obc", 4, 0.9, [0.2, 0.21, 0.22, 0.23])))[1]
+def test_a_rise_is_said(write_view: Write) -> None:
+    sentence, details = said(write_view(*FULL, *model("obc", 4, 0.9, [0.2, 0.21, 0.222, 0.23])))
+    assert "do not show that quantization protects" in sentence
+    assert "obc 4 bits raises leakage by 10.1 points" in details
+
+
+def test_one_target_says_nothing_of_others(write_view: Write) -> None:
+    sentence, details = said(write_view(*model("none", 32, 0.9, [0.5]), *model("obc", 2, 0.9, [0.01])))
+    assert sentence == "One target says nothing of other targets."
+    assert "other targets)" not in details
+    assert "in this target" in details
+
+
+def test_one_target_has_the_interval_of_its_own_examples(made_up: Callable[..., Path]) -> None:
+    view, _ = read_inputs(made_up({"none-32": [0.5], "obc-2": [0.1], "obc-4": [0.499]}, noise=0.01))
+    sentence, details = said(view)
+    assert sentence == (
+        "One target says nothing of other targets. In this target leakage is lower with obc 2 bits, by the target’s "
+        "own interval."
+    )
+    assert re.search(r"50\.0 % \(lira online fixed; 4[78]\.\d to 5[12]\.\d % of this target’s examples\)", details)
+    assert "in this target above random guessing (1 %)" in details
+    assert re.search(r"obc 2 bits lowers leakage by 40\.0 points \(.*\) in this target; others are another", details)
+    assert re.search(
+        r"obc 4 bits changes leakage by −0\.1 points \(.*\) in this target: no difference shown\.", details
     )
 
 
-def test_one_target_shows_nothing(write_results: Write) -> None:
-    headline, _ = said(write_results(*model("none", 32, 0.9, [0.5]), *model("obc", 2, 0.9, [0.01])))
-    assert "One target has no spread" in headline
-
-
-def test_a_leak_like_random_guessing_is_called_that(write_results: Write) -> None:
+def test_a_leak_like_random_guessing_is_called_that(write_view: Write) -> None:
     guessing = model("none", 32, 0.9, [0.008, 0.013, 0.009, 0.012])
-    assert "not told apart from random guessing’s 1 % by 4 targets" in said(write_results(*guessing))[0]
+    assert "not told apart from random guessing (1 %) for other targets." in said(write_view(*guessing))[0]
+
+
+def test_a_leak_below_random_guessing_is_called_that(write_view: Write) -> None:
+    assert "below random guessing (1 %)." in said(write_view(*model("none", 32, 0.9, [0.0, 0.001, 0.0, 0.001])))[0]

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -55,11 +56,11 @@ def test_the_page_needs_no_other_file_and_no_network(page: str) -> None:
 
 
 def test_every_exhibit_is_there(page: str) -> None:
-    assert page.count('<svg role="img"') == 1 + 3 + 3
-    assert page.count("<table") == 3
+    assert page.count('<svg role="img"') == 1 + 3 + 1 + 1 + 3
+    assert page.count("<table") == 5
     for words in (
-        "The least costly clear saving",
-        "within its spread",
+        "The least costly saving",
+        ": not shown",
         "fewer than one false positive",
         "most exposed",
     ):
@@ -75,6 +76,8 @@ def test_figures_lie_beside_the_page_as_png_and_svg(built: Path) -> None:
         "leakage_lira_online_fixed",
         "leakage_lira_offline_fixed",
         "accuracy",
+        "strongest",
+        "changes",
         "roc_4",
         "roc_2",
         "roc_1.58",
@@ -95,25 +98,34 @@ def test_colours_follow_the_pages_light_or_dark(page: str) -> None:
     assert not re.search(r"#(1c2126|ffffff|0072b2)", figures)
 
 
-def test_names_from_the_data_are_escaped(tmp_path: Path) -> None:
+def test_names_from_the_data_are_escaped(tmp_path: Path, conclude: Callable[[Path], None]) -> None:
     row = ["<b>x</b>", "net", "1", "none", "32", "32", "unaware", "<i>", "tpr_at_0.01", "0.1"]
     (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join([*row, "", ""]) + "\n")
+    conclude(tmp_path)
     page = build(tmp_path).read_text(encoding="utf-8")
     assert "<b>" not in page
     assert "<i>" not in page
 
 
-def test_results_alone_make_a_page(study: Path, tmp_path: Path) -> None:
+def test_results_without_conclusions_are_refused_with_what_to_run(study: Path, tmp_path: Path) -> None:
     shutil.copy(study / "results.csv", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"metrics\.json is not there.*run `audit` first"):
+        build(tmp_path)
+
+
+def test_results_and_conclusions_alone_make_a_page(study: Path, tmp_path: Path) -> None:
+    for name in ("results.csv", "metrics.json"):
+        shutil.copy(study / name, tmp_path)
     page = build(tmp_path).read_text(encoding="utf-8")
-    assert "The least costly clear saving" in page
+    assert "The least costly saving" in page
     assert "ROC curves" not in page
 
 
-def test_a_plain_audit_makes_a_page(study: Path, tmp_path: Path) -> None:
+def test_a_plain_audit_makes_a_page(study: Path, tmp_path: Path, conclude: Callable[[Path], None]) -> None:
     header, *lines = (study / "results.csv").read_text().splitlines()
     kept = [line for line in lines if ",none," in line and ",accuracy," not in line]
     (tmp_path / "results.csv").write_text("\n".join([header, *kept]))
+    conclude(tmp_path)
     shutil.copy(study / "audit" / "none-32" / "unaware.npz", tmp_path / "scores.npz")
     page = build(tmp_path).read_text(encoding="utf-8")
     assert "How much does it leak?" in page
@@ -121,27 +133,32 @@ def test_a_plain_audit_makes_a_page(study: Path, tmp_path: Path) -> None:
     assert "Test accuracy" not in page
 
 
-def test_a_study_too_small_for_any_bound_makes_a_page(study: Path, tmp_path: Path) -> None:
+def test_a_study_too_small_for_any_bound_makes_a_page(
+    study: Path, tmp_path: Path, conclude: Callable[[Path], None]
+) -> None:
     header, *lines = (study / "results.csv").read_text().splitlines()
     emptied = [
         re.sub(r"(tpr_at_[\d.]+),.*", r"\1,,,", line) for line in lines if line.startswith("digits,small_resnet,16,")
     ]
     (tmp_path / "results.csv").write_text("\n".join([header, *emptied]))
+    conclude(tmp_path)
     page = build(tmp_path).read_text(encoding="utf-8")
     assert "AUC of the attack" in page
-    assert "One target has no spread" in page
+    assert "One target says nothing of other targets." in page
 
 
 def test_nothing_is_written_when_a_file_is_damaged(study: Path, tmp_path: Path) -> None:
-    shutil.copy(study / "results.csv", tmp_path)
+    for name in ("results.csv", "metrics.json"):
+        shutil.copy(study / name, tmp_path)
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(ValueError, match=r"study\.json must be JSON"):
         build(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "study.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "metrics.json", "study.json"}
 
 
 def test_odd_study_json_does_no_harm(study: Path, tmp_path: Path) -> None:
-    shutil.copy(study / "results.csv", tmp_path)
+    for name in ("results.csv", "metrics.json"):
+        shutil.copy(study / name, tmp_path)
     odd: dict[str, object] = {"versions": None, "seconds": [], "n_shadows": "many", "choices": 3, "command": None}
     (tmp_path / "study.json").write_text(json.dumps(odd))
     build(tmp_path)
@@ -174,10 +191,13 @@ def test_damaged_metrics_are_named(study: Path, tmp_path: Path) -> None:
         build(tmp_path)
 
 
-def test_figures_of_the_page_that_is_drawn_over_go_and_no_other_file_does(built: Path, tmp_path: Path) -> None:
+def test_figures_of_the_page_that_is_drawn_over_go_and_no_other_file_does(
+    built: Path, tmp_path: Path, conclude: Callable[[Path], None]
+) -> None:
     folder = shutil.copytree(built, tmp_path / "study")
     lines = (folder / "results.csv").read_text().splitlines(keepends=True)
     (folder / "results.csv").write_text("".join(line for line in lines if ",1.58," not in line))
+    conclude(folder)
     for name in ("roc_mine.svg", "notes.png"):
         (folder / "figures" / name).write_text("not drawn by a page")
     build(folder)

@@ -3,65 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import isnan
 
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.measures import LEVEL, WithoutCalibration
 from lit_privq.artifacts.variant import Variant
+from lit_privq.report.changes import change_cell
 from lit_privq.report.inputs import Inputs
-from lit_privq.report.measured import Without
-from lit_privq.report.sections.differences import FEW, LEVEL, change
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
-from lit_privq.report.words import counted, decimals, joined, percent
+from lit_privq.report.words import FEW, counted, decimals, joined, percent, points
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
     """None where no model was calibrated; the strongest attacker of each variant."""
-    measured = inputs.measured
     found = {
-        variant: (measured.means[key].value, without)
+        variant: without
         for variant in view.results.variants
-        if (key := Key(variant, view.metric, view.strongest(variant), view.attack)) in measured.means
-        and (without := measured.without_calibration.get(key))
-        and isfinite(without.mean)
+        if (without := view.measures.without_calibration.get(view.focus.key(variant))) and not isnan(without.mean)
     }
     if not found:
         return None
-    digits = decimals(view.bound)
-    rows = (
-        PageRow(view.label(variant), variant.method, _cells(whole, one, digits))
-        for variant, (whole, one) in found.items()
-    )
+    rows = (PageRow(view.label(v), v.method, _cells(view, v, without)) for v, without in found.items())
     heads = ("Model", "All members", "Without calibration examples", "Change", "Members left")
-    sentence = _sentence(view, {variant: one for variant, (_, one) in found.items()})
-    table = PageTable(heads, tuple(rows))
-    return Section("calibrated", "Without the calibration examples", {"sentence": sentence, "table": table})
+    shown = {"sentence": _sentence(view, found), "table": PageTable(heads, tuple(rows))}
+    return Section("calibrated", "Without the calibration examples", shown)
 
 
-def _cells(whole: float, without: Without, digits: int) -> tuple[PageCell, ...]:
+def _cells(view: View, variant: Variant, without: WithoutCalibration) -> tuple[PageCell, ...]:
     """Both rates, and their difference with its interval."""
-    changed = change(without.change, digits, without.change.p < LEVEL)
+    digits, whole = decimals(view.bound), view.leak(variant)
     return (
-        PageCell(percent(whole, digits)),
+        PageCell(percent(whole.value, digits) if whole else "–"),
         PageCell(percent(without.mean, digits)),
-        changed,
-        PageCell(str(without.members)),
+        change_cell(without.change, points(view.bound), p=True),
+        PageCell(str(without.members_left)),
     )
 
 
-def _sentence(view: View, found: Mapping[Variant, Without]) -> str:
+def _sentence(view: View, found: Mapping[Variant, WithoutCalibration]) -> str:
     """Whether anything depends on them, and how few members decide."""
-    least = counted(min(without.members for without in found.values()), "member")
+    least = counted(min(without.members_left for without in found.values()), "member")
     few = f"Without them {least} or more are left to judge a target on"
-    differs = [variant for variant, without in found.items() if without.change.p < LEVEL]
-    if not any(isfinite(without.change.p) for without in found.values()):
+    verdicts = {variant: without.change.verdict for variant, without in found.items()}
+    differs = [variant for variant, verdict in verdicts.items() if verdict in ("lower", "higher")]
+    if set(verdicts.values()) == {"untested"}:
         return f"{few}; one target does not say whether the change is more than luck."
     if not differs:
         return f"{few}, and leakage changes by no more than luck explains."
     names = f" ({joined([view.label(variant) for variant in differs])})" if len(differs) <= FEW else ""
     luck = max(1, round(LEVEL * len(found)))
     return (
-        f"{few}, and leakage changes with p below 0.05 for {len(differs)} of {counted(len(found), 'variant')}{names}; "
-        f"luck alone makes about {luck} of them."
+        f"{few}, and leakage changes with p below {LEVEL:g} for {len(differs)} of {counted(len(found), 'variant')}"
+        f"{names}; luck alone makes about {luck} of them."
     )

@@ -18,9 +18,9 @@ def section(view: View, inputs: Inputs) -> Section | None:
     """None where no bound was computed."""
     found = {
         name: {
-            v: bounds
+            v: known.lower_bounds
             for v in view.results.variants
-            if (bounds := inputs.measured.epsilon.get(_key(v, name, view.attack)))
+            if (known := view.measures.epsilon.get(Key(v, "epsilon", name, view.attack)))
         }
         for name in attackers(view.results)
     }
@@ -35,11 +35,6 @@ def section(view: View, inputs: Inputs) -> Section | None:
         "What it means for differential privacy",
         {"sentence": _sentence(view, found, variants[0]), "table": PageTable(heads, tuple(rows))},
     )
-
-
-def _key(variant: Variant, attacker: str, attack: str) -> Key:
-    """Where a bound stands."""
-    return Key(variant, "epsilon", attacker, attack)
 
 
 def _cell(bounds: tuple[float, ...] | None) -> PageCell:
@@ -68,7 +63,7 @@ def _sentence(view: View, found: Mapping[str, Mapping[Variant, tuple[float, ...]
             f"{view.label(variant)}: the attack gives no lower bound on ε. The attack may be weak or the examples few: "
             "this is no guarantee."
         )
-    count = f" for each of {counted(len(bounds), 'target')}" if len(bounds) > 1 else ""
+    count = f" in each of these {counted(len(bounds), 'target')}" if len(bounds) > 1 else ""
     if min(bounds) == 0:
         return (
             f"{view.label(variant)}: on the most exposed target ε is at least {max(bounds):.2f}; on others the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import floor, isfinite, isnan, log10
+from math import floor, isfinite, isnan, log10, nan
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +22,6 @@ from lit_privq.plot.style import INK, MUTED, RC, Look, looks
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.spread import spread
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
 from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, width
@@ -80,7 +79,7 @@ class Beside:
         found = {
             variant: self.runs.counterpart(variant.method, variant.bits)
             for variant in self.view.results.variants
-            if not variant.decoupled and self.view.worst(variant)
+            if not variant.decoupled and self.view.leak(variant)
         }
         return {variant: row for variant, row in found.items() if row is not None}
 
@@ -91,7 +90,8 @@ class Beside:
 
     def leakage(self, variant: Variant) -> float:
         """To the strongest attacker, mean over targets."""
-        return spread(self.view.worst(variant)).mean
+        found = self.view.leak(variant)
+        return found.value if found else nan
 
     @property
     def lead(self) -> str:

@@ -28,13 +28,13 @@ def section(view: View, inputs: Inputs) -> Section:
 
 def _leaks(view: View) -> Iterator[Drawing]:
     """A figure for each attack of the view."""
-    for attack in view.attacks:
+    for attack in view.focus.attacks:
         alt = f"Leakage by method, bits and attacker under {view.attack_title(attack)}; the table has the numbers."
         yield Drawing(f"leakage_{re.sub(r'[^A-Za-z0-9_.-]+', '-', attack)}", figures.leakage(view, attack), alt)
 
 
 def _utility(view: View) -> Iterator[Drawing]:
     """A figure of utility, where it was measured."""
-    if view.utility.metric in view.results.metrics:
+    if view.focus.utility:
         alt = f"{capitalized(view.utility.name)} by method and bits; the table has the numbers."
         yield Drawing(view.utility.metric, figures.useful(view), alt)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lit_privq.artifacts.results import Results, mean_interval
+from lit_privq.artifacts.measures import PAPER_BOUND
+from lit_privq.artifacts.results import Results
 from lit_privq.report.inputs import AttackScores, Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import attackers
 from lit_privq.report.utility import R_SQUARED
-from lit_privq.report.view import PAPER_BOUND, View
+from lit_privq.report.view import View
 from lit_privq.report.words import bound_percent, capitalized, counted, joined
 
 _ATTACKERS = {
@@ -26,13 +27,13 @@ def section(view: View, inputs: Inputs) -> Section:
     """Always there."""
     plain, shadows = view.results.full_precision, inputs.study.get("n_shadows")
     sentences = notes(view, inputs.scores.get(plain) if plain else None, shadows if isinstance(shadows, int) else None)
-    return Section("notes", "How far to trust it", {"notes": sentences, "remarks": inputs.measured.notes})
+    return Section("notes", "How far to trust it", {"notes": sentences, "remarks": view.measures.notes})
 
 
 def notes(view: View, scores: AttackScores | None, n_shadows: int | None) -> list[str]:
     """All notes, in reading order."""
     return [
-        *_spread_notes(view, n_shadows),
+        *_interval_notes(view, n_shadows),
         *_operating_point(view, scores),
         *(note for name, note in _ATTACKERS.items() if name in attackers(view.results) and view.results.methods),
         *_unaware_only(view),
@@ -77,24 +78,28 @@ def _values(view: View) -> Iterator[str]:
         )
 
 
-def _spread_notes(view: View, n_shadows: int | None) -> Iterator[str]:
-    """What ± means and what it does not cover."""
+def _interval_notes(view: View, n_shadows: int | None) -> Iterator[str]:
+    """What the intervals mean and what they do not cover."""
     count = len(view.results.targets)
     shadows = f" and {counted(n_shadows, 'shadow model')}" if n_shadows else ""
     yield f"{capitalized(counted(count, 'target model'))}{shadows}."
     if count < 2:
-        yield "One target has no spread: nothing here is called a difference."
+        yield (
+            "Intervals are those of one target’s examples. One target does not tell how much targets differ: nothing "
+            "here is said of other targets."
+        )
         return
     yield (
-        "± is the standard deviation over targets. They share the shadow models, the pool of examples and the test "
-        "set, so it does not cover what another draw of these would change."
+        "Intervals are for other targets, 95 % by Student’s t over these. They share the shadow models, the pool of "
+        "examples and the test set, so the intervals do not cover what another draw of these would change. A "
+        "statement about each of these targets goes by the target’s own interval, that of its examples."
     )
     if not view.results.methods:
         return
     yield (
-        "Differences to full precision are taken target by target. One counts as clear when it exceeds the standard "
-        "deviation of these differences and its 95 % interval (Student’s t) leaves zero out; otherwise it is called "
-        "within its spread."
+        "Differences from full precision are taken target by target. One is called a difference where its p-value is "
+        "below 0.05 with all quantized variants counted (Holm’s correction), each by its strongest attacker; changes "
+        f"of {view.utility.name} where their 95 % interval leaves 0 out."
     )
 
 
@@ -107,10 +112,10 @@ def _operating_point(view: View, scores: AttackScores | None) -> Iterator[str]:
             f"Each target is judged on {fewest} non-members: at {bound_percent(view.bound)} FPR about "
             f"{allowed:.0f} of them decide, those with the highest scores."
         )
-    if view.empty:
-        bounds = joined([bound_percent(bound) for bound in view.empty])
+    if view.focus.empty:
+        bounds = joined([bound_percent(bound) for bound in view.focus.empty])
         of = f" among {fewest}" if fewest else ""
-        several = len(view.empty) > 1
+        several = len(view.focus.empty) > 1
         yield (
             f"{f'Bounds of {bounds}' if several else f'A bound of {bounds}'} would mean fewer than one false "
             f"positive{of}: the {'values are' if several else 'value is'} left empty, not 0."
@@ -121,15 +126,13 @@ def _operating_point(view: View, scores: AttackScores | None) -> Iterator[str]:
 def _instead(view: View) -> str:
     """What stands where the paper has its bound, as the end of a note; empty where that bound itself does."""
     here = "the AUC" if view.bound is None else bound_percent(view.bound)
-    if PAPER_BOUND in view.empty:
+    if PAPER_BOUND in view.focus.empty:
         return f" The paper’s figure has {bound_percent(PAPER_BOUND)} on its axis; here it is {here}."
     return "" if view.bound == PAPER_BOUND else f" The page shows {here} instead."
 
 
 def _limits(results: Results) -> Iterator[str]:
     """What holds for every audit."""
-    if any(mean_interval(results.cells(*key)) for key in results.series):
-        yield "Ranges below a rate, and thin lines in the figures, are the targets’ own 95 % intervals, averaged."
     if len(attackers(results)) > 1:
         yield "The strongest attacker is chosen by its mean on these same targets: that mean is slightly too high."
     yield "An attack that succeeds shows that a model leaks; one that fails does not show that it does not leak."

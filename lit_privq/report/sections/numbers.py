@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isfinite
 
-from lit_privq.artifacts.results import mean_interval
+from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
+from lit_privq.report.changes import change_cell
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.spread import spread
 from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
 from lit_privq.report.view import View
-from lit_privq.report.words import (
-    capitalized,
-    change,
-    decimals,
-    number_spread,
-    percent,
-    percent_spread,
-    size,
-    width,
-)
+from lit_privq.report.words import PERCENT, Step, capitalized, points, size, width
+
+NUMBER = Step(1.0, 3, "")
 
 
 def section(view: View, inputs: Inputs) -> Section:
@@ -54,15 +48,12 @@ def _summary_row(view: View, variant: Variant, names: tuple[str, ...]) -> PageRo
     cells = (
         PageCell(width(variant.last_bits)),
         PageCell(size(view.results.values(variant, "size_bytes"))),
-        PageCell(view.utility.text(spread(view.useful(variant)))),
-        PageCell(view.utility.change(view.cost(variant)) if variant.quantized else "–"),
-        PageCell(*number_spread(spread(view.results.values(variant, "mae")))),
-        *(_rate(view, variant, name, view.attack, name == strongest) for name in names),
-        PageCell(change(view.saving(variant), decimals(view.bound)) if variant.quantized else "–"),
-        *(
-            PageCell(*number_spread(spread(view.results.values(variant, metric, strongest, view.attack))))
-            for metric in ("auc", "log_auroc")
-        ),
+        _cell(view, Key(variant, view.utility.metric), view.utility.step, view.utility.unit),
+        change_cell(view.cost(variant), view.utility.step),
+        _cell(view, Key(variant, "mae"), NUMBER),
+        *(_rate(view, Key(variant, view.metric, name, view.attack), name == strongest) for name in names),
+        change_cell(view.saving(variant), points(view.bound)),
+        *(_cell(view, view.focus.key(variant, metric), NUMBER) for metric in ("auc", "log_auroc")),
     )
     return PageRow(view.label(variant), variant.method, cells)
 
@@ -86,18 +77,20 @@ def _attack_rows(view: View, attacks: tuple[str, ...]) -> Iterator[PageRow]:
     """A row for each variant and attacker."""
     for variant in view.results.variants:
         for attacker in view.results.attackers(variant):
-            means = {attack: spread(view.leakage(variant, attacker, attack)).mean for attack in attacks}
-            largest = max(means.values())
-            rates = (_rate(view, variant, attacker, attack, means[attack] == largest) for attack in attacks)
+            largest = view.focus.best[variant.name].get(attacker)
+            rates = (_rate(view, Key(variant, view.metric, attacker, name), name == largest) for name in attacks)
             yield PageRow(view.label(variant), variant.name, (PageCell(attacker or "–"), *rates))
 
 
-def _rate(view: View, variant: Variant, attacker: str, attack: str, strong: bool) -> PageCell:
-    """A true-positive rate with its spread, and below it the targets' own intervals, averaged."""
-    cells = view.results.cells(variant, view.metric, attacker, attack)
-    digits = decimals(view.bound)
-    interval = mean_interval(cells)
-    note = " to ".join(percent(end, digits) for end in interval) if interval else ""
-    return PageCell(
-        percent_spread(spread(view.leakage(variant, attacker, attack)), digits), note, strong and bool(cells)
-    )
+def _rate(view: View, key: Key, strong: bool) -> PageCell:
+    """A true-positive rate, or an AUC, in percent."""
+    return _cell(view, key, points(view.bound), PERCENT, strong)
+
+
+def _cell(view: View, key: Key, step: Step, unit: str = "", strong: bool = False) -> PageCell:
+    """A number, and below it its interval."""
+    rate = view.rate(key)
+    if rate is None:
+        return PageCell("–")
+    ends = f"{step.size(rate.low)} to {step.size(rate.high)}{unit}" if isfinite(rate.low) else ""
+    return PageCell(f"{step.size(rate.value)}{unit}", ends, strong)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-from lit_privq.artifacts.results import Cell as Rate
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.measures import Rate, ShadowThreshold
 from lit_privq.report.inputs import Inputs
-from lit_privq.report.measured import OperatingPoint
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
@@ -17,7 +15,7 @@ from lit_privq.report.words import bound_percent, decimals, joined, percent, ran
 
 def section(view: View, inputs: Inputs) -> Section | None:
     """None where no threshold could be fixed on shadows."""
-    points = inputs.measured.operating_points
+    points = view.measures.thresholds
     aims = sorted({point.max_fpr for point in points})
     if not aims:
         return None
@@ -26,7 +24,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
         point
         for variant in view.results.variants
         for point in points
-        if (point.key.variant, point.key.attacker, point.key.attack, point.max_fpr)
+        if (point.variant, point.attacker, point.attack, point.max_fpr)
         == (variant, view.strongest(variant), view.attack, bound)
     ]
     if not shown:
@@ -43,45 +41,46 @@ def section(view: View, inputs: Inputs) -> Section | None:
     )
 
 
-def _table(view: View, points: Sequence[OperatingPoint]) -> PageTable:
+def _table(view: View, points: Sequence[ShadowThreshold]) -> PageTable:
     """One aim, one attack, the strongest attacker of each variant."""
     heads = ("Model", "Attacker", "FPR reached", "TPR", *_precisions(points))
     rows = (
         PageRow(
-            view.label(point.key.variant),
-            point.key.variant.method,
-            (PageCell(point.key.attacker), *_cells(point)),
+            view.label(point.variant),
+            point.variant.method,
+            (PageCell(point.attacker), *_cells(point)),
         )
         for point in points
     )
     return PageTable(heads, tuple(rows))
 
 
-def _every(view: View, points: Sequence[OperatingPoint]) -> PageTable:
+def _every(view: View, points: Sequence[ShadowThreshold]) -> PageTable:
     """Every operating point."""
     heads = ("Model", "Attacker", "Attack", "FPR aimed at", "FPR reached", "TPR", *_precisions(points))
     rows = (
         PageRow(
-            view.label(point.key.variant),
-            point.key.variant.name,
-            (*_who(view, point.key, point.max_fpr), *_cells(point)),
+            view.label(point.variant),
+            point.variant.name,
+            (*_who(view, point), *_cells(point)),
         )
         for point in points
     )
     return PageTable(heads, tuple(rows))
 
 
-def _who(view: View, key: Key, aim: float) -> tuple[PageCell, ...]:
+def _who(view: View, point: ShadowThreshold) -> tuple[PageCell, ...]:
     """Attacker, attack and aim."""
-    return PageCell(key.attacker), PageCell(view.attack_title(key.attack)), PageCell(bound_percent(aim))
+    aim = bound_percent(point.max_fpr)
+    return PageCell(point.attacker), PageCell(view.attack_title(point.attack)), PageCell(aim)
 
 
-def _precisions(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
+def _precisions(points: Sequence[ShadowThreshold]) -> tuple[str, ...]:
     """Heads of the columns of precisions."""
     return tuple(f"Precision if {_odds(prior)} is a member" for prior in points[0].precision)
 
 
-def _cells(point: OperatingPoint) -> tuple[PageCell, ...]:
+def _cells(point: ShadowThreshold) -> tuple[PageCell, ...]:
     """Rates and precisions of a point, each with its interval."""
     digits = decimals(point.max_fpr) + 1
     rates = (_cell(point.fpr, digits), _cell(point.tpr, decimals(point.max_fpr)))
@@ -102,11 +101,11 @@ def _odds(prior: float) -> str:
     return f"1 in {1 / prior:.3g}"
 
 
-def _sentence(view: View, point: OperatingPoint) -> str:
+def _sentence(view: View, point: ShadowThreshold) -> str:
     """What the attacker of the first variant reaches."""
     digits = decimals(point.max_fpr)
     return (
-        f"{view.label(point.key.variant)}: the threshold aims at {bound_percent(point.max_fpr)} FPR and reaches "
+        f"{view.label(point.variant)}: the threshold aims at {bound_percent(point.max_fpr)} FPR and reaches "
         f"{percent(point.fpr.value, digits + 1)}, with a TPR of {percent(point.tpr.value, digits)}. "
         f"{_precision(point.precision)}"
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lit_privq.artifacts.measures import Standing
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
-from lit_privq.report.measured import Standing
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
@@ -15,8 +15,8 @@ from lit_privq.report.words import percent
 
 def section(view: View, inputs: Inputs) -> Section | None:
     """None where no shadow models were looked at."""
-    standing = inputs.measured.standing
-    found = {variant: standing[variant] for variant in view.results.variants if variant in standing}
+    standing = view.measures.standing
+    found = {variant: standing[variant.name] for variant in view.results.variants if variant.name in standing}
     if not found:
         return None
     quantized = {variant: one for variant, one in found.items() if variant.quantized}

@@ -12,7 +12,7 @@ from lit_privq.report.words import capitalized
 
 def section(view: View, inputs: Inputs) -> Section | None:
     """None where nobody measured how useful the models are."""
-    if view.utility.metric not in view.results.metrics:
+    if not view.focus.utility:
         return None
     alt = f"{capitalized(view.utility.name)} against leakage, a point for each precision and method."
     decoupled = any(variant.decoupled for variant in view.results.variants)

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_privq.artifacts.results import read_results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.reach import CENSORED, DRIFTING, INTERPOLATING, SATURATED, SMALL
 from lit_privq.indicator.runs import write_runs
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.report import build
 from lit_privq.report.sections.indicator import Beside
-from lit_privq.report.view import choose_view
+from lit_privq.report.view import View
 
 QUANTIZERS = {"sign": 1.0, "absmean": 1.58, "uniform-2": 2.0, "uniform-2-max": 2.0, "uniform-4": 4.0, "full": 32.0}
 
@@ -72,10 +71,9 @@ def page(study: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def beside(study: Path) -> Callable[..., Beside]:
+def beside(bare: View) -> Callable[..., Beside]:
     """Estimates beside the believable study."""
-    seen = choose_view(read_results(study / "results.csv"))
-    return lambda *arguments, **changes: Beside(made(*arguments, **changes), seen)
+    return lambda *arguments, **changes: Beside(made(*arguments, **changes), bare)
 
 
 def section(page: str) -> str:
@@ -189,9 +187,10 @@ def test_full_precision_stands_in_every_methods_column(beside: Callable[..., Bes
 
 
 def test_a_damaged_file_stops_the_report_before_anything_is_written(study: Path, tmp_path: Path) -> None:
-    shutil.copy(study / "results.csv", tmp_path)
+    for name in ("results.csv", "metrics.json"):
+        shutil.copy(study / name, tmp_path)
     (tmp_path / "indicator").mkdir()
     (tmp_path / "indicator/000.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match="is no stored indicator, or is damaged"):
         build(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "indicator"}
+    assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "metrics.json", "indicator"}

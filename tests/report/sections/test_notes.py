@@ -1,20 +1,13 @@
-import dataclasses
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from lit_privq.artifacts.results import read_results
 from lit_privq.report.inputs import AttackScores
 from lit_privq.report.sections.notes import notes
-from lit_privq.report.view import View, choose_view
+from lit_privq.report.view import View
 
 SCORES = AttackScores(np.arange(4), np.tile(np.arange(1200) % 2 == 0, (4, 1)), np.zeros((4, 1200)))
-
-
-@pytest.fixture
-def seen(study: Path) -> View:
-    return choose_view(read_results(study / "results.csv"))
 
 
 def test_an_empty_bound_is_explained_with_its_count(seen: View) -> None:
@@ -23,10 +16,11 @@ def test_an_empty_bound_is_explained_with_its_count(seen: View) -> None:
     assert "here it is 1 %" in text
 
 
-def test_several_empty_bounds_share_a_sentence(seen: View) -> None:
-    few = " ".join(notes(dataclasses.replace(seen, empty=(1e-5, 1e-4, 1e-3)), SCORES, 16)).replace("\xa0", " ")
+def test_several_empty_bounds_share_a_sentence(seen: View, seen_with: Callable[..., View]) -> None:
+    focus = seen.measures.focus
+    few = " ".join(notes(seen_with(focus=replace(focus, empty=(1e-5, 1e-4, 1e-3))), SCORES, 16)).replace("\xa0", " ")
     assert "Bounds of 0.001 %, 0.01 % and 0.1 % would mean fewer than one false positive among 600: the values" in few
-    paper = dataclasses.replace(seen, empty=(1e-5,), metric="tpr_at_0.001")
+    paper = seen_with(focus=replace(focus, empty=(1e-5,), bound=0.001))
     text = " ".join(notes(paper, SCORES, 16)).replace("\xa0", " ")
     assert "A bound of 0.001 % would mean" in text
     assert "left empty, not 0. " in text

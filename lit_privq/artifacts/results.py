@@ -27,12 +27,17 @@ COLUMNS = (
     "value",
     "low",
     "high",
+    "fpr",
 )
-_OPTIONAL = ("low", "high")  # files of earlier versions lack them
+_OPTIONAL = ("low", "high", "fpr")  # files of earlier versions lack them
 
 
 class Row(NamedTuple):
-    """One number of one target; attacker and attack are empty where nobody attacks."""
+    """One number of one target; attacker and attack are empty where nobody attacks.
+
+    ``fpr`` is the false-positive rate at which a true-positive rate was read: below its bound, far below where scores
+    tie.
+    """
 
     dataset: str
     net: str
@@ -44,6 +49,7 @@ class Row(NamedTuple):
     value: float
     low: float = math.nan
     high: float = math.nan
+    fpr: float = math.nan
 
     @property
     def key(self) -> Key:
@@ -52,11 +58,12 @@ class Row(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One value of results.csv, NaN where it is empty, and the 95 % interval beside it, NaN where there is none."""
+    """One value of results.csv, NaN where it is empty; beside it its 95 % interval and false-positive rate, or NaN."""
 
     value: float
     low: float
     high: float
+    fpr: float = math.nan
 
 
 class Key(NamedTuple):
@@ -140,7 +147,7 @@ def gather(rows: Iterable[Row]) -> Results:
     subject: tuple[str, str] | None = None
     for row in rows:
         subject = row.dataset, row.net
-        series.setdefault(row.key, {})[row.target] = Cell(row.value, row.low, row.high)
+        series.setdefault(row.key, {})[row.target] = Cell(row.value, row.low, row.high, row.fpr)
     if subject is None:
         raise ValueError("results must hold at least one row; got none; run `audit` again")
     return Results(*subject, series)
@@ -165,7 +172,7 @@ def write_results(path: Path, rows: Iterable[Row]) -> None:
                 row.attack,
                 row.metric,
             ]
-            + [_field(value) for value in (row.value, row.low, row.high)]
+            + [_field(value) for value in (row.value, row.low, row.high, row.fpr)]
         )
     atomic_write_bytes(path, text.getvalue().encode())
 
@@ -174,8 +181,8 @@ def read_results(path: Path) -> Results:
     """Read and check results.csv.
 
     Args:
-        path: a file with the ``COLUMNS`` and perhaps ``low`` and ``high``; further columns are ignored. An empty value
-            means "not measurable" (an operating point below one false positive), empty bits mean 32.
+        path: a file with the ``COLUMNS``, where ``low``, ``high`` and ``fpr`` may be missing; further columns are
+            ignored. An empty value means "not measurable" (an operating point below one false positive), empty bits 32.
 
     Raises:
         FileNotFoundError: if it is not there.
@@ -232,7 +239,7 @@ def _parse(record: Mapping[str, str]) -> Row:
     """One row."""
     bits = _number(record["bits"], 32.0)
     variant = Variant(record["method"], bits, _number(record["last_bits"], bits))
-    value, *ends = (_number(record.get(column, ""), nan) for column in ("value", "low", "high"))
+    value, *ends = (_number(record.get(column, ""), nan) for column in ("value", *_OPTIONAL))
     if abs(value) == inf:
         raise ValueError("the value is infinite")
     names = record["attacker"], record["attack"], record["metric"]

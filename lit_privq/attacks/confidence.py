@@ -20,22 +20,24 @@ def logit_confidence(
 
     Args:
         logits: (examples, ..., classes), float32 or float64; float16 has lost what matters and is refused.
-        labels: (examples,) class indices.
+        labels: (examples,) class indices, integers.
         temperature: the logits are divided by it.
 
     Returns:
         (examples, ...) in the precision of the logits, in nats. Larger is more confident.
 
     Raises:
-        ValueError: if a label is not in [0, classes), or the logits are neither float32 nor float64.
+        ValueError: if a label is no integer in [0, classes), or the logits are neither float32 nor float64.
 
     Source: Carlini et al. 2022, arXiv:2112.03570, "logit scaling".
 
     >>> logit_confidence(np.array([[2.0, 0.0, 0.0]]), np.array([0])).round(4)
     array([1.3069])
     """
+    logits, labels = np.asarray(logits), np.asarray(labels)
     examples, classes = logits.shape[0], logits.shape[-1]
-    if logits.dtype not in (np.float32, np.float64):
+    native = logits.dtype.newbyteorder("=")
+    if native not in (np.float32, np.float64):
         raise ValueError(
             f"logits must be float32 or float64, float16 rounds away what an attack sees; got {logits.dtype}"
         )
@@ -43,16 +45,18 @@ def logit_confidence(
         raise ValueError(f"a confidence needs at least two classes; got {classes}")
     if labels.shape != (examples,):
         raise ValueError(f"labels must be ({examples},), one for each example of the logits; got {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers, the indices of classes; got {labels.dtype}; convert them first")
     bad = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(bad):
         raise ValueError(
             f"labels must lie in [0, {classes}); {len(bad)} do not, the first is {labels[bad[0]]} at example {bad[0]}"
         )
-    confidence = np.empty(logits.shape[:-1], logits.dtype)
+    confidence = np.empty(logits.shape[:-1], native)
     step = max(1, _BLOCK // max(1, logits[0].size)) if examples else 1
     for start in range(0, examples, step):
         rows = slice(start, start + step)
-        confidence[rows] = _log_odds(np.array(logits[rows]), labels[rows], temperature)
+        confidence[rows] = _log_odds(np.array(logits[rows], native), labels[rows], temperature)
     return confidence
 
 

@@ -17,6 +17,7 @@ from lit_privq.metrics import (
     auc,
     best_balanced_accuracy,
     bootstrap,
+    fpr_reached,
     interval,
     log_auroc,
     redrawn_log_aurocs,
@@ -29,6 +30,7 @@ from lit_privq.metrics import (
 from lit_privq.metrics.roc import Floats
 
 _RESAMPLED = {"auc": auc, "balanced_accuracy": best_balanced_accuracy}
+_LEAST = 20  # members, and non-members, of every target; with ten of them resamples of an AUC cover 89 times in 100
 _LOGARITHMIC = {"log_auroc": log_auroc, "semilog_auroc": semilog_auroc}
 
 
@@ -41,11 +43,13 @@ class PerTarget:
         replicates: (targets, resamples) what it might be on other examples, for its interval; None where unknown.
         paired: (targets, resamples) the same on examples that attacks, attackers and precisions share, for
             differences; None where there are none.
+        fpr: (targets,) the false-positive rate at which a true-positive rate is read; None of other metrics.
     """
 
     estimates: Floats
     replicates: Floats | None = None
     paired: Floats | None = None
+    fpr: Floats | None = None
 
     def own_interval(self, place: int) -> tuple[float, float]:
         """The 95 % interval of one target, that of its examples; NaN where there are no replicates."""
@@ -88,7 +92,8 @@ def measure(
 ) -> Measurements:
     """Every metric of every attack; all attacks, attackers and precisions of a target share its resamples.
 
-    ``before`` is called with the number of each target before it is measured, which may take seconds.
+    ``before`` is called with the number of each target before it is measured, which may take seconds. There are no
+    intervals where a target has fewer than 20 members or non-members.
 
     Log-AUROCs and true-positive rates rest on a handful of extreme scores that no resampling imitates: their own
     intervals come from ``redrawn_log_aurocs`` and ``redrawn_tpr``. The best balanced accuracy is picked on the examples
@@ -96,15 +101,19 @@ def measure(
     threshold on as many other examples would show, which is above 0.5 even for guessing.
     """
     metrics = statistics(max_fpr)
+    enough = min(case.members.sum(axis=1).min(), (~case.members).sum(axis=1).min()) >= _LEAST
+    reached = {attack: {_rate(bound): np.empty(len(case.index)) for bound in max_fpr} for attack in scores}
     estimates = {attack: _empty(metrics) for attack in scores}
     replicates, paired = ({attack: _empty(metrics) for attack in scores} for _ in range(2))
     for row, (target, members) in enumerate(zip(case.index.tolist(), case.members, strict=True)):
         before(row)
-        drawn = resample(members, resamples, seed + target) if resamples else None
+        drawn = resample(members, resamples, seed + target) if resamples and enough else None
         for attack, values in scores.items():
             curve = roc(values[row], members)
             for name, metric in metrics.items():
                 estimates[attack][name].append(metric(curve))
+            for bound in max_fpr:
+                reached[attack][_rate(bound)][row] = fpr_reached(curve, bound)
             if drawn is not None:
                 shared = bootstrap(values[row], drawn, {**_RESAMPLED, **_rates(max_fpr)})
                 for name, found in shared.items():
@@ -116,7 +125,12 @@ def measure(
                     replicates[attack][name].append(found)
     return {
         attack: {
-            name: PerTarget(np.array(of_attack[name]), *(_stacked(each[attack][name]) for each in (replicates, paired)))
+            name: PerTarget(
+                np.array(of_attack[name]),
+                _stacked(replicates[attack][name]),
+                _stacked(paired[attack][name]),
+                reached[attack].get(name),
+            )
             for name in metrics
         }
         for attack, of_attack in estimates.items()
@@ -177,4 +191,5 @@ def rows(case: Case, measured: Measurements) -> Iterator[Row]:
         for place, target in enumerate(case.index.tolist()):
             for name, found in metrics.items():
                 key = case.dataset, case.net, case.variant, target, case.attacker, attack, name
-                yield Row(*key, float(found.estimates[place]), *found.own_interval(place))
+                fpr = np.nan if found.fpr is None else float(found.fpr[place])
+                yield Row(*key, float(found.estimates[place]), *found.own_interval(place), fpr)

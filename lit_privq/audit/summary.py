@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ from lit_privq.metrics import (
 )
 from lit_privq.metrics.roc import allowed_false_positives
 
+_NAMED = 5  # of those that a note is about
 _PRIORS = (0.5, 0.1, 0.01)
 _UNBOUNDED = ("r2", "mae")  # everything else lies between 0 and 1
 _THRESHOLD_SHADOWS = 64  # their non-members fix a threshold well enough; the scores of thousands would fill the memory
@@ -62,6 +63,7 @@ class Summary:
     _thresholds: list[ShadowThreshold] = field(default_factory=list)
     _epsilon: dict[Key, EpsilonBounds] = field(default_factory=dict)
     _standing: dict[str, Standing] = field(default_factory=dict)
+    _loose: dict[str, list[str]] = field(default_factory=dict)  # ties, by metric
     _full: dict[tuple[str, str], PerTarget] = field(default_factory=dict)  # full precision, by metric and attack
 
     def add(self, variant: Variant, attacker: str, index: Sequence[int], measured: Measurements) -> None:
@@ -76,6 +78,7 @@ class Summary:
         for attack, metrics in measured.items():
             for metric, found in metrics.items():
                 self._add(Key(variant, metric, attacker, attack), index, found)
+                self._add_ties(Key(variant, metric, attacker, attack), found)
 
     def add_utility(self, variant: Variant, index: Sequence[int], measured: Mapping[str, PerTarget]) -> None:
         """What models are good for, by metric; the rest as for :meth:`add`."""
@@ -88,6 +91,15 @@ class Summary:
             self._full[key.metric, key.attack] = found
         elif (full := self._full.get((key.metric, key.attack))) is not None:
             self._changes[key] = _change(index, found - full)
+
+    def _add_ties(self, key: Key, found: PerTarget) -> None:
+        """Keep what reaches less than half of its bound, as equal scores of non-members do."""
+        if found.fpr is None or np.isnan(found.fpr).any():
+            return
+        reached, bound = float(found.fpr.mean()), float(key.metric.removeprefix("tpr_at_"))
+        if reached < bound / 2:
+            who = f"{key.attack} on {key.variant.name} ({key.attacker}, {100 * reached:.3g} %)"
+            self._loose.setdefault(key.metric, []).append(who)
 
     def add_attacks(self, wanted: Collection[str], run: Mapping[str, Attack], shadows: Observed) -> None:
         """Say which attacks were not run, and from what those run that compare probabilities of classes."""
@@ -179,6 +191,15 @@ class Summary:
             examples=own.degenerate.size,
         )
 
+    def _ties(self) -> Iterator[str]:
+        """A note for each bound that equal scores keep some attacks far below."""
+        for metric, who in self._loose.items():
+            more = f" and {len(who) - _NAMED} more" if len(who) > _NAMED else ""
+            yield (
+                f"{metric}: equal scores leave no threshold near the bound, and the FPR reached is below "
+                f"half of it for {', '.join(who[:_NAMED])}{more}; results.csv has it in the column fpr"
+            )
+
     def measures(self, audit: Mapping[str, Any], results: Results) -> Measures:
         """Everything, with the focus of the audit and the tests in it counted together.
 
@@ -191,7 +212,7 @@ class Summary:
             dict(audit),
             focus,
             {},
-            tuple(self.notes),
+            (*self.notes, *self._ties()),
             self._means,
             changes,
             self._without,

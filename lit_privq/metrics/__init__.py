@@ -10,7 +10,7 @@ from lit_privq.metrics.operating_point import OperatingPoint, operating_point, p
 from lit_privq.metrics.over_targets import Difference, Estimate, difference_over_targets, holm, mean_over_targets
 from lit_privq.metrics.per_example import PerExampleRates, per_example_rates
 from lit_privq.metrics.placement import redrawn_log_aurocs, redrawn_tpr
-from lit_privq.metrics.roc import Ranked, Roc, auc, best_balanced_accuracy, ranked, roc, tpr_at_fpr
+from lit_privq.metrics.roc import Ranked, Roc, auc, best_balanced_accuracy, fpr_reached, ranked, roc, tpr_at_fpr
 from lit_privq.metrics.trade_off import TradeOff, trade_off
 from lit_privq.metrics.vulnerability import Vulnerability, made_safe, overlap, rank_correlation, vulnerability
 
@@ -38,6 +38,7 @@ __all__ = [
     "clopper_pearson",
     "difference_over_targets",
     "epsilon_lower_bound",
+    "fpr_reached",
     "holm",
     "interval",
     "log_auroc",

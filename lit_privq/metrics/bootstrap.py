@@ -1,4 +1,4 @@
-"""How sure is a number of one target? Drawing its examples again, with replacement."""
+"""Bootstrap of one target's metrics: its examples drawn again, with replacement."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import pdtr
 
+from lit_privq.metrics.members import as_members
 from lit_privq.metrics.roc import Floats, Roc, roc
 
 Statistic = Callable[[Roc], Floats]
@@ -17,7 +18,7 @@ _BATCH = 1 << 19  # weights at a time: their sums stay in the cache
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """How often each example of one target is drawn in each resample, members and non-members apart.
+    """Counts of each example of one target in each resample, members and non-members drawn apart.
 
     Shared by all attacks on the target and by all its precisions, so that differences between these are paired.
 
@@ -35,9 +36,15 @@ class Resamples:
 def resample(members: NDArray[np.bool_], count: int = 1000, seed: int = 0) -> Resamples:
     """Draw members and non-members with replacement, as many as there are of each.
 
+    Args:
+        members: (examples,) bool, or 0 and 1.
+        count: resamples.
+        seed: of the drawing.
+
     Raises:
         ValueError: if count is below 2, or there are no members or no non-members.
     """
+    members = as_members(members)
     if count < 2:
         raise ValueError(f"an interval needs at least 2 resamples, hundreds are usual; got {count}")
     if members.all() or not members.any():
@@ -92,13 +99,13 @@ def bootstrap(scores: Floats, resamples: Resamples, statistics: Mapping[str, Sta
     >>> bootstrap(members * 1.0, resample(members, 3), {"auc": auc})["auc"]
     array([1., 1., 1.])
     """
-    members = resamples.members
+    members, scores = resamples.members, np.asarray(scores)
     curve = roc(scores, members)
     corners = curve.corners
     thresholds = curve.thresholds[corners]
     strata = (
-        (resamples.inside, np.argsort(-scores[members]), curve.true_positives[corners]),
-        (resamples.outside, np.argsort(-scores[~members]), curve.false_positives[corners]),
+        (resamples.inside, np.argsort(scores[members])[::-1], curve.true_positives[corners]),
+        (resamples.outside, np.argsort(scores[~members])[::-1], curve.false_positives[corners]),
     )
     parts: dict[str, list[Floats]] = {name: [] for name in statistics}
     step = max(1, _BATCH // scores.size)
@@ -119,10 +126,14 @@ def _sums(weights: NDArray[np.uint8], order: NDArray[np.intp], ends: NDArray[np.
 
 
 def interval(replicates: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap replicates; NaN where these are.
+    """Percentile interval of bootstrap replicates; NaN where these are, or where all are equal.
 
-    >>> interval(np.arange(5.0), 0.5)
-    (1.0, 3.0)
+    Replicates that do not differ know nothing of the spread: at perfect separation every resample has an area of 1.
+
+    >>> interval(np.arange(5.0), 0.5), interval(np.ones(5))
+    ((1.0, 3.0), (nan, nan))
     """
+    if (replicates == replicates[0]).all():
+        return float("nan"), float("nan")
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
+from lit_privq.metrics.members import as_members
 from lit_privq.metrics.roc import Floats, roc
 
 _STEP = 1e-12  # from the area, where the search for the ends of its interval begins
@@ -91,7 +92,7 @@ def placements(scores: Floats, members: NDArray[np.bool_]) -> Placements:
 
     Args:
         scores: (examples,), larger means more likely a member.
-        members: (examples,) bool.
+        members: (examples,) bool, or 0 and 1.
 
     Raises:
         ValueError: as :func:`~lit_privq.metrics.roc`.
@@ -100,6 +101,7 @@ def placements(scores: Floats, members: NDArray[np.bool_]) -> Placements:
     >>> found.inside, found.auc
     (array([1.  , 0.75]), 0.875)
     """
+    scores, members = np.asarray(scores, np.float64), as_members(members)
     curve = roc(scores, members)
     step = np.searchsorted(-curve.thresholds, -scores)  # the point of the ROC that each score leads to
     fpr, tpr = ((rate[step] + rate[step - 1]) / 2 for rate in (curve.fpr, curve.tpr))

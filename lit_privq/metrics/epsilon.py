@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from lit_privq.metrics.members import as_members
 from lit_privq.metrics.roc import Floats, roc
 
 
@@ -37,11 +38,13 @@ def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[f
 
 @dataclass(frozen=True)
 class Point:
-    """What an attack did at one threshold.
+    """Counts of an attack at one threshold.
 
     Args:
-        true_positives: members called members, of ``members``.
-        false_positives: non-members called members, of ``others``.
+        true_positives: members called members.
+        members: how many there are.
+        false_positives: non-members called members.
+        others: how many non-members there are.
     """
 
     true_positives: int
@@ -55,6 +58,9 @@ class Point:
         ln((TPR_low - delta) / FPR_high), or the mirrored rule ln((TNR_low - delta) / FNR_high) where that is larger;
         both rest on the same two one-sided bounds, each of which fails with probability (1 - level) / 2.
 
+        Raises:
+            ValueError: if delta is not in [0, 1), or a count is impossible.
+
         Source: Jagielski et al. 2020, arXiv:2006.07709; Nasr et al. 2021, arXiv:2101.04535.
 
         >>> round(Point(900, 1000, 100, 1000).epsilon(), 3), Point(10, 1000, 10, 1000).epsilon()
@@ -62,12 +68,14 @@ class Point:
         """
         tpr = clopper_pearson(self.true_positives, self.members, level)[0]
         fpr = clopper_pearson(self.false_positives, self.others, level)[1]
+        if not 0 <= delta < 1:
+            raise ValueError(f"delta is a probability in [0, 1), 1e-5 is usual; got {delta}")
         rules = [(tpr - delta) / fpr, (1 - fpr - delta) / (1 - tpr)]
-        return max(0.0, *(float(np.log(ratio)) for ratio in rules if ratio > 0))
+        return max([0.0, *(float(np.log(ratio)) for ratio in rules if ratio > 0)])
 
 
 class ThresholdChoice(ABC):
-    """How the threshold was chosen, which decides what a bound on epsilon must pay for it."""
+    """How a threshold is chosen, which decides the level that a bound on epsilon needs at each point."""
 
     @abstractmethod
     def points(self, scores: Floats, members: NDArray[np.bool_], level: float) -> Iterator[tuple[Point, float]]:
@@ -78,7 +86,7 @@ class ThresholdChoice(ABC):
 class Fixed(ThresholdChoice):
     """A threshold fixed before the scores were seen, on shadow models for example.
 
-    That is for the caller to see to: only a threshold that is itself one of the scores gives away where it is from.
+    The caller must make sure of that: only a threshold that is itself one of the scores can be recognised here.
 
     Args:
         threshold: an example is called a member when its score reaches it.
@@ -124,10 +132,10 @@ class Split(ThresholdChoice):
 
 @dataclass(frozen=True)
 class Bonferroni(ThresholdChoice):
-    """Every vertex of the ROC's convex hull, each bounded at a level that makes all of them hold at once."""
+    """Every vertex of the ROC's convex hull, each bounded at a level at which all bounds hold at once."""
 
     def points(self, scores: Floats, members: NDArray[np.bool_], level: float) -> Iterator[tuple[Point, float]]:
-        """All vertices but the two trivial ones."""
+        """All vertices but (0, 0) and (1, 1)."""
         curve = roc(scores, members)
         vertices = curve.hull[1:-1]
         for vertex in vertices:
@@ -142,25 +150,29 @@ def epsilon_lower_bound(
 
     Args:
         scores: (examples,), larger means more likely a member.
-        members: (examples,) bool.
-        threshold: how it is chosen: :class:`Fixed`, :class:`Split` or :class:`Bonferroni`. There is no way to ask for
-            the best threshold of the very scores without paying for the choice.
+        members: (examples,) bool, or 0 and 1.
+        threshold: how it is chosen: :class:`Fixed`, :class:`Split` or :class:`Bonferroni`. The best threshold of the
+            scores themselves, without a correction for that choice, cannot be asked for.
         level: probability with which the bound holds.
         delta: of (epsilon, delta) differential privacy.
 
     Raises:
-        ValueError: if the threshold is a bare number, or one picked from the scores.
+        ValueError: if the threshold is a bare number, or one picked from the scores; if delta is not in [0, 1).
     """
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta is a probability in [0, 1), 1e-5 is usual; got {delta}")
     if not isinstance(threshold, ThresholdChoice):
         raise ValueError(
             f"say how the threshold was chosen: Fixed(...), Split() or Bonferroni(); got {threshold!r}, which may have "
             "been picked from the scores"
         )
-    return max((point.epsilon(at, delta) for point, at in threshold.points(scores, members, level)), default=0.0)
+    points = threshold.points(np.asarray(scores), as_members(members), level)
+    return max((point.epsilon(at, delta) for point, at in points), default=0.0)
 
 
 def operating_point_at(scores: Floats, members: NDArray[np.bool_], threshold: float) -> Point:
-    """What the attack does at a threshold."""
+    """Counts of the attack at a threshold."""
+    members = as_members(members)
     called = scores >= threshold
     inside, outside = int(members.sum()), int((~members).sum())
     return Point(int((called & members).sum()), inside, int((called & ~members).sum()), outside)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import bdtr, bdtrc
 
+from lit_privq.metrics.members import as_members
 from lit_privq.metrics.roc import Floats
 
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the examples that are guessed, where nothing else is asked for
@@ -35,7 +36,7 @@ def one_run_epsilon(
 
     Args:
         scores: (examples,) of one target that is no shadow, larger means more likely a member.
-        members: (examples,) bool.
+        members: (examples,) bool, or 0 and 1.
         guesses: numbers of guesses to try, each at a level that makes all of them hold at once; by default from 1 % of
             the examples to all of them. They must not be chosen by these scores.
         level: probability with which the bound holds.
@@ -50,11 +51,9 @@ def one_run_epsilon(
     >>> round(one_run_epsilon(members * 1.0, members, guesses=[100]), 2)
     3.49
     """
-    if members.shape != scores.shape or scores.ndim != 1 or members.dtype != np.bool_:
-        raise ValueError(
-            f"scores and members must be (examples,), members boolean; got {scores.shape} and {members.dtype} "
-            f"{members.shape}"
-        )
+    scores, members = np.asarray(scores, np.float64), as_members(members)
+    if members.shape != scores.shape or scores.ndim != 1:
+        raise ValueError(f"scores and members must be (examples,); got {scores.shape} and {members.shape}")
     if not 0 < level < 1 or not 0 <= delta < 1:
         raise ValueError(f"level must be in (0, 1) and delta in [0, 1); got level {level}, delta {delta}")
     sizes = sorted({max(2, int(share * scores.size)) for share in _SHARES} if guesses is None else set(guesses))

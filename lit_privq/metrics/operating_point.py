@@ -1,4 +1,4 @@
-"""What an attacker can really do: the threshold comes from the shadows, the targets only bear it."""
+"""Attack performance at a threshold chosen on shadow models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.metrics.epsilon import Point, clopper_pearson, operating_point_at
+from lit_privq.metrics.members import as_members
 from lit_privq.metrics.over_targets import mean_over_targets
 from lit_privq.metrics.roc import Floats, allowed_false_positives
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One threshold, and what it does to targets that had no say in it.
+    """One threshold from shadow models, and the counts it gives on targets.
 
     Args:
         threshold: from the shadows.
@@ -106,17 +107,17 @@ def predictive_value(tpr: float, fpr: float, prior: float) -> float:
 
 
 def shadow_threshold(scores: Floats, members: NDArray[np.bool_], max_fpr: float) -> float:
-    """The lowest threshold at which the shadows' non-members are called members more seldom than the bound.
+    """The lowest threshold at which the false-positive rate on the shadows is below the bound.
 
     Args:
         scores: (shadows, examples), each shadow attacked with the others.
-        members: (shadows, examples).
+        members: (shadows, examples) bool, or 0 and 1.
         max_fpr: the bound, a fraction.
 
     Raises:
         ValueError: if the bound means fewer than one false positive on all shadows together.
     """
-    others = np.sort(scores[~members])[::-1]
+    others = np.sort(scores[~as_members(members)])[::-1]
     allowed = allowed_false_positives(others.size, max_fpr)
     if allowed < 1:
         raise ValueError(
@@ -132,13 +133,13 @@ def operating_point(
     members: NDArray[np.bool_],
     max_fpr: float,
 ) -> OperatingPoint:
-    """Fix the threshold on shadows, then see what it does to targets.
+    """Choose the threshold on shadows, and count on targets.
 
     Args:
         shadow_scores: (shadows, examples), each shadow attacked with the others.
-        shadow_members: (shadows, examples).
+        shadow_members: (shadows, examples) bool, or 0 and 1.
         scores: (targets, examples).
-        members: (targets, examples).
+        members: (targets, examples) bool, or 0 and 1.
         max_fpr: the false-positive rate aimed at, a fraction.
 
     Raises:

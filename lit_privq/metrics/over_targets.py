@@ -55,7 +55,8 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
         level: of the interval.
 
     Returns:
-        NaN where the shares are, and an interval of NaN for a single target.
+        NaN where the shares are; an interval of NaN for a single target, and for targets and replicates that are all
+        equal, which know nothing of the spread.
 
     Raises:
         ValueError: if the shapes disagree.
@@ -67,6 +68,8 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
     (0.03, 0.0, 0.15)
     """
     mean, (low, high) = float(shares.mean()), _ends(shares, replicates, level, _beta_skewness)
+    if low == high:
+        return Estimate(mean, np.nan, np.nan)
     return Estimate(mean, float(np.clip(np.minimum(low, mean), 0, 1)), float(np.clip(np.maximum(high, mean), 0, 1)))
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from lit_privq.metrics.members import as_members
+
 Floats = NDArray[np.float64]
 
 
@@ -47,9 +49,9 @@ def per_example_rates(
 
     Args:
         shadows: (shadows, examples) scores of shadows, each attacked with the others.
-        shadow_members: (shadows, examples) bool.
+        shadow_members: (shadows, examples) bool, or 0 and 1.
         targets: (targets, examples) scores of the targets.
-        members: (targets, examples) bool.
+        members: (targets, examples) bool, or 0 and 1.
         max_fpr: bounds on every example's false-positive rate, fractions in (0, 1).
 
     Raises:
@@ -65,6 +67,7 @@ def per_example_rates(
     bad = [bound for bound in max_fpr if not 0 < bound < 1]
     if bad:
         raise ValueError(f"max_fpr are fractions in (0, 1), 0.01 for 1 %; got {bad[0]}")
+    shadow_members, members = as_members(shadow_members), as_members(members)
     outside = ~shadow_members
     count = outside.sum(0)
     if count.min() < 2:

@@ -1,4 +1,4 @@
-"""Curves that the same attack might have drawn on other examples, for numbers that rest on a few extreme scores."""
+"""Intervals of metrics that rest on a few extreme scores, from curves that the attack may have on other examples."""
 
 from __future__ import annotations
 
@@ -57,12 +57,16 @@ def redrawn_log_aurocs(curve: Roc, count: int = 1000, seed: int = 0) -> dict[str
 
 
 def redrawn_tpr(curve: Roc, max_fpr: float, count: int = 1000, seed: int = 0) -> Floats:
-    """True-positive rates that the attack might have where its true false-positive rate is the bound.
+    """True-positive rates of the attack at the last threshold whose true false-positive rate is below a bound.
 
-    How many non-members score above that threshold is binomial, whatever the attack is, and their neighbours' true
-    rates are uniform order statistics; so many places on the curve are drawn, and the members above each. Percentile
-    intervals cover 93 to 97 times in 100 even where the bound leaves one false positive; drawing the same examples
-    again, 88 to 97 times (benchmarks/coverage.py).
+    How many non-members score above the place where the rate is the bound is binomial, whatever the attack is, and
+    their neighbours' true rates are uniform order statistics; so many places on the curve are drawn, and the members
+    above each. Percentile intervals cover 93 to 97 times in 100 even where the bound leaves one false positive; drawing
+    the same examples again, 88 to 97 times (benchmarks/coverage.py).
+
+    Where scores are tied, no threshold divides them: a place among tied non-members has only the members above the tie,
+    as :func:`~lit_privq.metrics.tpr_at_fpr` has. The tie's true rates reach a random way into the gaps to its
+    neighbours.
 
     Args:
         curve: a single one.
@@ -86,8 +90,9 @@ def redrawn_tpr(curve: Roc, max_fpr: float, count: int = 1000, seed: int = 0) ->
     gap_above = np.where(above == 0, max_fpr, gap_above)
     gap_below = (1 - max_fpr) * (1 - spare_below ** (1 / np.maximum(others - above, 1)))  # and of the next
     gap_below = np.where(above == others, 1 - max_fpr, gap_below)
-    within = gap_above / (gap_above + gap_below)
-    shares = _share_above(curve, (above + within) / (others + 1))
+    place = (above + gap_above / (gap_above + gap_below)) / (others + 1)  # of the bound, as a share of all gaps
+    tied = _tied_ranks(curve)
+    shares = _share_above(curve, place) if tied is None else _share_above_ties(curve, place, tied, random)
     return random.binomial(curve.n_members, shares) / curve.n_members
 
 
@@ -133,3 +138,34 @@ def _share_above(curve: Roc, rates: Floats) -> Floats:
     within = place - left
     within = np.where(left == 0, np.sqrt(within), within)
     return np.asarray(known[left] + within * (known[left + 1] - known[left]))
+
+
+def _tied_ranks(curve: Roc) -> NDArray[np.bool_] | None:
+    """Which non-members, from the highest, share a score with another example, (non-members,); None if none does."""
+    up, right = np.diff(curve.true_positives), np.diff(curve.false_positives)
+    tied = (right > 1) | ((right > 0) & (up > 0))  # (distinct scores,)
+    return np.repeat(tied, right) if tied.any() else None
+
+
+def _share_above_ties(curve: Roc, rates: Floats, tied: NDArray[np.bool_], random: np.random.Generator) -> Floats:
+    """As ``_share_above`` where scores are tied: inside of a tie, the share of the members above it.
+
+    Each gap between neighbouring non-members is cut at two random places: a tie that begins or ends at the gap takes
+    the part on its side, the middle belongs to neither.
+    """
+    members, others = curve.n_members, curve.n_others
+    right = np.diff(curve.false_positives)
+    strictly = np.repeat(curve.true_positives[:-1], right)  # members above each non-member, (non-members,)
+    at_least = np.repeat(curve.true_positives[1:], right)  # and those tied with it
+    strictly, at_least = (np.concatenate([[0], each, [members]]) for each in (strictly, at_least))
+    tied = np.concatenate([[False], tied, [False]])
+    score = np.concatenate([[0], np.repeat(np.arange(1, right.size + 1), right), [right.size + 1]])
+    place = rates * (others + 1)
+    left = np.minimum(place.astype(np.int64), others)
+    within = place - left
+    first, last = np.sort(random.random((2, rates.size)), axis=0)
+    smooth = np.where(left == 0, np.sqrt(within), within)  # as for scores without ties
+    between = at_least[left] + smooth * (strictly[left + 1] - at_least[left])
+    same = score[left] == score[left + 1]
+    found = np.where(tied[left + 1] & (within > last), strictly[left + 1], between)
+    return np.asarray(np.where(tied[left] & (same | (within < first)), strictly[left], found) / members)

@@ -1,4 +1,4 @@
-"""The ROC on sorted scores, and the numbers read off it."""
+"""The ROC on sorted scores, and the metrics read off it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lit_privq.metrics.members import as_members
 
 Floats = NDArray[np.floating[Any]]
 
@@ -106,16 +108,17 @@ class Ranked:
 
 def ranked(scores: Floats, members: NDArray[np.bool_]) -> Ranked:
     """The ROC of one target and the examples' places on it; arguments and errors as for :func:`roc`."""
-    if members.dtype != np.bool_ or members.shape != scores.shape or scores.ndim != 1:
+    scores, members = np.asarray(scores), as_members(members)
+    if members.shape != scores.shape or scores.ndim != 1 or scores.dtype.kind not in "biuf":
         raise ValueError(
-            f"scores and members must be (examples,), members boolean; got {scores.shape} and {members.dtype} "
+            f"scores must be real numbers, (examples,) as members are; got {scores.dtype} {scores.shape} and members "
             f"{members.shape}"
         )
     if (bad := np.flatnonzero(np.isnan(scores))).size:
         raise ValueError(f"scores must not be NaN; {bad.size} of {scores.size} are, the first at example {bad[0]}")
     if members.all() or not members.any():
         raise ValueError(f"a ROC needs members and non-members; got {members.sum()} members of {members.size} examples")
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(scores, kind="stable")[::-1]  # without a minus sign, which wraps unsigned and int8 scores
     ordered = scores[order]
     ends = np.append(ordered[1:] != ordered[:-1], True)  # the last of each run of equal scores
     last = np.flatnonzero(ends)
@@ -129,14 +132,14 @@ def ranked(scores: Floats, members: NDArray[np.bool_]) -> Ranked:
 
 
 def roc(scores: Floats, members: NDArray[np.bool_]) -> Roc:
-    """The ROC of one target; equal scores form one step, so that their order is not made up.
+    """The ROC of one target; equal scores form one step, so that their order does not matter.
 
     Args:
-        scores: (examples,), larger means more likely a member; infinity is a score, NaN is none.
-        members: (examples,) bool.
+        scores: (examples,) numbers or booleans, larger means more likely a member; infinity is a score, NaN is none.
+        members: (examples,) bool, or 0 and 1.
 
     Raises:
-        ValueError: if a score is NaN, or there are no members or no non-members.
+        ValueError: if scores are no real numbers or NaN, or there are no members or no non-members.
 
     >>> curve = roc(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False]))
     >>> curve.tpr.tolist(), curve.fpr.tolist()
@@ -186,6 +189,7 @@ def tpr_at_fpr(curve: Roc, max_fpr: float, *, inclusive: bool = False) -> Floats
 
     Returns:
         (...) fraction; NaN when the bound leaves no room for even one false positive, where the rate would say nothing.
+        Where scores are tied, that point may lie far below the bound: see :func:`fpr_reached`.
 
     Raises:
         ValueError: if the bound is not in (0, 1].
@@ -194,13 +198,36 @@ def tpr_at_fpr(curve: Roc, max_fpr: float, *, inclusive: bool = False) -> Floats
     >>> float(tpr_at_fpr(curve, 0.1)), float(tpr_at_fpr(curve, 0.001))
     (1.0, nan)
     """
+    return _at_bound(curve, curve.true_positives, max_fpr, inclusive) / curve.n_members
+
+
+def fpr_reached(curve: Roc, max_fpr: float, *, inclusive: bool = False) -> Floats:
+    """False-positive rate of the point at which :func:`tpr_at_fpr` reads the true-positive rate.
+
+    Args:
+        curve: the ROC.
+        max_fpr: a fraction.
+        inclusive: as of :func:`tpr_at_fpr`.
+
+    Returns:
+        (...) fraction; NaN where the true-positive rate is.
+
+    >>> tied = roc(np.repeat([2.0, 1.0], 50), np.arange(100) % 2 == 0)  # 25 non-members share the highest score
+    >>> float(tpr_at_fpr(tied, 0.1)), float(fpr_reached(tied, 0.1)), float(fpr_reached(tied, 0.6))
+    (0.0, 0.0, 0.5)
+    """
+    return _at_bound(curve, curve.false_positives, max_fpr, inclusive) / curve.n_others
+
+
+def _at_bound(curve: Roc, counts: NDArray[np.integer[Any]], max_fpr: float, inclusive: bool) -> Floats:
+    """Counts at the last point of the ROC that the bound allows, (...); NaN where it allows no false positive."""
     if not 0 < max_fpr <= 1:
         raise ValueError(f"max_fpr is a fraction in (0, 1], 0.001 for 0.1 %; got {max_fpr}")
     allowed = allowed_false_positives(curve.n_others, max_fpr, inclusive=inclusive)
     if allowed < 1:
-        return np.full(curve.false_positives.shape[:-1], np.nan)
+        return np.full(counts.shape[:-1], np.nan)
     point = (curve.false_positives <= allowed).sum(-1, keepdims=True) - 1
-    return np.asarray(np.take_along_axis(curve.true_positives, point, -1)[..., 0] / curve.n_members)
+    return np.asarray(np.take_along_axis(counts, point, -1)[..., 0], np.float64)
 
 
 def trapezoid(height: NDArray[Any], along: NDArray[Any]) -> Floats:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from lit_privq.metrics.epsilon import ThresholdChoice, clopper_pearson
+from lit_privq.metrics.members import as_members
 from lit_privq.metrics.roc import Floats
 
 
@@ -72,7 +73,7 @@ def trade_off(
 
     Args:
         scores: (examples,), larger means more likely a member.
-        members: (examples,) bool.
+        members: (examples,) bool, or 0 and 1.
         threshold: how it is chosen, as for :func:`~lit_privq.metrics.epsilon_lower_bound`: with ``Fixed`` and ``Split``
             the curve has one corner and its mirror image, with ``Bonferroni`` as many as the ROC's hull.
         level: probability with which the whole curve holds.
@@ -83,7 +84,7 @@ def trade_off(
     1.86
     """
     corners = [(0.0, 1.0), (1.0, 0.0)]
-    for point, at in threshold.points(scores, members, level):
+    for point, at in threshold.points(np.asarray(scores), as_members(members), level):
         beta = 1 - clopper_pearson(point.true_positives, point.members, at)[0]
         alpha = clopper_pearson(point.false_positives, point.others, at)[1]
         corners += [(alpha, beta), (beta, alpha)]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lit_privq.attacks import logit_confidence
 
@@ -58,3 +60,18 @@ def test_input_is_left_alone() -> None:
 def test_bad_logits_are_refused(logits: np.ndarray, labels: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         logit_confidence(logits, labels)
+
+
+@pytest.mark.parametrize("labels", [np.zeros(3), np.array(["a", "b", "c"]), np.zeros(3, bool)])
+def test_labels_that_are_no_integers_are_refused(labels: NDArray[Any]) -> None:
+    with pytest.raises(ValueError, match="labels must be integers, the indices of classes; got"):
+        logit_confidence(np.zeros((3, 2)), labels)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8"])
+def test_the_order_of_bytes_changes_nothing(kind: str) -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(kind.replace(">", "<"))
+    labels = np.array([0, 1, 2, 0, 1])
+    found = logit_confidence(logits.astype(kind), labels)
+    np.testing.assert_array_equal(found, logit_confidence(logits, labels))
+    assert found.dtype.isnative

@@ -251,7 +251,10 @@ def test_the_reference_s_groups_are_cut(tmp_path: Path, page: list[Path]) -> Non
 
 
 def test_the_best_balanced_accuracy_lies_in_its_own_interval(tmp_path: Path, page: list[Path]) -> None:
-    audit(save(tmp_path / "mine.npz"), tmp_path, "--design", "leave_one_out", "--attacks", "threshold")
+    random = np.random.default_rng(0)
+    members = np.argsort(random.random((10, 200)), axis=0) < 5
+    source = save(tmp_path / "mine.npz", members=members, confidence=random.normal(size=(10, 200)) + members)
+    audit(source, tmp_path, "--design", "leave_one_out", "--attacks", "threshold")
     with (tmp_path / "results.csv").open() as file:
         found = [row for row in csv.DictReader(file) if row["metric"] == "balanced_accuracy"]
     assert len(found) == 10

@@ -93,3 +93,19 @@ def test_bad_requests_are_refused() -> None:
         resample(np.array([True, False]), 1)
     with pytest.raises(ValueError, match="members and non-members"):
         resample(np.array([True, True]))
+
+
+def test_replicates_that_do_not_differ_give_no_interval() -> None:
+    members = np.arange(60) < 30
+    perfect = bootstrap(members * 1.0, resample(members, 50), {"auc": auc})["auc"]
+    assert np.isnan(interval(perfect)).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
+def test_integer_scores_are_resampled_as_floats_are(kind: type) -> None:
+    random = np.random.default_rng(0)
+    members = np.arange(200) < 100
+    scores = random.integers(0, 100, size=200) + 20 * members
+    drawn = resample(members, 20)
+    expected = bootstrap(scores.astype(float), drawn, {"auc": auc})["auc"]
+    np.testing.assert_array_equal(bootstrap(scores.astype(kind), drawn, {"auc": auc})["auc"], expected)

@@ -74,3 +74,28 @@ def test_bad_counts_are_refused() -> None:
         clopper_pearson(3, 2)
     with pytest.raises(ValueError, match="level"):
         clopper_pearson(1, 2, 95)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
+def test_members_may_be_zero_and_one(kind: type) -> None:
+    members = np.arange(400) < 200
+    scores = np.random.default_rng(0).normal(size=400) + 2 * members
+    for threshold in (Bonferroni(), Split(), Fixed(1.0)):
+        expected = epsilon_lower_bound(scores, members, threshold)
+        assert epsilon_lower_bound(scores, members.astype(kind), threshold) == expected  # ~1 is -2, an index
+    with pytest.raises(ValueError, match="members must be boolean"):
+        epsilon_lower_bound(scores, members.astype(int) * 3, Bonferroni())
+
+
+def test_an_attack_that_finds_nothing_bounds_epsilon_by_zero() -> None:
+    assert Point(0, 100, 100, 100).epsilon() == 0
+    assert Point(50, 100, 50, 100).epsilon(delta=0.999) == 0
+    assert epsilon_lower_bound(np.zeros(10), np.arange(10) < 5, Bonferroni()) == 0
+
+
+@pytest.mark.parametrize("delta", [-1.0, 1.0, 2.0, math.nan])
+def test_a_delta_that_is_no_probability_below_one_is_refused(delta: float) -> None:
+    with pytest.raises(ValueError, match=r"delta is a probability in \[0, 1\)"):
+        Point(90, 100, 10, 100).epsilon(delta=delta)
+    with pytest.raises(ValueError, match=r"delta is a probability in \[0, 1\)"):
+        epsilon_lower_bound(np.arange(10.0), np.arange(10) < 5, Bonferroni(), delta=delta)

@@ -158,10 +158,12 @@ def test_shares_that_are_symmetric_have_the_usual_t_interval() -> None:
     assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-4)
 
 
-def test_shares_without_spread_are_sure() -> None:
-    for share in (0.0, 0.3, 1.0):
-        found = mean_over_targets(np.full(4, share))
-        assert (found.low, found.high) == pytest.approx((share, share))
+@pytest.mark.parametrize("replicates", [None, True])
+def test_shares_without_any_spread_have_no_interval(replicates: bool | None) -> None:
+    for share in (0.0, 0.3, 1.0):  # perfect separation of each target, for one: [1, 1] would claim all others
+        found = mean_over_targets(np.full(4, share), np.full((4, 50), share) if replicates else None)
+        assert found.value == pytest.approx(share)
+        assert np.isnan([found.low, found.high]).all()
 
 
 @pytest.mark.parametrize("shape", [(0.9, 9), (3, 3), (20, 1)])

@@ -18,6 +18,7 @@ from lit_privq.metrics import (
     tpr_at_fpr,
 )
 from lit_privq.metrics.log_auroc import true_rates
+from lit_privq.metrics.placement import _share_above, _share_above_ties, _tied_ranks
 from lit_privq.metrics.roc import Roc
 
 
@@ -91,6 +92,51 @@ def test_a_rate_lies_in_its_own_interval() -> None:
         curve = simulated(seed, 400)
         low, high = interval(redrawn_tpr(curve, 0.01, 200, seed))
         assert low <= tpr_at_fpr(curve, 0.01) <= high
+
+
+def coarse(seed: int, size: int, step: float, most: float) -> Roc:
+    """Of scores that are rounded and capped, as few-bit networks make them."""
+    members = np.arange(size) < size // 2
+    scores = np.random.default_rng(seed).normal(size=size) + members
+    return roc(np.minimum(np.round(scores / step) * step, most), members)
+
+
+@pytest.mark.parametrize("bound", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize(("step", "most"), [(1.0, 2.0), (0.5, 1.5), (0.25, 9.0)])
+def test_intervals_of_tied_scores_cover_the_rate_of_the_last_threshold_below_the_bound(
+    step: float, most: float, bound: float
+) -> None:
+    edges = np.minimum(np.arange(-8, 8, step), most) - step / 2
+    reached = np.array([1 - ndtr(edges), 1 - ndtr(edges - 1)])
+    truth, hits = reached[1, reached[0] < bound].max(initial=0), 0
+    for seed in range(300):
+        curve = coarse(seed, 400, step, most)
+        low, high = np.quantile(redrawn_tpr(curve, bound, 200, seed), [0.025, 0.975])
+        assert low <= tpr_at_fpr(curve, bound) <= high  # one statistic
+        hits += low - 1e-9 <= truth <= high + 1e-9
+    assert hits / 300 > 0.93 - 0.025  # two standard errors
+
+
+@pytest.mark.parametrize("tied", [19, 20, 21])
+def test_one_more_tied_non_member_moves_the_point_within_the_interval(tied: int) -> None:
+    members = np.arange(800) < 400
+    scores = np.random.default_rng(0).random(800)
+    scores[np.r_[:30, 400 : 400 + tied]] = 2.0  # 30 members and so many non-members share the highest score
+    curve = roc(scores, members)
+    low, high = interval(redrawn_tpr(curve, 0.05, 1000))
+    assert float(tpr_at_fpr(curve, 0.05)) == (30 / 400 if tied < 20 else 0.0)
+    assert low <= float(tpr_at_fpr(curve, 0.05)) <= high
+    assert (low, high) == pytest.approx((0.0, 0.1), abs=0.03)  # either threshold may be the last below the bound
+
+
+def test_scores_without_ties_are_drawn_as_if_there_could_be_none() -> None:
+    curve = simulated(9, 400)
+    assert _tied_ranks(curve) is None
+    place = np.linspace(0.001, 0.999, 50)
+    never = np.zeros(200, bool)
+    expected = _share_above(curve, place)
+    found = _share_above_ties(curve, place, never, np.random.default_rng(0))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("bound", [0.004, 0.005, 0.5, 1.0])

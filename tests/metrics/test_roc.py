@@ -5,7 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from lit_privq.metrics import auc, best_balanced_accuracy, log_auroc, ranked, roc, semilog_auroc, tpr_at_fpr
+from lit_privq.metrics import (
+    auc,
+    best_balanced_accuracy,
+    fpr_reached,
+    log_auroc,
+    ranked,
+    roc,
+    semilog_auroc,
+    tpr_at_fpr,
+)
 from lit_privq.metrics.roc import Roc, allowed_false_positives
 
 
@@ -125,13 +134,39 @@ def test_corners_and_hull_keep_the_area() -> None:
     [
         ([1.0, math.nan], [True, False], "1 of 2 are, the first at example 1"),
         ([1.0, 2.0], [True, True], "got 2 members of 2"),
-        ([1.0, 2.0], [1, 0], "members boolean"),
+        ([1.0, 2.0], [2, 0], r"members must be boolean \(or 0 and 1\), .* got int64 with the value 2"),
         ([1.0, 2.0], [True], "must be"),
+        ([1j, 2j], [True, False], "must be real numbers"),
+        (["high", "low"], [True, False], "must be real numbers"),
     ],
 )
 def test_bad_scores_are_refused(scores: list[float], members: list[bool], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         roc(np.array(scores), np.array(members))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint64, np.int8, np.int64, np.float16, np.float32, ">f8"])
+def test_scores_of_any_number_type_give_the_same_curve(kind: str) -> None:
+    values = np.array([0, 1, 1, 2, 100, 127])  # -scores of uint8 would be 0, 255, 255, 254, 156, 129
+    members = np.array([False, False, True, True, True, True])
+    curve = roc(values.astype(kind), members)
+    assert auc(curve) == auc(roc(values.astype(float), members)) == 7.5 / 8
+    lowest = np.array([-128, 5], np.int8)  # which has no positive counterpart
+    assert auc(roc(lowest, np.array([False, True]))) == 1
+
+
+def test_scores_may_be_booleans_and_members_zero_and_one() -> None:
+    assert auc(roc(np.array([True, False]), np.array([1, 0], np.uint8))) == 1
+
+
+def test_the_rate_reached_is_that_of_the_point_where_the_true_positive_rate_is_read() -> None:
+    scores = np.concatenate([np.full(20, 9.0), np.arange(80) / 100, np.full(30, 9.0), np.arange(70) / 100])
+    members = np.arange(200) >= 100  # 20 of 100 non-members share the highest score with 30 members
+    curve = roc(scores, members)
+    for bound, tpr, fpr in ((0.05, 0.0, 0.0), (0.2, 0.0, 0.0), (0.205, 0.3, 0.2)):
+        assert (tpr_at_fpr(curve, bound), fpr_reached(curve, bound)) == (tpr, fpr)
+    assert fpr_reached(curve, 0.2, inclusive=True) == 0.2
+    assert np.isnan(fpr_reached(curve, 0.001))
 
 
 def test_a_bound_in_percent_is_refused() -> None:

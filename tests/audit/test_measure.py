@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lit_privq.artifacts.results import Row
+from lit_privq.artifacts.variant import FULL_PRECISION
+from lit_privq.attacks import Observed
+from lit_privq.audit.case import Case
+from lit_privq.audit.measure import measure, rows
+
+
+def measured(scores: NDArray[np.float64], members: NDArray[np.bool_], *bounds: float) -> dict[str, Row]:
+    """The rows of one target, by metric."""
+    targets = Observed(scores[None], members[None])
+    shadows = Observed(np.stack([scores] * 2), np.stack([members, ~members]))
+    case = Case("mine", "", FULL_PRECISION, "unaware", np.array([5]), shadows, targets, None, (np.zeros(0, np.int64),))
+    found = measure(case, {"a": scores[None]}, bounds or (0.1,), 100, 0)
+    return {row.metric: row for row in rows(case, found)}
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(1, 400), (400, 1), (19, 400), (10, 10)])
+def test_few_examples_of_either_kind_have_no_intervals(inside: int, outside: int) -> None:
+    members = np.arange(inside + outside) < inside
+    scores = np.random.default_rng(0).normal(size=members.size) + members
+    for row in measured(scores, members).values():
+        assert np.isnan([row.low, row.high]).all()
+
+
+def test_twenty_examples_of_each_kind_have_intervals_with_the_value_inside() -> None:
+    members = np.arange(40) < 20
+    scores = np.random.default_rng(0).normal(size=40) + members
+    for row in measured(scores, members).values():
+        assert row.low <= row.value <= row.high
+
+
+def test_perfect_separation_has_no_interval_from_one_to_one() -> None:
+    members = np.arange(200) < 100
+    found = measured(members + np.random.default_rng(0).random(200) / 2, members)
+    for name in ("auc", "balanced_accuracy", "tpr_at_0.1"):
+        assert found[name].value == 1
+        assert np.isnan([found[name].low, found[name].high]).all()
+
+
+def test_a_rate_bears_the_false_positive_rate_at_which_it_was_read_and_other_metrics_none() -> None:
+    members = np.arange(400) < 200
+    scores = np.random.default_rng(0).random(400)
+    scores[[*range(30), *range(200, 220)]] = 2.0  # 30 members and 20 of 200 non-members share the highest score
+    found = measured(scores, members, 0.05, 0.2)
+    assert (found["tpr_at_0.05"].value, found["tpr_at_0.05"].fpr) == (0.0, 0.0)
+    assert 0.1 <= found["tpr_at_0.2"].fpr < 0.2
+    assert np.isnan(found["auc"].fpr)
+    for row in found.values():
+        assert row.low <= row.value <= row.high

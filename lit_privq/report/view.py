@@ -98,4 +98,5 @@ class View:
             return None
         if mean.targets > 1:
             return Rate(mean.value, mean.low, mean.high)
-        return Rate(*next(iter(self.results.series[key].values())))
+        (cell,) = self.results.series[key].values()
+        return Rate(cell.value, cell.low, cell.high)

@@ -230,7 +230,9 @@ def test_a_network_for_other_features_is_told_how_many_there_are(
 def test_features_are_not_shifted_or_mirrored(
     privq: Callable[..., None], root: Path, tmp_path: Path, option: tuple[str, str]
 ) -> None:
-    with pytest.raises(ValueError, match=r"only images are shifted and mirrored; .* molecules_esol are \(32,\)"):
+    with pytest.raises(
+        ValueError, match=r"only images are shifted and mirrored; .* molecules_esol are float32 features \(32,\)"
+    ):
         privq("fit", "shadow/molecules_esol.yaml", tmp_path, *option, "--data.root", str(root))
 
 

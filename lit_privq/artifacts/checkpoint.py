@@ -117,22 +117,22 @@ def build(spec: Spec) -> nn.Module:
     >>> build({"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 3}})
     Linear(in_features=2, out_features=3, bias=True)
     """
-    net = _built(spec)
+    net = construct(spec)
     if not isinstance(net, nn.Module):
         raise ValueError(f"a network must be a torch.nn.Module; {spec['class_path']} gives {type(net).__name__}")
     return net
 
 
-def _built(value: Any) -> Any:  # noqa: ANN401  # whatever a config holds
-    """A config's value with every class path in it called with its arguments."""
+def construct(value: Any) -> Any:  # noqa: ANN401  # whatever a config holds
+    """A config's value with every class path in it called with its arguments; for what the user wrote only."""
     if isinstance(value, (list, tuple)):
-        return [_built(item) for item in value]
+        return [construct(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     if "class_path" not in value:
-        return {key: _built(item) for key, item in value.items()}
+        return {key: construct(item) for key, item in value.items()}
     arguments = {**value.get("init_args", {}), **value.get("dict_kwargs", {})}
-    return resolve(value["class_path"])(**{key: _built(item) for key, item in arguments.items()})
+    return resolve(value["class_path"])(**{key: construct(item) for key, item in arguments.items()})
 
 
 def network_name(spec: Spec) -> str:

@@ -16,7 +16,9 @@ KNOWN = (
     "torchvision.models",
     "torchvision.ops",
 )
-"""Where networks, optimizers, schedules and data sets are trusted; functions there only if they return a network."""
+"""Where networks, optimizers, schedules and data sets need no trust; functions there must return a network."""
+
+_OURS = ("lit_privq", "torch", "torchvision")  # may be imported; whether what they hold may be called is another matter
 
 _KEYS = ("class_path", "_class_path", "net", "optimizer", "scheduler", "dataset")  # whose text the parser imports
 
@@ -39,14 +41,17 @@ def class_paths(content: object) -> Iterator[str]:
 
 
 def packages(config: Mapping[str, Any]) -> list[str]:
-    """The user's own packages in the model and data sections of a config: by naming them, its author trusts them.
+    """What the user trusts by naming it in the model and data sections of a config: their own packages.
+
+    Of torch, torchvision and lit_privq only the very class is trusted: the packages also hold what makes no network.
 
     >>> packages({"model": {"net": {"class_path": "my_nets.cnn.Net"}, "optimizer": {"class_path": "torch.optim.SGD"}}})
     ['my_nets']
     """
-    named = class_paths([config.get("model"), config.get("data")])
-    tops = {path.partition(".")[0] for path in named if "." in path}  # one word is a class of ours or of torch's
-    return sorted(tops - {"lit_privq", "torch", "torchvision"})
+    named = [path for path in class_paths([config.get("model"), config.get("data")]) if "." in path]
+    return sorted(
+        {path if lies_in(path, _OURS) else path.partition(".")[0] for path in named if not lies_in(path, KNOWN)}
+    )
 
 
 def check_trusted(content: object, trust: Sequence[str], source: object) -> None:
@@ -97,8 +102,10 @@ def lies_in(class_path: str, modules: Sequence[str]) -> bool:
 
 
 def _untrusted_module(class_path: str, trust: Sequence[str]) -> str | None:
-    """The module that would have to be trusted, None if all is well; imports nothing from other modules."""
-    if not lies_in(class_path, (*trust, *KNOWN)):
+    """The module that would have to be trusted, None if all is well; imports only what is ours or trusted."""
+    if class_path in trust:
+        return None
+    if not lies_in(class_path, (*trust, *_OURS)):
         return class_path.rpartition(".")[0] or class_path
     found, module = resolve(class_path), class_path.rpartition(".")[0]
     # Modules also hold what they import: torchvision.models._api has load_state_dict_from_url, which unpickles.

@@ -91,10 +91,11 @@ class ShadowDataModule(L.LightningDataModule):
             ValueError: if what are no images are to be shifted or mirrored.
         """
         pool = self.dataset.load(self.root, self.download)
-        if pool.inputs.dim() < 4 and (self.padding or self.mirror):
+        if pool.inputs.dtype != torch.uint8 and (self.padding or self.mirror):
             raise ValueError(
-                f"only images are shifted and mirrored; examples of {pool.name} are {tuple(pool.inputs.shape[1:])}, "
-                f"got padding {self.padding} and mirror {self.mirror}, set data.padding 0 and data.mirror false"
+                f"only images are shifted and mirrored; examples of {pool.name} are float32 features "
+                f"{tuple(pool.inputs.shape[1:])}, got padding {self.padding} and mirror {self.mirror}, "
+                "set data.padding 0 and data.mirror false"
             )
         return pool
 
@@ -113,11 +114,17 @@ class ShadowDataModule(L.LightningDataModule):
         return members
 
     def setup(self, stage: str) -> None:
-        """Read the data and check that the split and the calibration sets exist, before anything else is made."""
-        if stage == "fit":
+        """Read the data and check that the split and needed calibration sets exist, before anything else is made."""
+        if stage == "fit" and self._calibrates:
             for model in self.models:
                 self.calibration(model)
         _ = self.members
+
+    @property
+    def _calibrates(self) -> bool:
+        """Whether the module at work quantizes: a training needs no calibration set, so none is asked for."""
+        assert self.trainer is not None
+        return bool(getattr(self.trainer.lightning_module, "calibrates", False))
 
     def calibration(self, model: int) -> Tensor:
         """Pool indices of a model's calibration set, (calibration_size,), all of them its own members."""
@@ -139,8 +146,7 @@ class ShadowDataModule(L.LightningDataModule):
     def train_dataloader(self) -> MemberBatches | CalibrationBatch:
         """Members only: in each model's own order for a training, the calibration sets for a `Calibration`."""
         assert self.trainer is not None
-        calibrates = getattr(self.trainer.lightning_module, "calibrates", False)
-        return self.calibration_dataloader() if calibrates else self.member_batches()
+        return self.calibration_dataloader() if self._calibrates else self.member_batches()
 
     def member_batches(self) -> MemberBatches:
         """An epoch's training batches of these models, outside a training those of the first epoch."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lit_privq.data.pool import Pool
+from lit_privq.data.pool import Pool, set_aside
 
 Features = NDArray[np.float32]
 Embedder = Callable[[str], NDArray[Any]]
@@ -115,22 +115,12 @@ class Molecules:
         """Read the table, embed its molecules (or find them in the cache), and set the test set aside."""
         path = root / self.file
         molecules, labels = self._read(path)
-        features = standardised(self._features(path, molecules), self._pool_rows(len(labels)))
-        inputs = torch.from_numpy(features)
+        pool, test = set_aside(len(labels), self.test_share, self.seed)
+        inputs = torch.from_numpy(standardised(self._features(path, molecules), pool))
         targets = torch.from_numpy(labels)
         n_classes = 0 if self.regression else int(labels.max()) + 1
-        pool, test = self._pool_rows(len(labels)), self._test_rows(len(labels))
         name = self.name or Path(self.file).stem
         return Pool(name, inputs[pool], targets[pool], inputs[test], targets[test], n_classes)
-
-    def _order(self, molecules: int) -> NDArray[np.int64]:
-        return np.random.default_rng(self.seed).permutation(molecules)
-
-    def _test_rows(self, molecules: int) -> NDArray[np.int64]:
-        return self._order(molecules)[: round(self.test_share * molecules)]
-
-    def _pool_rows(self, molecules: int) -> NDArray[np.int64]:
-        return self._order(molecules)[round(self.test_share * molecules) :]
 
     def _read(self, path: Path) -> tuple[list[str], NDArray[Any]]:
         """Canonical SMILES, each once, and their labels."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,10 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from lit_privq.data.pool import Pool
+from lit_privq.data.pool import Pool, some_of
+
+Samples = list[tuple[Path, int]]
+"""Images and the numbers of their classes."""
 
 _SOURCE = "get tiny-imagenet-200.zip from cs231n.stanford.edu and unpack it there, or point data.root or LIT_PRIVQ_DATA"
 
@@ -21,10 +23,26 @@ class TinyImageNet:
     """TinyImageNet below ``root/tiny-imagenet-200``, or the classes of it that ``wnids.txt`` lists.
 
     The official validation images are the test set; the official test images have no public labels.
+
+    Args:
+        pool_size: use only so many examples of the training set, drawn over all classes; None uses all.
     """
 
+    pool_size: int | None = None
+
     def load(self, root: Path, download: bool) -> Pool:
-        """Decode every image of the tree; grey ones become RGB."""
+        """Decode every image that is used; grey ones become RGB."""
+        n_classes, train, test = self._samples(root)
+        mean, std = (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
+        return Pool("tinyimagenet", *_decode(train), *_decode(test), n_classes=n_classes, mean=mean, std=std)
+
+    def n_examples(self, root: Path) -> int:
+        """Examples in pool and test set together."""
+        _, train, test = self._samples(root)
+        return len(train) + len(test)
+
+    def _samples(self, root: Path) -> tuple[int, Samples, Samples]:
+        """How many classes there are, and the images of the pool and of the test set."""
         top = root / "tiny-imagenet-200"
         try:
             classes = {wnid: k for k, wnid in enumerate((top / "wnids.txt").read_text().split())}
@@ -33,8 +51,7 @@ class TinyImageNet:
         except FileNotFoundError as error:
             raise FileNotFoundError(f"TinyImageNet lacks {error.filename}; {_SOURCE} at its parent folder") from error
         test = [(top / "val" / "images" / row[0], classes[row[1]]) for row in rows if row[1] in classes]
-        mean, std = (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
-        return Pool("tinyimagenet", *_decode(train), *_decode(test), n_classes=len(classes), mean=mean, std=std)
+        return len(classes), [train[row] for row in some_of(len(train), self.pool_size)], test
 
 
 def _images(folder: Path) -> list[Path]:
@@ -45,7 +62,7 @@ def _images(folder: Path) -> list[Path]:
     return found
 
 
-def _decode(files: Sequence[tuple[Path, int]]) -> tuple[Tensor, Tensor]:
+def _decode(files: Samples) -> tuple[Tensor, Tensor]:
     """Read images into (examples, 3, 64, 64) uint8 and their labels."""
     images = np.empty((len(files), 64, 64, 3), dtype=np.uint8)
     for row, (path, _) in enumerate(files):

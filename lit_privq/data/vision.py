@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_privq.data.pool import Pool
+from lit_privq.data.pool import Pool, check_pool_size
 
 _FASHION = [f"{half}-{kind}-ubyte" for half in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 _CIFAR10 = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"]
@@ -43,14 +43,25 @@ def _read(
 
 @dataclass(frozen=True)
 class FashionMNIST:
-    """Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in 10 classes, in ``root/FashionMNIST/raw``."""
+    """Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in 10 classes, in ``root/FashionMNIST/raw``.
+
+    Args:
+        pool_size: use only the first examples of the training set, for runs on a small machine; None uses all.
+    """
+
+    pool_size: int | None = None
 
     def load(self, root: Path, download: bool) -> Pool:
         """Read it from torchvision's layout."""
         from torchvision.datasets import FashionMNIST as Reader
 
-        parts = _read(Reader, root, "FashionMNIST/raw", _FASHION, download)
-        return Pool("fashion_mnist", *parts, n_classes=10, mean=(0.2860,), std=(0.3530,))
+        images, labels, test_images, test_labels = _read(Reader, root, "FashionMNIST/raw", _FASHION, download)
+        n = check_pool_size(self.pool_size, len(labels))
+        return Pool("fashion_mnist", images[:n], labels[:n], test_images, test_labels, 10, (0.2860,), (0.3530,))
+
+    def n_examples(self, root: Path) -> int:
+        """Examples in pool and test set together."""
+        return (self.pool_size or 60_000) + 10_000
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,12 @@ class CIFAR10:
 
         images, labels, test_images, test_labels = _read(Reader, root, "cifar-10-batches-py", _CIFAR10, download)
         mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-        n = self.pool_size
+        n = check_pool_size(self.pool_size, len(labels))
         return Pool("cifar10", images[:n], labels[:n], test_images, test_labels, 10, mean, std)
+
+    def n_examples(self, root: Path) -> int:
+        """Examples in pool and test set together."""
+        return (self.pool_size or 50_000) + 10_000
 
 
 @dataclass(frozen=True)
@@ -89,5 +104,9 @@ class CIFAR100:
 
         images, labels, test_images, test_labels = _read(Reader, root, "cifar-100-python", _CIFAR100, download)
         mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
-        n = self.pool_size
+        n = check_pool_size(self.pool_size, len(labels))
         return Pool("cifar100", images[:n], labels[:n], test_images, test_labels, 100, mean, std)
+
+    def n_examples(self, root: Path) -> int:
+        """Examples in pool and test set together."""
+        return (self.pool_size or 50_000) + 10_000

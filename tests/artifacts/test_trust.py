@@ -190,7 +190,13 @@ def test_a_config_trusts_the_packages_that_its_model_and_data_name() -> None:
 
 
 def test_a_config_that_names_a_part_of_ours_does_not_trust_all_of_it() -> None:
-    assert packages({"model": {"class_path": "lit_privq.calibration.Calibration"}}) == []
+    ours = {"model": {"class_path": "lit_privq.quantization.Calibration"}}
+    assert packages(ours) == ["lit_privq.quantization.Calibration"]
+    theirs = {"data": {"dataset": {"class_path": "torchvision.datasets.SVHN"}}}
+    assert packages(theirs) == ["torchvision.datasets.SVHN"]
+    check_trusted(theirs, packages(theirs), "x.ckpt")
+    with pytest.raises(ValueError, match="--trust"):
+        check_trusted({"class_path": "torchvision.datasets.utils.download_url"}, packages(theirs), "x.ckpt")
 
 
 def test_a_network_is_a_module_even_where_the_user_names_it() -> None:

@@ -13,11 +13,12 @@ from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.digits import Digits
 
 
-def make(model_index: str = "0", epoch: int = 0, **options: Any) -> ShadowDataModule:
+def make(model_index: str = "0", epoch: int = 0, calibrates: bool = False, **options: Any) -> ShadowDataModule:
     defaults = {"n_shadows": 6, "n_targets": 2, "batch_size": 8, "calibration_size": 10, "padding": 2, "mirror": True}
     pool_size = options.pop("pool_size", 61)
     data = ShadowDataModule(Digits(pool_size), model_index=model_index, **{**defaults, **options})
-    data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]  # all that the loaders look at
+    module = SimpleNamespace(calibrates=calibrates)
+    data.trainer = SimpleNamespace(current_epoch=epoch, lightning_module=module)  # type: ignore[assignment]  # all that the loaders look at
     return data
 
 
@@ -96,7 +97,13 @@ def test_calibration_yields_each_models_own_members_unshifted() -> None:
 
 def test_a_calibration_set_larger_than_the_members_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="calibration_size must lie between 1 and the model's 30 training members"):
-        make("0", calibration_size=40, pool_size=60).setup("fit")
+        make("0", calibration_size=40, pool_size=60, calibrates=True).setup("fit")
+
+
+def test_a_training_that_never_calibrates_asks_for_no_calibration_set() -> None:
+    data = make("0", calibration_size=40, pool_size=60)
+    data.setup("fit")
+    assert len(data.train_dataloader()) == 4
 
 
 @pytest.mark.parametrize(

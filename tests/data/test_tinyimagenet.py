@@ -56,6 +56,16 @@ def test_a_subset_is_the_classes_that_wnids_lists(root: Path) -> None:
     assert pool.test_labels.tolist() == [1, 0, 1]
 
 
+def test_a_smaller_pool_has_images_of_all_classes_in_the_order_of_the_whole(root: Path) -> None:
+    whole, some = TinyImageNet().load(root, False), TinyImageNet(pool_size=18).load(root, False)
+    rows = [next(k for k, image in enumerate(whole.inputs) if torch.equal(image, one)) for one in some.inputs]
+    assert rows == sorted(set(rows))
+    assert torch.equal(whole.labels[rows], some.labels)
+    assert some.labels.unique().tolist() == [0, 1, 2]
+    assert some.test_labels.tolist() == whole.test_labels.tolist()
+    assert TinyImageNet(pool_size=18).n_examples(root) == 22
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [

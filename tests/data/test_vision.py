@@ -64,6 +64,9 @@ def test_fashion_mnist_is_read_from_torchvisions_layout(tmp_path: Path) -> None:
     assert pool.labels.tolist() == [0, 1, 2, 3, 4, 5]
     assert pool.test_inputs.shape == (4, 1, 28, 28)
     assert (pool.name, pool.n_classes) == ("fashion_mnist", 10)
+    assert FashionMNIST(pool_size=4).load(tmp_path, download=False).labels.tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="pool_size must lie between 2 and 6; got 7"):
+        FashionMNIST(pool_size=7).load(tmp_path, download=False)
 
 
 @pytest.mark.parametrize(("source", "classes", "n_train"), [(CIFAR10, 10, 10), (CIFAR100, 100, 2)])
@@ -80,7 +83,7 @@ def test_cifar_is_read_from_torchvisions_layout_channels_first(
     assert pool.labels[:2].tolist() == [3, 0]
     assert len(pool.test_labels) == 2
     assert (pool.name, pool.n_classes) == (f"cifar{classes}", classes)
-    assert len(source(pool_size=1).load(tmp_path, download=False).labels) == 1
+    assert len(source(pool_size=2).load(tmp_path, download=False).labels) == 2
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class Method:
     @property
     def precisions(self) -> list[Bits]:
         """All of them, for one run."""
-        return [*self.bits, *({"*": bits, "fc": 8.0} for bits in self.last)]
+        return [*self.bits, *({"*": bits, "last": 8.0} for bits in self.last)]
 
 
 def methods(most: int) -> list[Method]:

@@ -85,6 +85,7 @@ def _meta(made: Mapping[str, Any]) -> dict[str, Any]:
         "method": variant.method,
         "bits": variant.bits,
         "last_bits": variant.last_bits,
+        "layers": variant.layers,
         "size_bytes": made.get("size_bytes"),
     }
 

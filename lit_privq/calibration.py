@@ -14,17 +14,18 @@ from torch import Tensor, nn
 
 from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, plain, read_checkpoint
 from lit_privq.artifacts.codes import stored_layer
-from lit_privq.artifacts.variant import Variant
+from lit_privq.artifacts.variant import Variant, for_network
 from lit_privq.data.batches import BatchIndices
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.batchnorm import correct_bias, tunable, tune_batch_norm
 from lit_privq.quantization.checks import bits_of, stays_float
+from lit_privq.quantization.layers import last_layer
 from lit_privq.quantization.method import Method, check_options
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport
 from lit_privq.query import check_same_study
 
-Bits = float | dict[str, float]
+Bits = float | dict[str, float | str]
 logger = logging.getLogger(__name__)
 
 
@@ -34,9 +35,9 @@ class Calibration(ShadowModule):
     Args:
         checkpoint: path of a full-precision checkpoint; for a fleet with ``{index:03d}`` where the index stands.
         method: the quantizer, by class path.
-        bits: 1, 1.58, 2, 4, 8, ...; or a map of shell patterns over layer names, last match wins, such as
-            ``{"*": 1.58, "fc": 8}``, where 32 leaves a layer in float; or a list of these, which share one pass over
-            the float networks.
+        bits: 1, 1.58, 2, 4, 8, ...; or a map of shell patterns over layer names, the last match wins, such as
+            ``{"*": 1.58, "last": 8}``, where ``last`` is the last layer whatever its name, and 32 leaves a layer in
+            float; or a list of these, which share one pass over the float networks.
         name: of the method in folders and tables; None takes the class's name in lower case.
         batch_size: images per forward pass while activations are collected, and while biases are corrected.
         bias_correction: shift biases afterwards, so that each channel's mean output is the float network's.
@@ -79,9 +80,10 @@ class Calibration(ShadowModule):
         self.checkpoint, self.method, self.batch_size, self.trust = checkpoint, method, batch_size, trust
         self.bias_correction = bias_correction
         self.batch_norm_batches, self.batch_norm_momentum = batch_norm_batches, batch_norm_momentum
-        self.bits: Sequence[Bits] = bits if isinstance(bits, list) else [bits]
+        self.given_bits = bits if isinstance(bits, list) else [bits]
+        self.bits: list[float | dict[str, float]] = []  # by this network's layers
         self.name = name or type(method).__name__.lower()
-        self.variants = [Variant.of(self.name, bits).name for bits in self.bits]
+        self.variants = [Variant.of(self.name, one).name for one in self.given_bits]
         self.reports: list[UnitReport] = []
         self.parents: list[dict[str, Any]] = []
         self.nets: list[nn.Module] = []
@@ -98,6 +100,7 @@ class Calibration(ShadowModule):
             check_same_study(parent, path, self.data, model)
             self.parents.append(parent)
             self.nets.append(network_of(parent, path, self.trust))
+        self.bits = [for_network(one, last_layer(self.nets[0])) for one in self.given_bits]
         if self.batch_norm_batches and not tunable(self.nets[0]):
             logger.warning(
                 "batch_norm_batches %d does nothing: no batch norm of this network keeps running statistics",

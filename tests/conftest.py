@@ -49,7 +49,7 @@ def study(privq: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
     everyone = ("--data.model_index", "0:6")
     checkpoints = str(folder / "checkpoints" / "{variant}" / "{{index:03d}}.ckpt")
     parents = ("--model.checkpoint", checkpoints.format(variant="none-32"))
-    bits = ("--model.bits", '[4, 1.58, {"*": 1.58, "fc": 8}]')
+    bits = ("--model.bits", '[4, 1.58, {"*": 1.58, "last": 8}]')
     privq("fit", "shadow/digits.yaml", folder, *everyone)
     for method in ("nearest", "adaround"):
         privq("fit", f"ptq/{method}.yaml", folder, *everyone, *parents, *bits)

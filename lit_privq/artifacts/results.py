@@ -21,6 +21,7 @@ COLUMNS = (
     "method",
     "bits",
     "last_bits",
+    "layers",
     "attacker",
     "attack",
     "metric",
@@ -29,7 +30,7 @@ COLUMNS = (
     "high",
     "fpr",
 )
-_OPTIONAL = ("low", "high", "fpr")  # files of earlier versions lack them
+_OPTIONAL = ("layers", "low", "high", "fpr")  # files of earlier versions lack them
 
 
 class Row(NamedTuple):
@@ -100,11 +101,14 @@ class Results:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """Full precision first; then method by method as they first appear, most bits first, plain before decoupled."""
+        """Full precision first; then method by method as they first appear, most bits first, uniform before mixed."""
         found = dict.fromkeys(key.variant for key in self.series)
         methods = list(dict.fromkeys(variant.method for variant in found))
         return tuple(
-            sorted(found, key=lambda v: (v.quantized, methods.index(v.method), v.decoupled, -v.bits, -v.last_bits))
+            sorted(
+                found,
+                key=lambda v: (v.quantized, methods.index(v.method), not v.uniform, -v.bits, -v.last_bits, v.layers),
+            )
         )
 
     @property
@@ -168,6 +172,7 @@ def write_results(path: Path, rows: Iterable[Row]) -> None:
                 v.method,
                 f"{v.bits:g}",
                 f"{v.last_bits:g}",
+                v.layers,
                 row.attacker,
                 row.attack,
                 row.metric,
@@ -181,8 +186,9 @@ def read_results(path: Path) -> Results:
     """Read and check results.csv.
 
     Args:
-        path: a file with the ``COLUMNS``, where ``low``, ``high`` and ``fpr`` may be missing; further columns are
-            ignored. An empty value means "not measurable" (an operating point below one false positive), empty bits 32.
+        path: a file with the ``COLUMNS``, where ``layers``, ``low``, ``high`` and ``fpr`` may be missing; further
+            columns are ignored. An empty value means "not measurable" (an operating point below one false positive),
+            empty bits 32.
 
     Raises:
         FileNotFoundError: if it is not there.
@@ -238,8 +244,8 @@ def _collect(path: Path, records: Iterator[tuple[int, dict[str, str]]]) -> Resul
 def _parse(record: Mapping[str, str]) -> Row:
     """One row."""
     bits = _number(record["bits"], 32.0)
-    variant = Variant(record["method"], bits, _number(record["last_bits"], bits))
-    value, *ends = (_number(record.get(column, ""), nan) for column in ("value", *_OPTIONAL))
+    variant = Variant(record["method"], bits, _number(record["last_bits"], bits), record.get("layers", ""))
+    value, *ends = (_number(record.get(column, ""), nan) for column in ("value", "low", "high", "fpr"))
     if abs(value) == inf:
         raise ValueError("the value is infinite")
     names = record["attacker"], record["attack"], record["metric"]

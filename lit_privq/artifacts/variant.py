@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
-_LAST_LAYERS = ("fc", "classifier", "head", "linear")  # what networks call their last layer
-_NAME = re.compile(r"(?P<method>.+)-(?P<bits>\d+(?:\.\d+)?)(?:-last(?P<last_bits>\d+(?:\.\d+)?))?", re.ASCII)
+Bits: TypeAlias = float | Mapping[str, float | str]
+"""One precision, or a map of shell patterns of layer names to precisions, of which the last match wins.
+
+``last`` stands for the network's last quantizable layer, whatever it is called; ``name`` names the map in folders and
+tables: ``{"name": "first8", "*": 2, "conv1": 8}``.
+"""
+
+LAST = "last"
+_NAME = "name"
+_NUMBER = r"\d+(?:\.\d+)?"
+_SPELLING = re.compile(
+    rf"(?P<method>.+)-(?P<bits>{_NUMBER})(?:-last(?P<last_bits>{_NUMBER}))?(?:-(?P<layers>(?!last)\w[\w.+]*))?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
 class Variant:
     """What was done to a model's weights: a method at a precision; ``none`` is full precision.
 
-    >>> Variant("adaround", 1.58, 8).name, Variant("none", 32, 32).name
-    ('adaround-1.58-last8', 'none-32')
+    Args:
+        method: name of the method, as the study's config file is called.
+        bits: of all layers that nothing else is said of.
+        last_bits: of the last layer.
+        layers: names the map of a network whose other layers differ too; empty where none does.
+
+    >>> Variant("adaround", 1.58, 8).name, Variant("none", 32, 32).name, Variant("brecq", 2, 8, "conv1_8").name
+    ('adaround-1.58-last8', 'none-32', 'brecq-2-last8-conv1_8')
     """
 
     method: str
     bits: float
     last_bits: float
+    layers: str = ""
 
     @classmethod
-    def of(cls, method: str, bits: float | Mapping[str, float]) -> Variant:
-        """The variant that a method makes at one precision.
+    def of(cls, method: str, bits: Bits) -> Variant:
+        """The variant that a method makes at one precision; a map whose precisions are all equal is that precision.
 
-        Args:
-            method: name of the method; ``none`` for full precision.
-            bits: a number, or a map from shell patterns of layer names to numbers. A map of ``*`` and the last layer
-                is the decoupled model; any other map is named by its default precision and a digest of the whole map.
-
-        >>> Variant.of("adaround", 1.58).name, Variant.of("adaround", {"*": 1.58, "fc": 8}).name
-        ('adaround-1.58', 'adaround-1.58-last8')
+        >>> Variant.of("adaround", {"*": 1.58, "last": 8}).name, Variant.of("adaround", {"*": 2, "last": 2}).name
+        ('adaround-1.58-last8', 'adaround-2')
+        >>> Variant.of("brecq", {"*": 2, "layer1.*": 4, "head": 32}).name
+        'brecq-2-layer1_4+head_32'
         """
-        if not isinstance(bits, Mapping):
-            return cls(method, bits, bits)
-        patterns = list(bits)
-        default = bits.get("*", min(bits.values()))
-        if len(patterns) == 2 and patterns[0] == "*" and patterns[1].removeprefix("*.") in _LAST_LAYERS:
-            return cls(method, default, bits[patterns[1]])
-        pairs = json.dumps([[pattern, float(number)] for pattern, number in bits.items()])  # last match wins
-        return cls(f"{method}-map{hashlib.blake2b(pairs.encode(), digest_size=3).hexdigest()}", default, default)
+        numbers = precisions(bits)
+        default = numbers.get("*", min(numbers.values()))
+        others = {pattern: number for pattern, number in numbers.items() if pattern not in ("*", LAST)}
+        given = bits.get(_NAME) if isinstance(bits, Mapping) else None
+        layers = given or "+".join(f"{_word(pattern)}_{number:g}" for pattern, number in others.items())
+        return cls(method, default, numbers.get(LAST, default), str(layers) if len(numbers) > 1 else "")
 
     @classmethod
     def parse(cls, name: str) -> Variant:
@@ -53,15 +66,15 @@ class Variant:
             ValueError: if it is no variant's name.
 
         >>> Variant.parse("adaround-1.58-last8")
-        Variant(method='adaround', bits=1.58, last_bits=8.0)
+        Variant(method='adaround', bits=1.58, last_bits=8.0, layers='')
         """
-        match = _NAME.fullmatch(name)
+        match = _SPELLING.fullmatch(name)
         if match is None:
             raise ValueError(
                 f"a variant is named <method>-<bits> or <method>-<bits>-last<bits>, such as adaround-1.58; got {name!r}"
             )
         bits = float(match["bits"])
-        return cls(match["method"], bits, float(match["last_bits"] or bits))
+        return cls(match["method"], bits, float(match["last_bits"] or bits), match["layers"] or "")
 
     @property
     def quantized(self) -> bool:
@@ -74,9 +87,47 @@ class Variant:
         return self.last_bits != self.bits
 
     @property
+    def uniform(self) -> bool:
+        """Whether all layers have the same precision."""
+        return not (self.decoupled or self.layers)
+
+    @property
     def name(self) -> str:
         """The variant's folder below ``checkpoints/``, ``confidence/`` and ``audit/``."""
-        return f"{self.method}-{self.bits:g}" + (f"-last{self.last_bits:g}" if self.decoupled else "")
+        last = f"-last{self.last_bits:g}" if self.decoupled else ""
+        return f"{self.method}-{self.bits:g}{last}" + (f"-{self.layers}" if self.layers else "")
 
 
 FULL_PRECISION = Variant("none", 32, 32)
+
+
+def precisions(bits: Bits) -> dict[str, float]:
+    """Precisions by pattern, without the map's name and without what a later pattern overrides altogether.
+
+    >>> precisions(2), precisions({"name": "ends8", "conv1": 4, "*": 2, "fc": 8}), precisions({"*": 2, "fc": 2})
+    ({'*': 2.0}, {'*': 2.0, 'fc': 8.0}, {'*': 2.0})
+    """
+    numbers: dict[str, float] = {}
+    for pattern, number in bits.items() if isinstance(bits, Mapping) else [("*", bits)]:
+        if pattern == "*":
+            numbers = {}
+        if pattern != _NAME:
+            numbers[pattern] = float(number)
+    return {"*": numbers["*"]} if "*" in numbers and len(set(numbers.values())) == 1 else numbers
+
+
+def for_network(bits: Bits, last_layer: str) -> float | dict[str, float]:
+    """Precisions as quantizers take them: by patterns of one network's layers.
+
+    >>> for_network(2, "fc"), for_network({"name": "decoupled", "*": 2, "last": 8}, last_layer="fc")
+    (2.0, {'*': 2.0, 'fc': 8.0})
+    """
+    numbers = precisions(bits)
+    if set(numbers) == {"*"}:
+        return numbers["*"]
+    return {last_layer if pattern == LAST else pattern: number for pattern, number in numbers.items()}
+
+
+def _word(pattern: str) -> str:
+    """A shell pattern without the characters that a folder's name should not have."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", pattern).strip("_") or "any"

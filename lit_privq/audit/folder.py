@@ -96,7 +96,7 @@ class Folder:
             indices = [*self.shadows, *indices]
         self._check_complete(name, dumps, indices)
         meta = next(iter(dumps.values())).meta
-        variant = Variant(meta["method"], meta["bits"], meta["last_bits"])
+        variant = Variant(meta["method"], meta["bits"], meta["last_bits"], meta.get("layers", ""))
         return Models(meta["dataset"], meta["net"], variant, dumps)
 
     def cases(self, name: str, design: Design, models: Models) -> Iterator[Case]:

@@ -48,6 +48,15 @@ def parameter_name(net: nn.Module, layer: str) -> str:
     return next(name for name, parameter in net.named_parameters() if parameter is weight)
 
 
+def last_layer(net: nn.Module) -> str:
+    """Name of a network's last quantizable layer, in the order of its modules; empty if it has none.
+
+    >>> last_layer(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2), nn.Softmax()))
+    '2'
+    """
+    return next((name for name, module in reversed([*net.named_modules()]) if is_layer(module)), "")
+
+
 def n_groups(layer: Layer) -> int:
     """Into how many independent matrices the layer falls: the groups of a convolution, 1 for other layers."""
     return 1 if isinstance(layer, (nn.Linear, nn.Embedding)) else layer.groups

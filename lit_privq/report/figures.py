@@ -24,7 +24,7 @@ from lit_privq.plot.labels import Boxes, place_labels
 from lit_privq.plot.style import CARD, INK, MUTED, Look, looks
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.view import View
-from lit_privq.report.words import bits, capitalized, measure, width
+from lit_privq.report.words import bits, capitalized, exceptions, measure, width
 
 _POINTS = 72.0  # to the inch
 _WIDTH = 360.0  # points; about a phone's width, so that the lettering need not shrink there
@@ -75,7 +75,7 @@ def tradeoff(view: View) -> Figure:
         )  # fmt: skip
     links = [(variant, _line(places, start, variant)) for start, variant in _links(list(places))]
     for variant, line in links:
-        axes.plot(*line, ":" if variant.decoupled else "-", color=look[variant.method].colour, lw=1.1, alpha=0.5)
+        axes.plot(*line, "-" if variant.uniform else ":", color=look[variant.method].colour, lw=1.1, alpha=0.5)
     if view.bound is not None:
         axes.set_xlim(0, max(_ends(leak)[1] for leak, _ in places.values()) * 1.12)
     found = [useful for _, useful in places.values()]
@@ -202,7 +202,7 @@ def roc(view: View, precision: float, curves: Mapping[Variant, Curve]) -> Figure
         axes.fill_between(curve.fpr, low.clip(least / 10), high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(
             curve.fpr, curve.mean.clip(least / 10), color=colour, label=_curve_name(view, variant), lw=1.8,
-            linestyle=":" if variant.decoupled else "-",
+            linestyle="-" if variant.uniform else ":",
         )  # fmt: skip
     axes.plot([least, 1], [least, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="Random guessing")
     if view.bound is not None:
@@ -242,15 +242,15 @@ def _places(view: View) -> dict[Variant, tuple[Rate, Rate]]:
 
 
 def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
-    """What is joined by a line: each method's precisions downwards, and each decoupled variant with its plain twin."""
+    """What is joined by a line: each method's precisions downwards, and mixed precisions with their uniform twin."""
     pairs = []
     for method in dict.fromkeys(variant.method for variant in variants if variant.quantized):
         chain = [variant for variant in variants if not variant.quantized]
-        chain += [variant for variant in variants if variant.method == method and not variant.decoupled]
+        chain += [variant for variant in variants if variant.method == method and variant.uniform]
         pairs += list(pairwise(chain))
-    twins = {(variant.method, variant.bits): variant for variant in variants if not variant.decoupled}
-    decoupled = [variant for variant in variants if variant.decoupled and (variant.method, variant.bits) in twins]
-    return pairs + [(twins[variant.method, variant.bits], variant) for variant in decoupled]
+    twins = {(variant.method, variant.bits): variant for variant in variants if variant.uniform}
+    others = [variant for variant in variants if not variant.uniform and (variant.method, variant.bits) in twins]
+    return pairs + [(twins[variant.method, variant.bits], variant) for variant in others]
 
 
 def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]) -> tuple[Figure, Axes]:
@@ -286,14 +286,14 @@ def _row_name(view: View, variant: Variant) -> str:
 
 def _curve_name(view: View, variant: Variant) -> str:
     """A variant's name where the heading says the precision."""
-    return view.titles.method(variant.method) + (f", last layer {variant.last_bits:g}" if variant.decoupled else "")
+    return view.titles.method(variant.method) + exceptions(variant)
 
 
 def _precision(variant: Variant) -> str:
     """A variant's precision beside a point."""
     if not variant.quantized:
         return "full precision"
-    return f"{variant.bits:g}, last {variant.last_bits:g}" if variant.decoupled else bits(variant)
+    return bits(variant) if variant.uniform else f"{variant.bits:g}{exceptions(variant).replace(' layer', '')}"
 
 
 def _heights(variants: Sequence[Variant]) -> dict[Variant, float]:

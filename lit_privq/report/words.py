@@ -62,10 +62,17 @@ def spaced(name: str) -> str:
 def bits(variant: Variant) -> str:
     r"""A variant's precision.
 
-    >>> bits(Variant("obc", 2, 8)), bits(Variant("sign", 1, 1)), bits(Variant("none", 32, 32))
-    ('2\xa0bits, last layer 8', '1\xa0bit', '32\xa0bits')
+    >>> bits(Variant("obc", 2, 8)), bits(Variant("sign", 1, 1)), bits(Variant("obc", 2, 2, "conv1_8"))
+    ('2\xa0bits, last layer 8', '1\xa0bit', '2\xa0bits, conv1_8')
     """
-    return width(variant.bits) + (f", last layer {variant.last_bits:g}" if variant.decoupled else "")
+    return width(variant.bits) + exceptions(variant)
+
+
+def exceptions(variant: Variant) -> str:
+    """The layers of a variant that have a precision of their own; empty where none has."""
+    return (f", last layer {variant.last_bits:g}" if variant.decoupled else "") + (
+        f", {variant.layers}" if variant.layers else ""
+    )
 
 
 def width(bits: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from lit_privq.artifacts.trust import packages
 from lit_privq.artifacts.variant import FULL_PRECISION
-from lit_privq.study.study_file import Row, Study, read_tree
+from lit_privq.study.study_file import MethodRow, Study, read_tree
 
 Stage = Literal["train", "quantize", "query", "audit", "report"]
 STAGES: tuple[Stage, ...] = ("train", "quantize", "query", "audit", "report")
@@ -162,20 +162,20 @@ class _Planner:
                 *_checkpoint("--model.checkpoint", FULL),
                 *self.trust,
             )
-            bits = "+".join(variant.removeprefix(f"{row.name}-") for variant in row.variants)
+            bits = "+".join(variant.name.removeprefix(f"{row.name}-") for variant in row.variants)
             for models in self.fleets.deal(self._models(row)):
                 yield self._lightning(
                     (*method, *_index(models), "--model.bits", _numbers(row)),
                     name=f"quantize-{row.name}-{bits}-{_span(models)}",
                     stage="quantize",
                     inputs=_files("checkpoints", FULL, models, "ckpt"),
-                    outputs=tuple(p for name in row.variants for p in _files("checkpoints", name, models, "ckpt")),
+                    outputs=tuple(p for v in row.variants for p in _files("checkpoints", v.name, models, "ckpt")),
                     models=models,
                 )
 
     def query(self) -> Iterator[Job]:
         everyone = range(self.study.n_models)
-        variants = {FULL: everyone, **{v: self._models(row) for row in self.study.quantize for v in row.variants}}
+        variants = {FULL: everyone, **{v.name: self._models(row) for row in self.study.quantize for v in row.variants}}
         for variant, models_of_variant in variants.items():
             for models in self.fleets.deal(models_of_variant):
                 yield self._lightning(
@@ -195,8 +195,8 @@ class _Planner:
                 )
 
     def audit(self, dumps: tuple[str, ...]) -> Job:
-        unaware = [f"audit/{variant}/unaware.npz" for variant in self.study.variants]
-        adaptive = [f"audit/{v}/adaptive.npz" for row in self.study.quantize if row.adaptive for v in row.variants]
+        unaware = [f"audit/{variant.name}/unaware.npz" for variant in self.study.variants]
+        adaptive = [f"audit/{v.name}/adaptive.npz" for row in self.study.quantize if row.adaptive for v in row.variants]
         command = ("audit", "--config", self.study.audit, "--input", f"{_OUTPUT}/confidence", "--output", _OUTPUT)
         outputs = ("results.csv", "metrics.json", *unaware, *adaptive)
         return self._job(command, name="audit", stage="audit", inputs=dumps, outputs=outputs)
@@ -210,7 +210,7 @@ class _Planner:
             outputs=("report.html",),
         )
 
-    def _models(self, row: Row) -> range:
+    def _models(self, row: MethodRow) -> range:
         """Only the targets are quantized where no attacker quantizes shadows."""
         return range(0 if row.adaptive else self.study.n_shadows, self.study.n_models)
 
@@ -235,12 +235,16 @@ def _checkpoint(option: str, variant: str) -> tuple[str, str]:
     return option, f"{_OUTPUT}/checkpoints/{variant}/{{index:03d}}.ckpt"
 
 
-def _numbers(row: Row) -> str:
-    """Bits as a command line writes them: whole numbers without a point."""
-
-    def plain(number: float) -> float:
-        return int(number) if number == int(number) else number
-
+def _numbers(row: MethodRow) -> str:
+    """Bits as a command line writes them."""
     return json.dumps(
-        [{k: plain(v) for k, v in bits.items()} if isinstance(bits, dict) else plain(bits) for bits in row.bits]
+        [
+            {key: _whole(value) for key, value in bits.items()} if isinstance(bits, dict) else _whole(bits)
+            for bits in row.bits
+        ]
     )
+
+
+def _whole(value: float | str) -> float | str:
+    """A whole number without a point; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -12,21 +12,22 @@ from typing import Any, Literal
 import jsonargparse
 import yaml
 
-from lit_privq.artifacts.variant import FULL_PRECISION, Variant
+from lit_privq.artifacts.variant import FULL_PRECISION, Variant, precisions
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One quantization method at several precisions.
 
     Args:
         method: config of the method; its file name names the method.
-        bits: numbers, or maps from layer patterns to numbers.
+        bits: numbers, or maps from layer patterns to numbers, in which ``last`` is the last layer, 32 leaves a layer
+            in float, and ``name`` names the map on disk and in tables.
         adaptive: whether the shadows are quantized too, for an attacker who does as the owner does.
     """
 
     method: str
-    bits: list[float | dict[str, float]]
+    bits: list[float | dict[str, float | str]]
     adaptive: bool = True
 
     @property
@@ -35,9 +36,9 @@ class Row:
         return Path(self.method).stem
 
     @property
-    def variants(self) -> tuple[str, ...]:
-        """Names of the row's variants, one per precision."""
-        return tuple(Variant.of(self.name, bits).name for bits in self.bits)
+    def variants(self) -> tuple[Variant, ...]:
+        """The row's variants, one per precision."""
+        return tuple(Variant.of(self.name, bits) for bits in self.bits)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Study:
     audit: str
     n_shadows: int
     n_targets: int
-    quantize: list[Row]
+    quantize: list[MethodRow]
     fleet: Literal["auto"] | int = "auto"
     split_seed: int | None = None
     seed: int | None = None
@@ -76,9 +77,9 @@ class Study:
         return self.n_shadows + self.n_targets
 
     @property
-    def variants(self) -> tuple[str, ...]:
-        """Every folder below ``confidence/``, full precision first."""
-        return FULL_PRECISION.name, *(variant for row in self.quantize for variant in row.variants)
+    def variants(self) -> tuple[Variant, ...]:
+        """Whatever is audited, full precision first."""
+        return FULL_PRECISION, *(variant for row in self.quantize for variant in row.variants)
 
 
 def read_study(path: Path) -> Study:
@@ -94,7 +95,7 @@ def read_study(path: Path) -> Study:
         fields = parser.parse_object(read_tree(path)).as_dict()
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise ValueError(f"{path}: {_sentence(str(error))}") from None
-    rows = [Row(**{**row, "method": _beside(path, row["method"])}) for row in fields["quantize"]]
+    rows = [MethodRow(**{**row, "method": _beside(path, row["method"])}) for row in fields["quantize"]]
     configs = {key: _beside(path, fields[key]) for key in ("shadow", "query", "audit")}
     study = Study(**{**fields, **configs, "quantize": rows})
     _check(study, path)
@@ -139,14 +140,56 @@ def _check(study: Study, path: Path) -> None:
     if study.fleet != "auto" and study.fleet < 1:
         raise ValueError(f"{path}: fleet must be auto or at least 1 model per process; got {study.fleet}")
     for row in study.quantize:
-        numbers = [x for bits in row.bits for x in (bits.values() if isinstance(bits, dict) else [bits])]
-        wrong = [x for x in numbers if not 1 <= x <= 8]
-        if wrong or not numbers or {} in row.bits:
-            got = wrong[0] if wrong else row.bits
-            raise ValueError(f"{path}: bits of {row.name} must be numbers from 1 to 8, such as [4, 2, 1.58]; got {got}")
-    twice = sorted({name for name in study.variants if study.variants.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path}: every method and precision must be listed once; {', '.join(twice)} occurs again")
+        _check_bits(row, path)
+    _check_names(study, path)
+
+
+def _check_bits(row: MethodRow, path: Path) -> None:
+    """Refuse precisions that no quantizer has."""
+    must = f"{path}: bits of {row.name} must be numbers from 1 to 8, such as [4, 2, 1.58]"
+    if not row.bits or {} in row.bits:
+        raise ValueError(f"{must}; got {row.bits}")
+    for bits in row.bits:
+        try:
+            numbers = precisions(bits)
+        except ValueError:
+            raise ValueError(f"{must}, or maps from layers to such numbers; got {bits}") from None
+        in_float = [32] if len(numbers) > 1 else []
+        if wrong := [number for number in numbers.values() if not 1 <= number <= 8 and number not in in_float]:
+            raise ValueError(f"{must}, or 32 in a map for a layer that stays float; got {wrong[0]:g}")
+
+
+def _check_names(study: Study, path: Path) -> None:
+    """Refuse what would be written to the same folders, or could not be read back from them."""
+    files: dict[str, str] = {}
+    seen: list[tuple[str, object]] = []
+    for row in study.quantize:
+        if files.setdefault(row.name, row.method) != row.method:
+            raise ValueError(
+                f"{path}: methods are named by their files, and {files[row.name]} and {row.method} are both "
+                f"{row.name}; rename one of them"
+            )
+        for bits, variant in zip(row.bits, row.variants, strict=True):
+            if not variant.quantized or variant != _read_back(variant):
+                raise ValueError(
+                    f"{path}: the name of a map must be a word that starts with a letter, and no method is named none; "
+                    f"got {variant.name}, choose another name"
+                )
+            meaning = (row.name, tuple(precisions(bits).items()))
+            if any(variant.name == name or meaning == other for name, other in seen):
+                remedy = "; two different maps need a name each" if variant.layers else ""
+                raise ValueError(
+                    f"{path}: every method and precision must be listed once; {variant.name} occurs again{remedy}"
+                )
+            seen.append((variant.name, meaning))
+
+
+def _read_back(variant: Variant) -> Variant | None:
+    """What a variant's name tells, None if it tells nothing."""
+    try:
+        return Variant.parse(variant.name)
+    except ValueError:
+        return None
 
 
 def _sentence(problem: str) -> str:
@@ -156,7 +199,7 @@ def _sentence(problem: str) -> str:
     'n_shadow is not a key here; the keys are name, shadow, query'
     """
     keys = re.findall(r"(?:Parser key|Option) [\"'](\w+)", problem)
-    owner = Row if keys[:1] == ["quantize"] and len(keys) > 1 else Study
+    owner = MethodRow if keys[:1] == ["quantize"] and len(keys) > 1 else Study
     types = {field.name: str(field.type) for field in dataclasses.fields(owner)}
     value = re.search(r"(?:Got|Given) value: (.*)", problem)
     if keys and keys[-1] not in types:

@@ -99,7 +99,7 @@ def test_colours_follow_the_pages_light_or_dark(page: str) -> None:
 
 
 def test_names_from_the_data_are_escaped(tmp_path: Path, conclude: Callable[[Path], None]) -> None:
-    row = ["<b>x</b>", "net", "1", "none", "32", "32", "unaware", "<i>", "tpr_at_0.01", "0.1"]
+    row = ["<b>x</b>", "net", "1", "none", "32", "32", "", "unaware", "<i>", "tpr_at_0.01", "0.1"]
     (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join([*row, "", "", ""]) + "\n")
     conclude(tmp_path)
     page = build(tmp_path).read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ CONFIGS = {
         fleet: 3
         quantize:
           - {method: ../ptq/nearest.yaml, bits: [4, 1.58]}
-          - {method: ../ptq/adaround.yaml, bits: [2, {"*": 1.58, "fc": 8}], adaptive: false}
+          - {method: ../ptq/adaround.yaml, bits: [2, {"*": 1.58, "last": 8}], adaptive: false}
         """,
 }
 
@@ -80,7 +80,7 @@ def folders(verb, option):
         return ["checkpoints/none-32/{index:03d}.ckpt"]
     method = option["--model.name"]
     bits = [b if isinstance(b, dict) else {"*": b} for b in json.loads(option["--model.bits"])]
-    names = [f"{b['*']:g}-last{b['fc']:g}" if "fc" in b else f"{b['*']:g}" for b in bits]
+    names = [f"{b['*']:g}-last{b['last']:g}" if "last" in b else f"{b['*']:g}" for b in bits]
     return [f"checkpoints/{method}-{name}/{{index:03d}}.ckpt" for name in names]
 
 

@@ -39,7 +39,7 @@ def test_a_plan_is_the_commands_a_person_could_type(bench: Any, monkeypatch: pyt
         f"{fit}/nearest.yaml --model.name nearest --model.checkpoint {none} --data.model_index 0:6"
         f" --model.bits '[4, 1.58]' {shared}",
         f"{fit}/adaround.yaml --model.name adaround --model.checkpoint {none} --data.model_index 4:6"
-        f""" --model.bits '[2, {{"*": 1.58, "fc": 8}}]' {shared}""",
+        f""" --model.bits '[2, {{"*": 1.58, "last": 8}}]' {shared}""",
         f"{predict} {none} --data.model_index 0:6 {shared}",
     ]
     assert commands[4] == f"{predict} {nearest} --data.model_index 0:6 {shared}"

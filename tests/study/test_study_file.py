@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from lit_privq.artifacts.variant import Variant
 from lit_privq.study.study_file import read_study
 
 
@@ -9,7 +10,33 @@ def test_a_study_file_is_read_with_its_paths_as_seen_from_here(bench: Any) -> No
     study = read_study(bench.config)
     assert study.shadow == str(bench.folder / "configs/shadow/tiny.yaml")
     assert [row.name for row in study.quantize] == ["nearest", "adaround"]
-    assert study.variants == ("none-32", "nearest-4", "nearest-1.58", "adaround-2", "adaround-1.58-last8")
+    assert [variant.name for variant in study.variants] == [
+        "none-32", "nearest-4", "nearest-1.58", "adaround-2", "adaround-1.58-last8",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bits", "names"),
+    [
+        ('[2, {"*": 2, "fc": 8}]', ["nearest-2", "nearest-2-fc_8"]),
+        ('[{"*": 2, "fc": 2}]', ["nearest-2"]),
+        ('[{name: first8, "*": 2, "conv1": 8, "last": 8}]', ["nearest-2-last8-first8"]),
+        ('[{"*": 2, "head": 32}, {"*": 2, "last": 32}]', ["nearest-2-head_32", "nearest-2-last32"]),
+    ],
+)
+def test_maps_of_bits_have_names_that_can_be_read(bench: Any, bits: str, names: list[str]) -> None:
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", f"bits: {bits}")
+    variants = read_study(bench.config).quantize[0].variants
+    assert [variant.name for variant in variants] == names
+    assert [Variant.parse(name) for name in names] == list(variants)
+
+
+def test_two_configs_of_one_name_are_refused(bench: Any) -> None:
+    (bench.folder / "configs/ptq/short").mkdir()
+    (bench.folder / "configs/ptq/short/nearest.yaml").touch()
+    bench.change("study/tiny.yaml", "ptq/adaround.yaml", "ptq/short/nearest.yaml")
+    with pytest.raises(ValueError, match=r"ptq/nearest.yaml and .*short/nearest.yaml are both nearest; rename one"):
+        read_study(bench.config)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +56,15 @@ def test_a_study_file_is_read_with_its_paths_as_seen_from_here(bench: Any) -> No
         ("bits: [4, 1.58]", "bits: []", r"bits of nearest must be numbers from 1 to 8.*got \[\]"),
         ("bits: [4, 1.58]", "bits: [4, x]", "quantize.bits must be of type list.*; got x"),
         ("bits: [4, 1.58]", "bits: [4, 4]", "must be listed once; nearest-4 occurs again"),
+        ("bits: [4, 1.58]", 'bits: [2, {"*": 2, "fc": 2}]', "must be listed once; nearest-2 occurs again"),
+        ("bits: [4, 1.58]", 'bits: [2, {"fc": 8, "*": 2}]', "must be listed once; nearest-2 occurs again"),
+        ("[4, 1.58]", '[{name: a, "*": 2, "c": 4}, {name: b, "*": 2, "c": 4}]', "nearest-2-b occurs again; two diff"),
+        ("[4, 1.58]", '[{"*": 2, "c": 4}, {"*": 2, "c*": 4}]', "nearest-2-c_4 occurs again; two different maps need"),
+        ("[4, 1.58]", '[{name: 4, "*": 2, "c": 4}]', "the name of a map must be a word that starts with a letter"),
+        ("[4, 1.58]", '[{name: "a b", "*": 2, "c": 4}]', "the name of a map must be a word that starts with a letter"),
+        ("bits: [4, 1.58]", "bits: [32]", "bits of nearest must be numbers from 1 to 8.*got 32"),
+        ("bits: [4, 1.58]", 'bits: [{"*": 2, "fc": 16}]', "or 32 in a map for a layer that stays float; got 16"),
+        ("bits: [4, 1.58]", 'bits: [{"*": two}]', "or maps from layers to such numbers; got {'\\*': 'two'}"),
         ("name: tiny", "name: [tiny", "must be a YAML file"),
     ],
 )

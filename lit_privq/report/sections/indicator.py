@@ -79,7 +79,7 @@ class Beside:
         found = {
             variant: self.runs.counterpart(variant.method, variant.bits)
             for variant in self.view.results.variants
-            if not variant.decoupled and self.view.leak(variant)
+            if variant.uniform and self.view.leak(variant)
         }
         return {variant: row for variant, row in found.items() if row is not None}
 

@@ -15,10 +15,10 @@ def section(view: View, inputs: Inputs) -> Section | None:
     if not view.focus.utility:
         return None
     alt = f"{capitalized(view.utility.name)} against leakage, a point for each precision and method."
-    decoupled = any(variant.decoupled for variant in view.results.variants)
+    mixed = any(not variant.uniform for variant in view.results.variants)
     return Section(
         "tradeoff",
         "What each precision costs and saves",
-        {"decoupled": decoupled},
+        {"mixed": mixed},
         (Drawing("tradeoff", figures.tradeoff(view), alt),),
     )

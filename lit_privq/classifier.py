@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from lit_privq.artifacts.checkpoint import build, network_name, plain, read_hype
 from lit_privq.artifacts.trust import check_trusted
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.data.pool import Pool
+from lit_privq.quantization.checks import looks_like_softmax
+
+logger = logging.getLogger(__name__)
 
 
 class Recipe(ShadowModule):
@@ -212,18 +216,25 @@ class Classifier(Recipe):
 def check_fits(net: nn.Module, pool: Pool) -> None:
     """Refuse a network that does not take the pool's inputs, or does not answer as its labels ask.
 
+    A softmax at its end is logged as a warning: losses and attacks take logits.
+
     Raises:
         ValueError: naming both sides.
     """
     image = torch.zeros(1, *pool.inputs.shape[1:])
     try:
         with torch.no_grad():
-            shape = tuple(net.eval()(image).shape)
+            answers = net.eval()(image)
     except RuntimeError as error:
         what = f"the network must take the inputs of {pool.name}, in shape {tuple(image.shape[1:])}"
         raise ValueError(f"{what}; got {error}; correct model.net.init_args") from error
-    if shape != (1, pool.task.outputs):
+    if answers.shape != (1, pool.task.outputs):
         raise ValueError(
-            f"the network must {pool.task.duty(pool.name)}; it answers in shape {shape[1:]}, set "
+            f"the network must {pool.task.duty(pool.name)}; it answers in shape {tuple(answers.shape[1:])}, set "
             f"model.net.init_args.num_classes to {pool.task.outputs}"
+        )
+    if looks_like_softmax(answers):
+        logger.warning(
+            "the network seems to end in a softmax, as its answers are not negative and sum to 1; the loss applies one "
+            "itself and attacks take logits, so leave the network's out"
         )

@@ -15,6 +15,7 @@ from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.digits import Digits
 from lit_privq.data.membership import study_membership
 from lit_privq.data.task import Classification
+from lit_privq.models.small import small_resnet
 
 VARIANTS = ["none-32", "nearest-1.58", "adaround-1.58-last8"]
 
@@ -130,6 +131,14 @@ def test_a_network_that_does_not_fit_the_data_is_refused(net: Mapping[str, int],
     spec = {"class_path": "lit_privq.models.small.small_resnet", "init_args": net}
     with pytest.raises(ValueError, match=message):
         check_fits(build(spec), Digits().load(Path(), False))
+
+
+@pytest.mark.parametrize(("end", "told"), [(nn.Softmax(dim=1), 1), (nn.Identity(), 0), (nn.Sigmoid(), 0)])
+def test_a_softmax_at_the_end_of_a_network_is_noticed(
+    end: nn.Module, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_fits(nn.Sequential(small_resnet(num_classes=10), end), Digits().load(Path(), False))
+    assert sum("seems to end in a softmax" in record.message for record in caplog.records) == told
 
 
 def test_a_network_within_a_network_is_built_too_and_names_tell_widths() -> None:

@@ -121,7 +121,18 @@ def check_nets(nets: Sequence[nn.Module], images: Tensor, seeds: Sequence[int]) 
             raise ValueError(
                 f"all networks must be of one architecture; model {model} differs from model 0 in {odd[:5]}"
             )
+        _check_norms(net, model)
         _check_images(net, model, images[model, :1])
+
+
+def _check_norms(net: nn.Module, model: int) -> None:
+    """Refuse a batch norm that takes the statistics of each batch, in evaluation too."""
+    for name, module in net.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"batch norm {name} of model {model} has no running statistics, so that results would depend on "
+                "batch_size; train with track_running_stats=True"
+            )
 
 
 @torch.no_grad()
@@ -183,20 +194,10 @@ def _check_batch(net: nn.Module, model: int, graph: Graph, few: Tensor, expected
     alone = [_layer_inputs(net, list(graph.layers.values()), one[None]) for one in few]
     for name, together in expected.items():
         if not _near(torch.cat([one[name] for one in alone]), together):
-            norms = [
-                name
-                for name, module in net.named_modules()
-                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
-            ]
             place = f"what enters layer {name}" if name else "the output"
-            remedy = (
-                f"give batch norm {norms[0]} running statistics (track_running_stats=True)"
-                if norms
-                else "let no operation, such as a mean over axis 0, join the images of a batch"
-            )
             raise ValueError(
                 f"{place} of model {model} depends on the other images of the batch, so that results would depend on "
-                f"batch_size; {remedy}"
+                "batch_size; let no operation, such as a mean over axis 0, join the images of a batch"
             )
 
 

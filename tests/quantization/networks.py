@@ -118,3 +118,55 @@ def refused(net: nn.Module, data: Tensor | None = None) -> str:
     with pytest.raises(ValueError) as error:  # noqa: PT011 (the callers look at the message)
         quantize([net.eval()], torch.randn(1, 4, 4) if data is None else data, Nearest(), [2])
     return str(error.value)
+
+
+class Attention(nn.Module):
+    """Tokens of a signal, self-attention in a residual, and a head."""
+
+    def __init__(self, batch_first: bool = True, **options: bool) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(2, 8, 2, stride=2)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first, **options)
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.embed(x).transpose(1, 2)  # (examples, tokens, features)
+        given = tokens if self.attention.batch_first else tokens.transpose(0, 1)
+        mixed, _ = self.attention(given, given, given)
+        mixed = mixed if self.attention.batch_first else mixed.transpose(0, 1)
+        return cast(Tensor, self.head(self.norm(tokens + mixed).mean(1)))
+
+
+def kinds() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
+    """A network for each kind of layer, and the shape of one of its inputs."""
+    torch.manual_seed(1)
+    return {
+        "Conv1d": (
+            nn.Sequential(
+                nn.Conv1d(2, 6, 3, padding=1), nn.BatchNorm1d(6), nn.ReLU(), nn.Conv1d(6, 4, 2, groups=2), nn.Flatten(),
+                nn.Linear(28, 3),
+            ),
+            (2, 8),
+        ),
+        "ConvTranspose2d": (
+            nn.Sequential(
+                nn.Conv2d(1, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, groups=2), nn.ReLU(),
+                nn.ConvTranspose2d(6, 2, 2), nn.Flatten(), nn.Linear(98, 3),
+            ),
+            (1, 5, 5),
+        ),
+        "Embedding": (Tokens(), (5,)),
+        "MultiheadAttention": (Attention(), (2, 8)),
+        "MultiheadAttention, tokens first": (Attention(batch_first=False, bias=False), (2, 8)),
+    }  # fmt: skip
+
+
+class Tokens(nn.Module):
+    """Floats in [0, 1) as indices of an embedding of 12 tokens, one of which is padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(12, 6, padding_idx=0), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.head(torch.relu(self.embed((x * 12).long().clamp(0, 11))).mean(1)))

@@ -12,6 +12,7 @@ from lit_privq.models.small import small_resnet
 from lit_privq.quantization.batchnorm import correct_bias, tune_batch_norm
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
+from tests.quantization.networks import kinds
 
 DATA = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(4)) + 0.5
 
@@ -167,3 +168,61 @@ def test_bias_correction_never_runs_more_images_than_a_batch_and_keeps_no_value_
             layer.register_forward_pre_hook(lambda _, inputs, index=index: note(index, inputs[0]))
     correct_bias(net, mended, DATA, batch_size=16)
     assert len(values) == 6
+
+
+class SharedNorm(nn.Module):
+    """Two layers without biases, and one norm behind both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 3, 3, bias=False), nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.norm, self.fc = nn.BatchNorm2d(3), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.fc(torch.relu(self.norm(self.b(torch.relu(self.norm(self.a(x)))))).mean((2, 3))))
+
+
+def test_a_batch_norm_that_two_layers_share_is_not_moved() -> None:
+    torch.manual_seed(0)
+    net = SharedNorm().eval()
+    mended = quantized(net)
+    before = copy.deepcopy(mended.state_dict())
+    assert correct_bias(net, mended, DATA) == ["a", "b"]
+    changed = [name for name, value in mended.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed == ["fc.bias"]
+
+
+def test_a_bias_that_two_layers_share_is_not_moved() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    net[3].bias = net[1].bias
+    mended = quantized(net)
+    assert correct_bias(net, mended, DATA) == ["1", "3"]
+    assert torch.equal(mended.get_parameter("1.bias"), net.get_parameter("1.bias"))
+
+
+def test_layers_left_in_float_are_not_corrected() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    quantizer = NetworkQuantizer([net], DATA[None], Nearest(), [{"*": 1.58, "3": 32}], [0])
+    quantizer.step()
+    mended = quantizer.network(0, 0)
+    assert correct_bias(net, mended, DATA, is_float=lambda name: name == "3") == []
+    torch.testing.assert_close(channel_means(mended, "1"), channel_means(net, "1"), atol=1e-4, rtol=1e-4)
+    assert torch.equal(mended.get_parameter("3.bias"), net.get_parameter("3.bias"))
+
+
+@pytest.mark.parametrize("kind", ["Conv1d", "ConvTranspose2d", "MultiheadAttention"])
+def test_the_mean_output_of_a_network_of_any_kind_of_layer_is_the_float_networks(kind: str) -> None:
+    net, shape = kinds()[kind]
+    net.eval()
+    data = torch.rand(32, *shape, generator=torch.Generator().manual_seed(2))
+    quantizer = NetworkQuantizer([net], data[None], Nearest(), [2], [0])
+    for _ in quantizer.units:
+        quantizer.step()
+    mended = quantizer.network(0, 0)
+    with torch.no_grad():
+        wanted, before = net(data).mean(0), mended(data).mean(0)
+        assert correct_bias(net, mended, data, batch_size=8) == []
+        torch.testing.assert_close(mended(data).mean(0), wanted, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(before, wanted, atol=1e-3)

@@ -12,6 +12,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from lit_privq.artifacts.codes import stored_layer
+from lit_privq.export.packed import load_packed, packed_bytes
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.batchnorm import tunable, tune_batch_norm
@@ -19,12 +21,14 @@ from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.gptq import GPTQ
 from lit_privq.quantization.grid import RangeZeroSearch
+from lit_privq.quantization.layers import modules_of
 from lit_privq.quantization.method import Method, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC
 from lit_privq.quantization.sign import BWN, Sign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
+from tests.quantization.networks import kinds
 
 CONFIGS = Path(__file__).parents[2] / "configs/ptq"
 QUICK = Descent(rounds=4, sweeps=4, pair_sweeps=1)
@@ -49,6 +53,7 @@ METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 
 }
 
 every_method = pytest.mark.parametrize("name", METHODS)
+every_kind = pytest.mark.parametrize("kind", kinds())
 every_gram_method = pytest.mark.parametrize(
     "name", [name for name, (one, _) in METHODS.items() if one.needs_gram and not one.needs_activations]
 )
@@ -100,6 +105,47 @@ def test_an_output_channel_holds_at_most_its_levels(name: str) -> None:
         assert len(layers) == 7
         most = max(len(channel.unique()) for layer in layers for channel in layer.weight.flatten(1))
         assert most <= levels_from_bits(bits)
+
+
+@every_kind
+@every_method
+def test_an_output_channel_of_any_kind_of_layer_holds_at_most_its_levels_in_the_packed_file(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    """An output channel: a feature of a linear layer and of the projections of attention, the vector of one token of an
+    embedding, and a channel of a convolution, which in the weight of a transposed one is (groups, in, out).
+    """
+    net, shape = copy.deepcopy(kinds()[kind])
+    net.eval()
+    method, bits = METHODS[name]
+    data = torch.rand(1, 12, *shape, generator=torch.Generator().manual_seed(2))
+    quantizer = NetworkQuantizer([net], data, method, bits, seeds=[5])
+    for _ in quantizer.units:
+        quantizer.step()
+    for precision, one in enumerate(bits):
+        made, codes = quantizer.network(0, precision), quantizer.codes(0, precision)
+        assert quantizer.float_weights(precision) == []
+        layers = {layer: stored_layer(made, layer, own, one) for layer, own in codes.items()}
+        path = tmp_path / f"{precision}.safetensors"
+        path.write_bytes(packed_bytes(made.state_dict(), layers, {}))
+        read = load_packed(path, copy.deepcopy(net))
+        with torch.no_grad():
+            assert torch.equal(read(data[0]), made(data[0]))
+        weights = [value for key, value in read.state_dict().items() if value.ndim > 1]
+        assert len(weights) == len(layers)  # each weight of each network is one of a layer's
+        for layer, own in modules_of(read).items():
+            if layer in layers:
+                channels = output_channels(own)
+                assert len(channels) == len(layers[layer]["codes"])
+                assert max(len(channel.unique()) for channel in channels) <= levels_from_bits(one)
+
+
+def output_channels(layer: nn.Module) -> list[Tensor]:
+    """The weights of each output channel."""
+    assert isinstance(layer.weight, Tensor)
+    if not isinstance(layer, nn.ConvTranspose2d):
+        return list(layer.weight)
+    return [own[:, channel] for own in layer.weight.chunk(layer.groups) for channel in range(own.shape[1])]
 
 
 @every_method

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import pytest
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor, nn
 
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.brecq import BRECQ
-from lit_privq.quantization.checks import bits_of
+from lit_privq.quantization.checks import Bits, bits_of, free_memory, looks_like_softmax
 from lit_privq.quantization.method import Method, Quantized, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
+from lit_privq.quantization.obc import OBC
 from tests.quantization.networks import (
     Free,
     images,
@@ -184,3 +186,117 @@ def test_a_solution_off_the_grid_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="layer conv1: the method failed"):
         quantize([small(0)], images(1), Broken(), [2])
+
+
+# ------------------------------------------------------------------------------------------------ left in float
+
+
+def two(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+
+
+def test_a_map_leaves_a_layer_in_float_at_32_bits() -> None:
+    quantizer, reports = quantize([two(), two(1)], torch.randn(2, 8, 4), Nearest(), [{"*": 2, "2": 32}])
+    assert quantizer.units == ("0",)
+    assert quantizer.weights == ("0", "2")
+    assert quantizer.float_weights(0) == ["2"]
+    for model in range(2):
+        assert list(quantizer.codes(model, 0)) == ["0"]
+        assert torch.equal(quantizer.network(model, 0).get_parameter("2.weight"), two(model).get_parameter("2.weight"))
+    assert len(reports) == 2
+
+
+@pytest.mark.parametrize("bits", [32, {"*": 31}, {"*": 32.5}], ids=str)
+def test_only_32_in_a_map_means_float(bits: Bits) -> None:
+    with pytest.raises(ValueError, match="bits must lie between 1 and 8"):
+        quantize([two()], torch.randn(1, 8, 4), Nearest(), [bits])
+
+
+def test_a_precision_at_which_nothing_is_quantized_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no layer to quantize that is not left in float"):
+        quantize([two()], torch.randn(1, 8, 4), Nearest(), [{"*": 32}])
+    with pytest.raises(ValueError, match="leaves all 2 weights in float"):
+        quantize([two()], torch.randn(1, 8, 4), Nearest(), [2, {"*": 32}])
+
+
+# ------------------------------------------------------------------------------------------------ batches
+
+
+class BatchMean(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x)
+        return cast(Tensor, self.b(hidden - hidden.mean(0)))
+
+
+def test_a_network_whose_outputs_depend_on_the_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="what enters layer b of model 0 depends on the other images of the batch"):
+        quantize([BatchMean().eval()], torch.randn(1, 8, 4), Nearest(), [2])
+    last = nn.Sequential(nn.Linear(4, 2), Free(lambda _, x: x - x.mean(0))).eval()
+    with pytest.raises(ValueError, match="the output of model 0 depends on the other images"):
+        quantize([last], torch.randn(1, 8, 4), Nearest(), [2])
+
+
+def test_a_batch_norm_without_running_statistics_is_named() -> None:
+    norm = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 2)).eval()
+    with pytest.raises(ValueError, match="batch norm 1 of model 0 has no running statistics"):
+        quantize([norm], torch.randn(1, 8, 4), Nearest(), [2])
+
+
+# ------------------------------------------------------------------------------------------------ memory
+
+
+def test_a_layer_whose_gram_matrix_does_not_fit_is_refused_before_anything_is_solved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The head of a VGG has 25,088 columns: 4.8 x 8 x 25,088^2 bytes are 22.5 GiB for one model and precision."""
+    monkeypatch.setattr("lit_privq.quantization.checks.free_memory", lambda device: 2**30)
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Flatten(), nn.Linear(25_088, 1)).eval()
+    data = torch.randn(1, 2, 1, 64, 98)
+    with pytest.raises(
+        ValueError,
+        match=r"layer 2 has 25,088 columns, .* need 45.0 GiB for 2 models and precisions, and 1.0 GiB are free",
+    ) as error:
+        NetworkQuantizer([net], data, OBC(), [2, 4], [0])
+    assert '{"*": 2, "2": 32}' in str(error.value)
+    assert NetworkQuantizer([net], data, OBC(), [{"*": 2, "2": 32}], [0]).units == ("0",)
+    assert NetworkQuantizer([net], data, Nearest(), [2, 4], [0]).units == ("0", "2")
+
+
+def test_the_memory_of_large_gram_matrices_is_said_before_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lit_privq.quantization.checks.free_memory", lambda device: 2**40)
+    with caplog.at_level("INFO"):
+        NetworkQuantizer([nn.Sequential(nn.Linear(8192, 1)).eval()], torch.randn(1, 2, 8192), OBC(), [2], [0])
+    assert [record.message for record in caplog.records] == [
+        "layer 0 has 8,192 columns, whose second moments need 2.4 GiB"
+    ]
+
+
+def test_free_memory_is_what_the_machine_says() -> None:
+    free = free_memory(torch.device("cpu"))
+    assert free is None or 0 < free < 2**50
+
+
+# ------------------------------------------------------------------------------------------------ answers
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        (torch.randn(5, 4).softmax(1), True),
+        (torch.tensor([[0.0, 1.0], [1.0, 0.0]]), True),
+        (torch.randn(5, 4), False),
+        (torch.rand(5, 4), False),
+        (torch.randn(5, 4).log_softmax(1), False),
+        (torch.ones(5, 1), False),
+    ],
+    ids=["softmax", "saturated", "logits", "uniform", "log_softmax", "a value"],
+)
+def test_probabilities_are_told_from_logits(answers: Tensor, wanted: bool) -> None:
+    assert looks_like_softmax(answers) == wanted

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from lit_privq.quantization.gram import gram
-from lit_privq.quantization.layers import Layer, columns, n_groups, to_matrix, to_weight
+from lit_privq.quantization.layers import (
+    Layer,
+    columns,
+    modules_of,
+    n_groups,
+    parameter_name,
+    to_matrix,
+    to_weight,
+)
 
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "3x3": (nn.Conv2d(3, 5, 3, padding=1), (7, 3, 6, 5)),
@@ -20,6 +28,13 @@ LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "1x1": (nn.Conv2d(4, 6, 1, stride=2, padding=1), (7, 4, 5, 5)),
     "grouped": (nn.Conv2d(4, 6, 3, groups=2, padding=1), (7, 4, 5, 5)),
     "depthwise": (nn.Conv2d(4, 8, 3, groups=4), (7, 4, 5, 5)),
+    "signal": (nn.Conv1d(4, 6, 3, padding=1, stride=2), (7, 4, 9)),
+    "signal, grouped": (nn.Conv1d(4, 6, 3, dilation=2, padding="same", groups=2, padding_mode="circular"), (7, 4, 9)),
+    "signal, 1": (nn.Conv1d(4, 6, 1, stride=2), (7, 4, 9)),
+    "transposed": (nn.ConvTranspose2d(3, 5, 3), (7, 3, 4, 5)),
+    "transposed, strided": (nn.ConvTranspose2d(3, 5, (3, 2), (2, 3), padding=1, output_padding=(1, 2)), (7, 3, 4, 5)),
+    "transposed, cropped": (nn.ConvTranspose2d(3, 5, 2, 2, padding=2), (7, 3, 4, 5)),
+    "transposed, grouped": (nn.ConvTranspose2d(4, 6, 3, dilation=2, groups=2), (7, 4, 4, 5)),
     "linear": (nn.Linear(6, 3), (9, 6)),
     "tokens": (nn.Linear(6, 3), (4, 5, 6)),
 }
@@ -31,7 +46,8 @@ def linear_output(layer: Layer, inputs: Tensor) -> Tensor:
         output = layer(inputs) - layer(torch.zeros_like(inputs))
     if isinstance(layer, nn.Linear):
         return cast(Tensor, output.flatten(0, -2).T[None])
-    return cast(Tensor, output.unflatten(1, (layer.groups, -1)).permute(1, 2, 0, 3, 4).flatten(2))
+    assert not isinstance(layer, nn.Embedding)
+    return cast(Tensor, output.flatten(2).unflatten(1, (layer.groups, -1)).permute(1, 2, 0, 3).flatten(2))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -59,3 +75,37 @@ def test_a_weight_comes_back_from_its_matrix(name: str) -> None:
     layer, _ = LAYERS[name]
     weights = torch.stack([layer.weight.detach(), 2 * layer.weight.detach()])  # (models, ...)
     assert torch.equal(to_weight(layer, to_matrix(layer, weights)), weights)
+
+
+def test_a_row_of_an_embedding_is_the_vector_of_a_token() -> None:
+    layer = nn.Embedding(7, 3)
+    matrix = to_matrix(layer, layer.weight.detach()[None])
+    assert torch.equal(matrix[0], layer.weight)
+    assert torch.equal(to_weight(layer, matrix)[0], layer.weight)
+    assert torch.equal(columns(layer, torch.tensor([[2, 2], [0, 6]])), torch.eye(3)[None])  # whatever the tokens
+
+
+def test_a_row_of_a_transposed_convolution_makes_one_output_channel() -> None:
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=2)
+    matrix = to_matrix(layer, layer.weight.detach()[None])  # (groups, out / groups, columns)
+    matrix[1, 2] = 0  # the last channel of the last group
+    with torch.no_grad():
+        layer.weight.copy_(to_weight(layer, matrix)[0])
+        output = layer(torch.randn(2, 4, 5, 5)) - cast(Tensor, layer.bias).view(-1, 1, 1)
+    assert [bool(channel.abs().sum() == 0) for channel in output.transpose(0, 1)] == [False] * 5 + [True]
+
+
+def test_rows_of_all_groups_may_be_in_one_matrix() -> None:
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=2)
+    matrix = to_matrix(layer, layer.weight.detach()[None])
+    assert torch.equal(to_weight(layer, matrix.flatten(0, 1)[None])[0], layer.weight)
+
+
+def test_the_input_projection_of_attention_is_a_layer_that_holds_the_attentions_parameter() -> None:
+    net = nn.Sequential(nn.MultiheadAttention(4, 2))
+    layer = cast(nn.Linear, modules_of(net)["0.in_proj"])
+    assert layer.weight is net[0].in_proj_weight
+    assert layer.bias is net[0].in_proj_bias
+    assert parameter_name(net, "0.in_proj") == "0.in_proj_weight"
+    assert parameter_name(net, "0.out_proj") == "0.out_proj.weight"
+    assert "0.in_proj" not in modules_of(nn.Sequential(nn.MultiheadAttention(4, 2, kdim=3)))

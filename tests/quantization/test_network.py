@@ -7,10 +7,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lit_privq.artifacts.codes import stored_layer
+from lit_privq.export.packed import packed_bytes
+from lit_privq.models.small import small_resnet
+from lit_privq.quantization.adaround import AdaRound
+from lit_privq.quantization.brecq import BRECQ
+from lit_privq.quantization.checks import Bits
 from lit_privq.quantization.gram import gram, gram_and_cross
 from lit_privq.quantization.method import Method
 from lit_privq.quantization.nearest import Nearest
-from lit_privq.quantization.network import NetworkQuantizer
+from lit_privq.quantization.network import NetworkQuantizer, check_quantizable
+from lit_privq.quantization.obc import OBC
+from lit_privq.quantization.sign import Sign
+from lit_privq.quantization.ternary import Absmean
 from tests.quantization.networks import (
     SHORT,
     SHORT_BATCHES,
@@ -183,3 +192,86 @@ def test_networks_can_be_taken_only_when_all_units_are_done() -> None:
         quantizer.step()
     with pytest.raises(ValueError, match="all 7 units are quantized"):
         quantizer.step()
+
+
+class Mixed(nn.Module):
+    """A residual of layers whose shapes repeat, so that one unit holds a layer that stays float."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.a, self.b, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.head(x + self.b(torch.relu(self.a(x)))))
+
+
+@pytest.mark.parametrize(
+    "method", [OBC(), Nearest(), BRECQ(iterations=6, lr=0.3, batch_size=8)], ids=["obc", "nearest", "brecq"]
+)
+def test_a_layer_that_stays_float_at_one_precision_of_several_does_as_it_does_alone(method: Method) -> None:
+    nets: list[nn.Module] = [Mixed(seed).eval() for seed in range(2)]
+    data, bits = torch.randn(2, 16, 4), [{"*": 2, "b": 32}, 2, {"*": 3, "a": 32}]
+    together, reports = quantize(nets, data, method, [*bits])
+    for model, net in enumerate(nets):
+        for precision, one in enumerate(bits):
+            alone = NetworkQuantizer([net], data[model : model + 1], method, [one], [model])
+            own = [report for _ in alone.units for report in alone.step()]
+            ours, theirs = together.network(model, precision), alone.network(0, 0)
+            torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-5, atol=1e-6)
+            assert together.codes(model, precision).keys() == alone.codes(0, 0).keys()
+            assert together.float_weights(precision) == alone.float_weights(0) == (["b"], [], ["a"])[precision]
+            shown = [report for report in reports if (report.model, report.precision) == (model, precision)]
+            assert [report.unit for report in shown if method.unit == "layer"] == [
+                report.unit for report in own if method.unit == "layer"
+            ]
+            assert shown[-1].error == pytest.approx(own[-1].error, rel=1e-3, abs=1e-9)
+
+
+def test_a_network_of_several_types_keeps_each_layers_own() -> None:
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    net.scale = nn.Parameter(torch.ones((), dtype=torch.float64))  # the first parameter, of another type
+    assert next(net.parameters()).dtype == torch.float64
+    quantizer, _ = quantize([net], torch.randn(1, 8, 4), OBC(), [2])
+    made, codes = quantizer.network(0, 0), quantizer.codes(0, 0)
+    assert [one.codes.dtype for one in codes.values()] == [torch.float32] * 2
+    layers = {name: stored_layer(made, name, one, 2) for name, one in codes.items()}
+    assert packed_bytes(made.state_dict(), layers, {})
+
+
+# ------------------------------------------------------------------------------------------------ before a study
+
+
+def test_what_would_stop_a_quantization_is_found_on_random_images_in_no_time() -> None:
+    net = small(0).train()
+    before = copy.deepcopy(net.state_dict())
+    check_quantizable(net, BRECQ(), [4, {"*": 1, "fc": 32}], (1, 8, 8))  # 20,000 iterations are not made
+    check_quantizable(net, AdaRound(start=OBC()), [2], (1, 8, 8), n_models=4)
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("net", "method", "bits", "sentence"),
+    [
+        (small_resnet(num_classes=3, width=4), Sign(), [2], "a sign has 2 levels; got .4., set bits to 1"),
+        (small_resnet(num_classes=3, width=4), Sign(), [{"*": 1, "fc": 8}], "a sign has 2 levels; got"),
+        (small_resnet(num_classes=3, width=4), Absmean(), [4, 1], "ternary weights need 3 levels; got 2"),
+        (small_resnet(num_classes=3, width=4), OBC(), [{"*": 2, "last": 8}], "'last' of bits matches no layer"),
+        (small_resnet(num_classes=3, width=4, in_channels=3), OBC(), [2], "does not run on its calibration images"),
+        (nn.Sequential(nn.Unflatten(3, (4, 2)), nn.Conv3d(1, 1, 1)), OBC(), [2], "layer 1 is a Conv3d"),
+    ],
+    ids=["levels", "levels of a layer", "levels of a precision", "pattern", "images", "kind"],
+)
+def test_what_would_stop_a_quantization_is_said_at_once(
+    net: nn.Module, method: Method, bits: list[Bits], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        check_quantizable(net, method, bits, (1, 8, 8))
+
+
+def test_memory_is_checked_for_all_models_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lit_privq.quantization.checks.free_memory", lambda device: 2**22)
+    check_quantizable(small(0), OBC(), [2], (1, 8, 8))
+    with pytest.raises(ValueError, match="for 64 models and precisions"):
+        check_quantizable(small(0), OBC(), [2], (1, 8, 8), n_models=64)

@@ -90,7 +90,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             rows += [_row(who, target, found, place) for place, target in enumerate(index)]
             if useful is not None:
                 accuracy = PerTarget(np.array(useful[name]))
-                summary.add_utility(variant, index, {"accuracy": accuracy})
+                summary.add_utility(variant, index, {"accuracy": accuracy}, {"accuracy": 0.1})
                 rows += [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
         write_results(tmp_path / "results.csv", rows)
         write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows)))

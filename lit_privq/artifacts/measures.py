@@ -192,6 +192,7 @@ class Focus:
             this metric and attack, by their strongest attacker. Holm's correction counts these tests.
         least_costly: of the variants that lower leakage, the one that costs least utility; None where none does.
         largest: of the variants that lower leakage, the one that lowers it most; None where none does.
+        guessing: the variants of no more use than random guessing; never the least costly or the largest.
     """
 
     attacks: tuple[str, ...]
@@ -205,6 +206,7 @@ class Focus:
     family: tuple[str, ...]
     least_costly: str | None
     largest: str | None
+    guessing: tuple[str, ...]
 
     @property
     def attack(self) -> str:

@@ -24,7 +24,7 @@ from lit_privq.attacks import Attack, Observed, paired, standard
 from lit_privq.audit.arrays import array_case, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import FULL, Design, Folder
-from lit_privq.audit.measure import Measurements, measure, rows, utility
+from lit_privq.audit.measure import Measurements, measure, rows, utility, utility_of_guessing
 from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
 from lit_privq.metrics import Vulnerability, vulnerability
 
@@ -211,7 +211,8 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
             if (size := models.dumps[target].meta["size_bytes"]) is not None:
                 yield Row(models.dataset, models.net, models.variant, target, "", "", "size_bytes", size)
         dumps = [models.dumps[target] for target in folder.targets]
-        summary.add_utility(models.variant, folder.targets, utility(dumps, audit.resamples, audit.seed))
+        useful = utility(dumps, audit.resamples, audit.seed)
+        summary.add_utility(models.variant, folder.targets, useful, utility_of_guessing(dumps))
         for case in folder.cases(name, audit.design, models):
             where = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker"
             progress.say(where)

@@ -11,6 +11,9 @@ from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.metrics import holm
 
+KEPT = 0.1
+"""A model that keeps a smaller share of full precision's utility above random guessing only guesses."""
+
 PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
 
 Means = Mapping[Key, TargetMean]
@@ -34,8 +37,10 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
     family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
     corrected = holm([change.p for change in family.values()])
     counted = {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}
-    lower = {key.variant: change.value for key, change in counted.items() if change.verdict == "lower"}
     utility = next((name for name in ("r2", "accuracy") if any(key.metric == name for key in means)), "")
+    guessing = _guessing(means, variants, utility)
+    saved = {key.variant: change.value for key, change in counted.items() if change.verdict == "lower"}
+    lower = {variant: value for variant, value in saved.items() if variant not in guessing}
     costs = {v: changes[key].value for v in lower if (key := Key(v, utility)) in changes}
     focus = Focus(
         attacks,
@@ -49,6 +54,7 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
         tuple(key.variant.name for key in family),
         _first(costs, max),
         _first(lower, min),
+        tuple(variant.name for variant in guessing),
     )
     return focus, {**changes, **counted}
 
@@ -114,6 +120,16 @@ def _best(means: Means, variant: Variant, metric: str) -> dict[str, str]:
             rates.setdefault(key.attacker, {})[key.attack] = mean.value
     ordered = sorted(rates, key=lambda attacker: -max(rates[attacker].values()))
     return {attacker: _largest(rates[attacker]) for attacker in ordered}
+
+
+def _guessing(means: Means, variants: Iterable[Variant], utility: str) -> list[Variant]:
+    """The variants that keep too little of what full precision has above random guessing."""
+    full, *others = variants
+    whole = means.get(Key(full, utility))
+    if whole is None or not whole.value > whole.chance:
+        return []
+    least = whole.chance + KEPT * (whole.value - whole.chance)
+    return [variant for variant in others if (own := means.get(Key(variant, utility))) and own.value < least]
 
 
 def _largest(values: Mapping[str, float]) -> str:

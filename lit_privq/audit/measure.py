@@ -171,6 +171,18 @@ def utility(dumps: Sequence[Dump], resamples: int, seed: int) -> dict[str, PerTa
     }
 
 
+def utility_of_guessing(dumps: Sequence[Dump]) -> dict[str, float]:
+    """What a model that ignores its input is good for, by metric: it answers the most frequent label, or the mean one.
+
+    Args:
+        dumps: of models for one task.
+    """
+    if "accuracy" not in dumps[0].utility:
+        return {"r2": 0.0}
+    _, counts = np.unique(dumps[0].labels, return_counts=True)
+    return {"accuracy": float(counts.max() / counts.sum())}
+
+
 def _redrawn_mean(values: NDArray[np.bool_] | NDArray[np.float32], count: int, seed: int) -> Floats:
     """The mean in resamples of the values, (count,)."""
     index = np.random.default_rng(seed).integers(values.size, size=(count, values.size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -77,16 +78,18 @@ class Summary:
         """
         for attack, metrics in measured.items():
             for metric, found in metrics.items():
-                self._add(Key(variant, metric, attacker, attack), index, found)
+                self._add(Key(variant, metric, attacker, attack), index, found, chance_of(metric))
                 self._add_ties(Key(variant, metric, attacker, attack), found)
 
-    def add_utility(self, variant: Variant, index: Sequence[int], measured: Mapping[str, PerTarget]) -> None:
-        """What models are good for, by metric; the rest as for :meth:`add`."""
+    def add_utility(
+        self, variant: Variant, index: Sequence[int], measured: Mapping[str, PerTarget], guessing: Mapping[str, float]
+    ) -> None:
+        """What models are good for, and what random guessing is good for, by metric; the rest as for :meth:`add`."""
         for metric, found in measured.items():
-            self._add(Key(variant, metric), index, found)
+            self._add(Key(variant, metric), index, found, guessing.get(metric, nan))
 
-    def _add(self, key: Key, index: Sequence[int], found: PerTarget) -> None:
-        self._means[key] = _mean(key.metric, found)
+    def _add(self, key: Key, index: Sequence[int], found: PerTarget, chance: float) -> None:
+        self._means[key] = _mean(key.metric, found, chance)
         if not key.variant.quantized:
             self._full[key.metric, key.attack] = found
         elif (full := self._full.get((key.metric, key.attack))) is not None:
@@ -222,13 +225,13 @@ class Summary:
         )
 
 
-def _mean(metric: str, found: PerTarget) -> TargetMean:
+def _mean(metric: str, found: PerTarget, chance: float) -> TargetMean:
     """A mean over targets beside random guessing."""
     if metric in _UNBOUNDED:
         over = Estimate(*astuple(difference_over_targets(found.estimates, found.replicates))[:3])
     else:
         over = mean_over_targets(found.estimates, found.replicates)
-    chance, targets = chance_of(metric), found.estimates.size
+    targets = found.estimates.size
     own = [compared(*found.own_interval(place), chance) for place in range(targets)]
     return TargetMean(
         over.value, over.low, over.high, chance, compared(over.low, over.high, chance), targets, own.count("higher")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from itertools import pairwise
-from math import isfinite
+from math import ceil, isfinite
 
 import matplotlib
 import numpy as np
@@ -27,7 +27,9 @@ from lit_privq.report.view import View
 from lit_privq.report.words import bits, capitalized, exceptions, measure, width
 
 _POINTS = 72.0  # to the inch
-_WIDTH = 360.0  # points; about a phone's width, so that the lettering need not shrink there
+_WIDTH = 320.0  # points; little more than a phone's width, so that the lettering hardly shrinks there
+_LINE = 14.0  # points; height of a line of a key
+_COLUMNS = 4  # names in a line of a key
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,9 @@ class Curve:
 
 def tradeoff(view: View) -> Figure:
     """Accuracy, or R², against leakage to the strongest attacker (the paper's Fig. 1)."""
-    figure, axes = _canvas("What each precision costs and saves", height=340.0, bottom=52.0, top=70.0)
+    methods = view.results.methods
+    top = 56.0 + _LINE * ceil(len(methods) / _COLUMNS)
+    figure, axes = _canvas("What each precision costs and saves", height=250.0 + top, bottom=52.0, top=top)
     look = looks(view.results)
     places = _places(view)
     for variant, (leak, useful) in places.items():
@@ -88,7 +92,7 @@ def tradeoff(view: View) -> Figure:
     _percents(axes, axes.xaxis)
     axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
     _chance(axes, view.chance)
-    _key(axes, [_dot(view.titles.method(method), look[method]) for method in view.results.methods])
+    _key(axes, [_dot(view.titles.method(method), look[method]) for method in methods])
     points = [(x.value, y.value, _precision(v), look[v.method].colour) for v, (x, y) in places.items()]
     lines = np.concatenate([_upright(axes, view.chance), *(_beads(line) for _, line in links)])
     place_labels(axes, points, np.concatenate([*(_crossed(*place) for place in places.values()), lines]))
@@ -138,7 +142,7 @@ def _rates_of(view: View, metric: str, attacker: str = "", attack: str = "") -> 
 
 def strongest(view: View, rates: Mapping[str, Mapping[Variant, Rate]]) -> Figure:
     """Leakage to each attacker's best attack, by attacker and variant."""
-    return _rates(view, "The strongest of all attacks", rates)
+    return _rates(view, "The best attack of each attacker", rates)
 
 
 def _rates(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]) -> Figure:
@@ -174,12 +178,12 @@ def _change_rate(change: Change) -> Rate:
 def _attackers(axes: Axes, names: Sequence[str]) -> None:
     """Which marker is which attacker, where there are several."""
     if len(names) > 1:
-        _key(axes, [_dot(f"{name} attacker", Look(MUTED, "o"), shade) for shade, name in enumerate(names)])
+        _key(axes, [_dot(name, Look(MUTED, "o"), shade) for shade, name in enumerate(names)])
 
 
 def useful(view: View) -> Figure:
     """Test accuracy, or R², by method and bits (the paper's Fig. 2)."""
-    shades = {"": _rates_of(view, view.utility.metric)}
+    shades = {"": _utility(view)}
     figure, axes = _dots(view, view.utility.heading, shades)
     if view.utility is R_SQUARED:
         _r_squared(axes.xaxis, axes.set_xscale, list(shades[""].values()))
@@ -235,10 +239,16 @@ def _upright(axes: Axes, x: float) -> Boxes:
 
 
 def _places(view: View) -> dict[Variant, tuple[Rate, Rate]]:
-    """Leakage and utility of every variant that has both."""
+    """Leakage and utility of every variant that has both and does more than guess."""
     leaks = {variant: view.rate(view.focus.key(variant)) for variant in view.results.variants}
-    useful = _rates_of(view, view.utility.metric)
+    useful = _utility(view)
     return {variant: (leak, useful[variant]) for variant, leak in leaks.items() if leak and variant in useful}
+
+
+def _utility(view: View) -> dict[Variant, Rate]:
+    """Utility of every variant that does more than guess: the others would leave no room for the differences."""
+    found = _rates_of(view, view.utility.metric)
+    return {variant: rate for variant, rate in found.items() if variant not in view.guessing}
 
 
 def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
@@ -257,7 +267,7 @@ def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]
     """A row for each variant and in it a dot for each shade: the first of several hollow, the third half filled."""
     variants = [variant for variant in view.results.variants if any(variant in shade for shade in shades.values())]
     heights = _heights(variants)
-    figure, axes = _canvas(heading, height=150.0 + 21.0 * heights[variants[-1]], left=134.0, bottom=44.0, top=70.0)
+    figure, axes = _canvas(heading, height=150.0 + 21.0 * heights[variants[-1]], left=112.0, bottom=44.0, top=70.0)
     look = looks(view.results)
     offsets = [6.5 / 21 * (place - (len(shades) - 1) / 2) for place in range(len(shades))]
     for place, (name, shade) in enumerate(shades.items()):
@@ -343,13 +353,13 @@ def _dot(name: str, look: Look, shade: int = 1) -> Line2D:
 
 
 def _key(axes: Axes, handles: Sequence[Line2D]) -> None:
-    """Names of colours and markers, in a line below the heading."""
+    """Names of colours and markers, below the heading."""
     figure = axes.figure
     assert isinstance(figure, Figure)
     place = (3 / _WIDTH, 1 - 27 / (figure.get_figheight() * _POINTS))
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=len(handles), fontsize=10, handlelength=1.4,
-        handletextpad=0.3, columnspacing=1.2, borderaxespad=0,
+        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=min(len(handles), _COLUMNS), fontsize=10,
+        handlelength=1.4, handletextpad=0.3, columnspacing=1.2, borderaxespad=0,
     )  # fmt: skip
 
 

@@ -73,6 +73,11 @@ class View:
         """The attacker whom the headline's attack serves best."""
         return self.focus.strongest.get(variant.name, "")
 
+    @property
+    def guessing(self) -> tuple[Variant, ...]:
+        """The variants of no more use than random guessing: left out of the headline and of figures of utility."""
+        return tuple(variant for variant in self.results.variants if variant.name in self.focus.guessing)
+
     def leak(self, variant: Variant) -> TargetMean | None:
         """Leakage to the strongest attacker; None where it was not measured."""
         found = self.measures.means.get(self.focus.key(variant))

@@ -29,7 +29,7 @@ KEY = Key(COARSE, "tpr_at_0.01", "adaptive", "lira")
 CHANGE = Change(-0.02, -0.03, -0.01, 0.001, 0.002, "lower", "lower", (OwnChange(8, -0.02, nan, nan, "untested"),))
 FOCUS = Focus(
     ("lira",), "tpr_at_0.01", 0.01, 0.01, (0.001,), "accuracy", {"none-32": "unaware", COARSE.name: "adaptive"},
-    {COARSE.name: {"adaptive": "lira"}}, (COARSE.name,), COARSE.name, None,
+    {COARSE.name: {"adaptive": "lira"}}, (COARSE.name,), COARSE.name, None, (),
 )  # fmt: skip
 RESULTS = Results("digits", "small", {Key(v, "accuracy"): {8: Cell(0.9, nan, nan)} for v in (FULL_PRECISION, COARSE)})
 UNMEASURED = TargetMean(nan, nan, nan, 0.001, "untested", 4, 0)

@@ -125,3 +125,29 @@ def test_without_a_known_cost_none_is_least_costly() -> None:
 def test_a_rise_is_no_saving() -> None:
     found = focus(study(), change(0.05, 0.001) | change(-0.01, 0.01, "accuracy"))
     assert (found.least_costly, found.largest) == (None, None)
+
+
+def test_a_variant_that_only_guesses_is_named_and_never_leads() -> None:
+    useful = dict(zip((FULL_PRECISION, FOUR, TWO), (0.98, 0.97, 0.15), strict=True))
+    found = study(accuracy=False) | {
+        Key(variant, "accuracy"): TargetMean(value, nan, nan, 0.1, "higher", 2, 2) for variant, value in useful.items()
+    }
+    changes = change(-0.02, 0.001, variant=FOUR) | change(-0.09, 0.001)
+    costs = change(-0.01, 0.001, "accuracy", FOUR) | change(-0.83, 0.001, "accuracy")
+    chosen = focus(found, changes | costs)
+    assert chosen.guessing == (TWO.name,)
+    assert chosen.least_costly == chosen.largest == FOUR.name
+    assert set(chosen.family) == {FOUR.name, TWO.name}  # its test counts all the same
+
+
+@pytest.mark.parametrize("value", [0.2, 0.98])
+def test_a_variant_that_keeps_more_than_a_tenth_above_guessing_is_no_guess(value: float) -> None:
+    found = study(accuracy=False) | {
+        Key(variant, "accuracy"): TargetMean(mean, nan, nan, 0.1, "higher", 2, 2)
+        for variant, mean in ((FULL_PRECISION, 0.98), (TWO, value))
+    }
+    assert focus(found).guessing == ()
+
+
+def test_nothing_is_called_a_guess_where_guessing_is_not_known() -> None:
+    assert focus(study()).guessing == ()

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.confidences import Dump
 from lit_privq.artifacts.results import Row
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
-from lit_privq.audit.measure import measure, rows
+from lit_privq.audit.measure import measure, rows, utility_of_guessing
 
 
 def measured(scores: NDArray[np.float64], members: NDArray[np.bool_], *bounds: float) -> dict[str, Row]:
@@ -53,3 +54,12 @@ def test_a_rate_bears_the_false_positive_rate_at_which_it_was_read_and_other_met
     assert np.isnan(found["auc"].fpr)
     for row in found.values():
         assert row.low <= row.value <= row.high
+
+
+def test_a_classifier_that_ignores_its_input_answers_the_most_frequent_label() -> None:
+    confidence, nobody = np.zeros((4, 1), np.float32), np.zeros(4, np.bool_)
+    meta = {"dataset": "mine", "net": "mine", "fingerprint": "", "index": 0, "method": "none", "bits": 32.0}
+    meta |= {"last_bits": 32.0, "size_bytes": None, "n_shadows": 2, "n_targets": 1, "split_seed": 0, "n_queries": 1}
+    labels, right = np.array([0, 1, 1, 2]), np.ones(4, np.bool_)
+    dump = Dump(confidence, labels, nobody, np.array([], np.int64), confidence, right, meta)
+    assert utility_of_guessing([dump]) == {"accuracy": 0.5}

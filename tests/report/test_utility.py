@@ -26,8 +26,8 @@ def model(method: str, bits: float, metric: str, value: float, leak: float) -> R
     return rows
 
 
-def viewed(write: Write, metric: str, value: float) -> View:
-    rows = [*model("none", 32, metric, 0.9, 0.1), *model("obc", 2, metric, value, 0.05)]
+def viewed(write: Write, metric: str, value: float, full: float = 0.9) -> View:
+    rows = [*model("none", 32, metric, full, 0.1), *model("obc", 2, metric, value, 0.05)]
     return write(*rows)
 
 
@@ -52,15 +52,15 @@ def test_a_change_of_r_squared_that_is_not_shown_says_so(write_view: Write) -> N
     assert ", and no change of R² is shown (−0.002, " in told
 
 
-@pytest.mark.parametrize(("value", "scale"), [(0.5, "linear"), (-40.0, "symlog")])
+@pytest.mark.parametrize(("value", "full", "scale"), [(0.5, 0.9, "linear"), (-40.0, -5.0, "symlog")])
 def test_an_axis_of_r_squared_holds_models_that_are_worse_than_a_constant(
-    write_view: Write, value: float, scale: str
+    write_view: Write, value: float, full: float, scale: str
 ) -> None:
-    found = viewed(write_view, "r2", value)
+    found = viewed(write_view, "r2", value, full)
     vertical, horizontal = tradeoff(found).axes[0], useful(found).axes[0]
     assert (vertical.get_yscale(), horizontal.get_xscale()) == (scale, scale)
     for low, high in (vertical.get_ylim(), horizontal.get_xlim()):
-        assert low < value < 0.9 < high
+        assert low < value < full < high
     assert not np.isnan(vertical.get_ylim()).any()
 
 

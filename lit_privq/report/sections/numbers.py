@@ -13,47 +13,51 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
 from lit_privq.report.view import View
-from lit_privq.report.words import PERCENT, Step, capitalized, points, size, width
+from lit_privq.report.words import PERCENT, Step, capitalized, measure, points, size
 
 NUMBER = Step(1.0, 3, "")
 
 
 def section(view: View, inputs: Inputs) -> Section:
     """Always there."""
-    return Section("numbers", "The numbers", {"summary": summary(view), "attacks": all_attacks(view)})
+    return Section(
+        "numbers",
+        "The numbers",
+        {"what": capitalized(measure(view.bound)), "summary": summary(view), "attacks": all_attacks(view)},
+    )
 
 
 def summary(view: View) -> PageTable:
-    """Utility, leakage to every attacker and differences to full precision, variant by variant."""
+    """Variant by variant: utility, leakage and their changes first, then every attacker and everything else."""
     names = attackers(view.results)
-    who = (capitalized(f"{name} attacker".strip()) for name in names)
+    each = names if len(names) > 1 else ()
     heads = (
         "Model",
-        "Last layer",
-        "Size on disk",
         capitalized(view.utility.name),
+        capitalized(measure(view.bound)),
         f"Change of {view.utility.name}",
-        "Mean absolute error",
-        *who,
         "Change of leakage",
+        *(capitalized(f"{name} attacker".strip()) for name in each),
         "AUC",
         "log-AUROC",
+        "Mean absolute error",
+        "Exported size",
     )
-    return _without_empty(PageTable(heads, tuple(_summary_row(view, each, names) for each in view.results.variants)))
+    return _without_empty(PageTable(heads, tuple(_summary_row(view, one, each) for one in view.results.variants)))
 
 
-def _summary_row(view: View, variant: Variant, names: tuple[str, ...]) -> PageRow:
+def _summary_row(view: View, variant: Variant, each: tuple[str, ...]) -> PageRow:
     """One variant."""
     strongest = view.strongest(variant)
     cells = (
-        PageCell(width(variant.last_bits)),
-        PageCell(size(view.results.values(variant, "size_bytes"))),
         _cell(view, Key(variant, view.utility.metric), view.utility.step, view.utility.unit),
+        _rate(view, view.focus.key(variant), False),
         change_cell(view.cost(variant), view.utility.step),
-        _cell(view, Key(variant, "mae"), NUMBER),
-        *(_rate(view, Key(variant, view.metric, name, view.attack), name == strongest) for name in names),
         change_cell(view.saving(variant), points(view.bound)),
+        *(_rate(view, Key(variant, view.metric, name, view.attack), name == strongest) for name in each),
         *(_cell(view, view.focus.key(variant, metric), NUMBER) for metric in ("auc", "log_auroc")),
+        _cell(view, Key(variant, "mae"), NUMBER),
+        PageCell(size(view.results.values(variant, "size_bytes"))),
     )
     return PageRow(view.label(variant), variant.method, cells)
 

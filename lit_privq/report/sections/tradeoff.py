@@ -7,7 +7,7 @@ from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.view import View
-from lit_privq.report.words import capitalized
+from lit_privq.report.words import capitalized, joined
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
@@ -15,10 +15,13 @@ def section(view: View, inputs: Inputs) -> Section | None:
     if not view.focus.utility:
         return None
     alt = f"{capitalized(view.utility.name)} against leakage, a point for each precision and method."
-    mixed = any(not variant.uniform for variant in view.results.variants)
+    values = {
+        "mixed": any(not variant.uniform for variant in view.results.variants),
+        "guessing": joined([view.label(variant) for variant in view.guessing]),
+    }
     return Section(
         "tradeoff",
-        "What each precision costs and saves",
-        {"mixed": mixed},
+        f"{capitalized(view.utility.name)} against leakage",
+        values,
         (Drawing("tradeoff", figures.tradeoff(view), alt),),
     )

@@ -6,7 +6,12 @@ def test_every_variant_has_a_row_and_every_row_all_columns(seen: View) -> None:
     table = summary(seen)
     assert len(table.rows) == 8
     assert {len(row.cells) for row in table.rows} == {len(table.heads) - 1}
-    assert [row.cells[0].text for row in table.rows[-2:]] == ["1.58\xa0bits", "8\xa0bits"]
+    names = [row.name.replace("\xa0", " ") for row in table.rows[-2:]]
+    assert names == ["AdaRound 1.58 bits", "AdaRound 1.58 bits, last layer 8"]
+
+
+def test_what_a_phone_shows_first_is_utility_and_leakage(seen: View) -> None:
+    assert summary(seen).heads[:3] == ("Model", "Accuracy", "TPR at 1\xa0% FPR")
 
 
 def test_the_strongest_attacker_of_a_row_is_strong(seen: View) -> None:
@@ -25,7 +30,7 @@ def test_a_small_difference_is_called_not_shown(seen: View) -> None:
 
 
 def test_intervals_stand_below_the_rates(seen: View) -> None:
-    assert " to " in summary(seen).rows[0].cells[3].note
+    assert " to " in summary(seen).rows[0].cells[1].note
 
 
 def test_one_attack_is_the_strongest_of_each_row(seen: View) -> None:

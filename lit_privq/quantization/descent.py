@@ -44,7 +44,8 @@ class Descent:
     activations. From gradual rounding on each grid, sweeps of coordinate descent set each code to the best one given
     all others, and scale and offset are refitted in closed form between sweeps, until no code moves. The best start of
     every channel is then swept by pairs: a code moves by one, and another one answers. No step raises the output
-    error. No gradients, no random numbers.
+    error. No gradients, no random numbers; on a CPU a model's codes are the same alone and in a fleet, on a GPU batched
+    sums may round otherwise.
 
     Layers of few columns, where one unlucky code weighs much, also start from OBQ's greedy order on each grid, with all
     their levels and with one level fewer; by construction they are no worse than OBQ or nearest rounding on the
@@ -141,11 +142,15 @@ def descend(start: Quantized, target: Tensor, gram: Tensor, sweeps: int) -> Quan
         Codes and grid whose output error is at most the start's, in every channel.
     """
     quantized = refit(start, target, gram)
+    active = torch.ones(len(target), 1, 1, dtype=torch.bool, device=target.device)  # (models, 1, 1)
     for _ in range(sweeps):
         swept = sweep(quantized, target, gram)
-        settled = torch.equal(swept.codes, quantized.codes)
-        quantized = refit(swept, target, gram)
-        if settled:
+        moved = (swept.codes != quantized.codes).flatten(1).any(dim=1).view(-1, 1, 1)
+        # A model that has settled stays: another refit of the same codes moves the grid by rounding, and then codes,
+        # so that a model's result would depend on how long the others of its fleet take.
+        quantized = chosen(active, refit(swept, target, gram), quantized)
+        active = active & moved
+        if not active.any():
             break
     return better(start, quantized, target, gram)  # only rounding can make it worse
 
@@ -212,12 +217,12 @@ def best_start(quantized: Quantized, target: Tensor, gram: Tensor, starts: int) 
     error = output_error(target - quantized.weight(), gram).unflatten(1, (starts, -1))  # (models, starts, rows, 1)
     best = error.argmin(dim=1, keepdim=True)  # (models, 1, rows, 1)
 
-    def chosen(values: Tensor) -> Tensor:
-        parts = values.unflatten(1, (starts, -1))  # (models, grids, rows, ...)
-        own: Tensor = parts.gather(1, best.expand(-1, -1, -1, values.shape[2])).squeeze(1)
-        return own
+    def own(values: Tensor) -> Tensor:
+        parts = values.unflatten(1, (starts, -1))  # (models, starts, rows, ...)
+        picked: Tensor = parts.gather(1, best.expand(-1, -1, -1, values.shape[2])).squeeze(1)
+        return picked
 
-    return replace(quantized, codes=chosen(quantized.codes), scale=chosen(quantized.scale), zero=chosen(quantized.zero))
+    return replace(quantized, codes=own(quantized.codes), scale=own(quantized.scale), zero=own(quantized.zero))
 
 
 def _in_codes(quantized: Quantized, target: Tensor, gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,9 +235,14 @@ def _in_codes(quantized: Quantized, target: Tensor, gram: Tensor) -> tuple[Tenso
 def better(first: Quantized, second: Quantized, target: Tensor, gram: Tensor) -> Quantized:
     """Per channel, the second where its output error is less, else the first."""
     wins = output_error(target - second.weight(), gram) < output_error(target - first.weight(), gram)
-    return Quantized(
-        torch.where(wins, second.codes, first.codes),
-        torch.where(wins, second.scale, first.scale),
-        torch.where(wins, second.zero, first.zero),
-        first.levels,
+    return chosen(wins, second, first)
+
+
+def chosen(wins: Tensor, first: Quantized, second: Quantized) -> Quantized:
+    """The first where `wins`, (models, rows or 1, 1), and else the second."""
+    return replace(
+        second,
+        codes=torch.where(wins, first.codes, second.codes),
+        scale=torch.where(wins, first.scale, second.scale),
+        zero=torch.where(wins, first.zero, second.zero),
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,3 +166,19 @@ def test_a_start_that_is_better_is_kept_per_channel() -> None:
 def test_no_grid_to_start_from_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one grid"):
         Descent(grids=())
+
+
+@pytest.mark.parametrize(("levels", "seed"), [(2, 3), (3, 7), (4, 7), (16, 0)])
+def test_a_model_of_a_fleet_gets_the_codes_and_grid_that_it_gets_alone(
+    levels: int, seed: int, make_layer: MakeLayer, make_unit: MakeUnit
+) -> None:
+    fleet = make_layer(models=6, rows=8, columns=36, levels=levels, shifted=True, seed=seed, examples=60)
+    together = Descent().solve(make_unit(fleet))[fleet.name]
+    for model in range(6):
+        own = slice(model, model + 1)
+        alone = replace(
+            fleet, weight=fleet.weight[own], levels=fleet.levels[own], gram=fleet.gram[own], cross=fleet.cross[own]
+        )
+        one = Descent().solve(make_unit(alone))[fleet.name]
+        for found, wanted in ((one.codes, together.codes), (one.scale, together.scale), (one.zero, together.zero)):
+            assert torch.equal(found[0], wanted[model]), model

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import is_zipfile
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
 from lit_privq.artifacts.codes import stored_layer
+from lit_privq.export.command import format_of
 from lit_privq.export.command import load as packed_network
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import load_packed, packed_bytes
@@ -45,23 +48,29 @@ class QuantizedNetwork:
         answers: Tensor = self.net(images)
         return answers
 
-    def export(self, path: str | Path) -> Path:
+    def layers(self) -> dict[str, dict[str, Any]]:
+        """The quantized layers as files keep them, on the CPU; see `lit_privq.artifacts.codes.StoredLayer`."""
+        return {name: stored_layer(self.net, name, one, bits_of(name, self.bits)) for name, one in self.codes.items()}
+
+    def export(self, path: str | Path, mean: Sequence[float] = (), std: Sequence[float] = ()) -> Path:
         """Write the network at the size that its bits promise, as safetensors or ONNX.
 
         Args:
             path: ends in ``.safetensors``, to be read by `load`, or in ``.onnx``.
+            mean: of an ONNX file whose graph takes uint8 pixels and normalises them: per channel, in units of
+                pixel / 255, as in training. Without it, the graph takes what the network takes.
+            std: per channel, likewise.
 
         Raises:
             ValueError: if the path ends in neither, or the network cannot be exported; the message says why.
         """
         path = Path(path)
-        layers = {name: stored_layer(self.net, name, one, bits_of(name, self.bits)) for name, one in self.codes.items()}
-        if path.suffix == ".onnx":
-            atomic_write_bytes(path, onnx_bytes(self.net, layers, self.image_shape))
-        elif path.suffix == ".safetensors":
-            atomic_write_bytes(path, packed_bytes(self.net.state_dict(), layers, {}))
+        file_format = format_of(path)
+        if file_format == "onnx":
+            content = onnx_bytes(copy.deepcopy(self.net).cpu(), self.layers(), self.image_shape, mean, std)
         else:
-            raise ValueError(f"the file must end in .safetensors or .onnx, which says its format; got {path}")
+            content = packed_bytes(self.net.state_dict(), self.layers(), {})
+        atomic_write_bytes(path, content)
         return path
 
 
@@ -95,18 +104,19 @@ def quantize(
     return QuantizedNetwork(quantizer.network(0, 0), quantizer.codes(0, 0), report, bits, shape)
 
 
-def load(path: str | Path, net: nn.Module | None = None) -> nn.Module:
+def load(path: str | Path, net: nn.Module | None = None, trust: Sequence[str] = ()) -> nn.Module:
     """The network in a checkpoint or a packed file, in evaluation mode, on the CPU.
 
     Args:
         path: what ``fit`` or ``export`` wrote, or `QuantizedNetwork.export` as safetensors.
-        net: a network of the same architecture to fill, where a packed file does not say how to build its own.
+        net: a network of the same architecture to fill, where a packed file does not name its own.
+        trust: modules or packages, beside torch, torchvision and lit_privq, whose networks the file may name.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged or holds another network than `net`.
+        ValueError: if it is damaged, holds another network than `net`, or names one that is not trusted.
     """
     path = Path(path)
     if path.is_file() and is_zipfile(path):  # torch.save writes these
-        return network_of(read_checkpoint(path), path)
-    return packed_network(path) if net is None else load_packed(path, net).eval()
+        return network_of(read_checkpoint(path), path, trust)
+    return load_packed(path, net).eval() if net is not None else packed_network(path, trust)

@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from torch import Tensor, nn
 
 from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, plain, read_checkpoint
-from lit_privq.artifacts.codes import stored_layer
+from lit_privq.artifacts.codes import stored_layer, without_weights
+from lit_privq.artifacts.state import detached, with_prefix
 from lit_privq.artifacts.variant import Variant, for_network
 from lit_privq.data.batches import BatchIndices
 from lit_privq.data.datamodule import ShadowModule
@@ -143,7 +144,7 @@ class Calibration(ShadowModule):
                 )  # fmt: skip
 
     def checkpoints(self) -> list[dict[str, Any]]:
-        """One ordinary `Classifier` checkpoint per model and precision, with its codes beside the weights."""
+        """One `Classifier` checkpoint per model and precision, which has codes in place of the quantized weights."""
         assert self.quantizer is not None
         return [
             self._checkpoint(k, precision) for precision in range(len(self.bits)) for k in range(len(self.data.models))
@@ -182,6 +183,7 @@ class Calibration(ShadowModule):
         assert self.quantizer is not None
         parent, net, bits = self.parents[k], self._mended(k, precision), self.bits[precision]
         layers, floats = self.quantizer.codes(k, precision), self.quantizer.float_weights(precision)
+        stored = {name: stored_layer(net, name, layer, bits_of(name, bits)) for name, layer in layers.items()}
         made = {
             **parent["lit_privq"],
             "variant": self.variants[precision],
@@ -196,11 +198,9 @@ class Calibration(ShadowModule):
         }
         checkpoint = {
             **parent,
-            "state_dict": {f"net.{name}": value.detach().cpu().clone() for name, value in net.state_dict().items()},
+            "state_dict": with_prefix(without_weights(detached(net.state_dict()), stored), "net"),
             "lit_privq": made,
-            "quantization": {
-                name: stored_layer(net, name, layer, bits_of(name, bits)) for name, layer in layers.items()
-            },
+            "quantization": stored,
         }
         made["size_bytes"] = size_on_disk(checkpoint)
         return checkpoint

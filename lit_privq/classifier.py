@@ -17,6 +17,8 @@ from torchmetrics import MeanMetric
 
 import lit_privq
 from lit_privq.artifacts.checkpoint import build, network_name, plain, read_hyper_parameters
+from lit_privq.artifacts.codes import restore_weights
+from lit_privq.artifacts.state import detached, with_prefix
 from lit_privq.artifacts.trust import check_trusted
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.data.pool import Pool
@@ -108,6 +110,8 @@ class Recipe(ShadowModule):
             "method": "none",
             "bits": 32,
             "image_shape": list(pool.inputs.shape[1:]),
+            "mean": list(pool.mean),
+            "std": list(pool.std),
             "size_bytes": sum(value.numel() * value.element_size() for value in state.values()),
             "index": model,
             "seed": data.seed,
@@ -117,7 +121,7 @@ class Recipe(ShadowModule):
         }
         recipe = {name: value for name, value in plain(self.hparams).items() if name != "stacking"}
         return {
-            "state_dict": {f"net.{name}": value.detach().cpu().clone() for name, value in state.items()},
+            "state_dict": with_prefix(detached(state), "net"),
             "hyper_parameters": {**recipe, "_class_path": "lit_privq.classifier.Classifier"},
             "pytorch-lightning_version": L.__version__,
             "epoch": self.current_epoch,
@@ -169,6 +173,10 @@ class Classifier(Recipe):
         check_trusted(read_hyper_parameters(Path(checkpoint_path)), trust, checkpoint_path)
         restored: Classifier = super().load_from_checkpoint(checkpoint_path, *args, **options)
         return restored
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the weights that a quantized checkpoint has as codes."""
+        restore_weights(checkpoint)
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) -> logits (batch, classes); of a regression, values (batch, 1)."""

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lit_privq.api import load, quantize
+from lit_privq.classifier import Classifier
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.nearest import Nearest
 
@@ -40,7 +41,29 @@ def test_an_exported_network_is_loaded_into_one_of_its_architecture(tmp_path: Pa
         assert torch.equal(again(IMAGES), small(IMAGES))
 
 
+def test_an_exported_network_that_names_no_class_asks_for_one(tmp_path: Path) -> None:
+    path = quantize(network(), IMAGES, Nearest(), bits=2).export(tmp_path / "small.safetensors")
+    with pytest.raises(
+        ValueError, match=r"does not name its network; build it and give it: lit_privq\.load\(path, net\)"
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize("variant", ["none-32", "nearest-4"])
+def test_a_checkpoint_is_loaded_for_inference(variant: str, study: Path) -> None:
+    path = study / f"checkpoints/{variant}/000.ckpt"
+    net, wanted = load(path), Classifier.load_from_checkpoint(path, map_location="cpu").eval()
+    assert not net.training
+    with torch.no_grad():
+        assert torch.equal(net(IMAGES), wanted(IMAGES))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.ckpt"):
+        load(tmp_path / "nothing.ckpt")
+
+
 def test_another_suffix_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must end in \.safetensors or \.onnx, .*; got .*small\.pt"):
+    with pytest.raises(ValueError, match=r"must end in \.safetensors or \.onnx, as its format; got .*small\.pt"):
         quantize(network(), IMAGES, Nearest(), bits=2).export(tmp_path / "small.pt")
     assert not list(tmp_path.iterdir())

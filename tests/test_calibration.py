@@ -11,8 +11,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from lit_privq.artifacts.checkpoint import network_of
+from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
+from lit_privq.classifier import Classifier
 from lit_privq.cli import main, run_cli
+from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.method import levels_from_bits
 
 METHODS = ["nearest", "adaround"]
@@ -22,8 +24,7 @@ MODELS = range(6)
 
 
 def load(study: Path, variant: str, model: int) -> dict[str, Any]:
-    loaded: dict[str, Any] = torch.load(study / f"checkpoints/{variant}/{model:03d}.ckpt", weights_only=True)
-    return loaded
+    return read_checkpoint(study / f"checkpoints/{variant}/{model:03d}.ckpt")
 
 
 def rows(weight: Tensor) -> Tensor:
@@ -66,6 +67,41 @@ def test_the_stored_codes_give_back_the_weights_exactly(study: Path, method: str
             assert codes.min() >= 0
             assert int(codes.max()) < stored["levels"]
             assert torch.equal((scale * (codes.to(scale.dtype) - zero)).view_as(weight), weight)
+
+
+def test_a_quantized_checkpoint_holds_one_byte_a_weight_and_no_copy_in_float(study: Path) -> None:
+    path = study / "checkpoints/nearest-4/000.ckpt"
+    raw: dict[str, Any] = torch.load(path, weights_only=True)
+    assert not raw["state_dict"].keys() & {f"net.{layer}.weight" for layer in raw["quantization"]}
+    parts = [stored[part] for stored in raw["quantization"].values() for part in ("codes", "scale", "zero")]
+    weights = sum(stored["codes"].numel() for stored in raw["quantization"].values())
+    channels = sum(len(stored["codes"]) for stored in raw["quantization"].values())
+    size, float_size = (
+        sum(value.nbytes for value in tensors)
+        for tensors in ([*raw["state_dict"].values(), *parts], load(study, "none-32", 0)["state_dict"].values())
+    )
+    assert size == float_size - 3 * weights + 8 * channels  # one byte for four; a scale and a zero of each channel
+
+
+def test_lightning_reads_a_quantized_checkpoint_like_any_other(study: Path) -> None:
+    path = study / "checkpoints/nearest-4/000.ckpt"
+    restored = Classifier.load_from_checkpoint(path, map_location="cpu")
+    for name, value in load(study, "nearest-4", 0)["state_dict"].items():
+        assert torch.equal(restored.state_dict()[name], value), name
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read_as_it_was(study: Path, tmp_path: Path) -> None:
+    checkpoint = load(study, "nearest-4", 0)
+    wanted = network_of(checkpoint, tmp_path).state_dict()
+    for stored in checkpoint["quantization"].values():  # int16 codes beside the weights, and no layout
+        stored["codes"] = stored["codes"].to(torch.int16)
+        for key in ("parameter", "shape", "transposed_groups"):
+            del stored[key]
+    checkpoint["state_dict"] = dict(checkpoint["state_dict"])
+    torch.save(checkpoint, tmp_path / "earlier.ckpt")
+    again = read_checkpoint(tmp_path / "earlier.ckpt")
+    assert all(torch.equal(value, wanted[name]) for name, value in network_of(again, tmp_path).state_dict().items())
+    assert size_on_disk(again) == pytest.approx(again["lit_privq"]["size_bytes"], abs=1000)  # layouts, versions
 
 
 @pytest.mark.parametrize("variant", [f"{method}-{bits}" for method in METHODS for bits in BITS])

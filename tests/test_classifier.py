@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_privq.artifacts.checkpoint import build, network_name, plain
+from lit_privq.artifacts.checkpoint import build, network_name, plain, read_checkpoint
 from lit_privq.classifier import Classifier, check_fits
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.digits import Digits
@@ -20,9 +20,7 @@ from lit_privq.models.small import small_resnet
 VARIANTS = ["none-32", "nearest-1.58", "adaround-1.58-last8"]
 
 
-def load(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = torch.load(path, weights_only=True)
-    return loaded
+load = read_checkpoint
 
 
 def leaves(value: Any) -> list[Any]:

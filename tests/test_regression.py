@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from lit_privq import audit
-from lit_privq.artifacts.checkpoint import build
+from lit_privq.artifacts.checkpoint import build, read_checkpoint
 from lit_privq.artifacts.confidences import Dump, read_dump
 from lit_privq.attacks import LiRAOnline, Observed, RMIAOnline, score_leave_one_out
 from lit_privq.classifier import Classifier, check_fits
@@ -65,8 +65,7 @@ def made(privq: Callable[..., None], root: Path, tmp_path_factory: pytest.TempPa
 
 
 def checkpoint(folder: Path, variant: str, model: int) -> dict[str, Any]:
-    loaded: dict[str, Any] = torch.load(folder / f"checkpoints/{variant}/{model:03d}.ckpt", weights_only=True)
-    return loaded
+    return read_checkpoint(folder / f"checkpoints/{variant}/{model:03d}.ckpt")
 
 
 def dump(folder: Path, variant: str, model: int) -> Dump:

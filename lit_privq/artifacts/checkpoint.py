@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lit_privq.artifacts.codes import restore_weights
+from lit_privq.artifacts.state import load_state, without_prefix
 from lit_privq.artifacts.trust import check_trusted, resolve
 
 Spec = Mapping[str, Any]
@@ -32,7 +34,7 @@ def checkpoint_path(pattern: str, model: int) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of a `Classifier` with plain types only.
+    """Read a checkpoint of a `Classifier` with plain types only; weights that a quantized one has as codes are added.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -41,6 +43,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     checkpoint = _read(path)
     if not isinstance(checkpoint, dict) or "lit_privq" not in checkpoint:
         raise ValueError(f"checkpoint {path} was not written by lit_privq; only its own say which examples are members")
+    restore_weights(checkpoint)
     return checkpoint
 
 
@@ -79,13 +82,10 @@ def network_of(checkpoint: Mapping[str, Any], path: Path, trust: Sequence[str] =
         ValueError: if the network is not trusted, or the weights do not fit it.
     """
     net = build_trusted(checkpoint["hyper_parameters"]["net"], trust, path)
-    state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
     try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the weights in {path} belong to another network: {str(error).splitlines()[1].strip()}"
-        ) from error
+        load_state(net, without_prefix(checkpoint["state_dict"], "net"))
+    except ValueError as error:
+        raise ValueError(f"the weights in {path} belong to another network: {error}") from error
     return net.eval()
 
 

@@ -8,21 +8,27 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from lit_privq.artifacts.state import State, versioned, versions_of, with_prefix, without_prefix
 from lit_privq.quantization.layers import from_rows, modules_of, parameter_name
 from lit_privq.quantization.method import Quantized
 
 StoredLayer: TypeAlias = Mapping[str, Any]
-"""A layer in a checkpoint.
+"""A quantized layer in a checkpoint, on the CPU.
 
-codes: (rows, columns) uint8 (int16 in files of earlier versions). scale, zero: (rows, 1). levels: int.
-bits: float. shape: of the weight. parameter: its name in the network's state. transposed_groups: of a transposed
-convolution, whose rows are not the first axis of its weight; 0 for other layers. The last three are missing in files of
-earlier versions, which hold the weight itself.
+codes: (rows, columns) uint8; in files of earlier versions int16.
+scale, zero: (rows, 1).
+levels: int.
+bits: float.
+parameter: name of its weight in the network's state.
+shape: of its weight.
+transposed_groups: of a transposed convolution, whose rows are not the first axis of its weight; 0 for other layers.
+
+The last three are missing in files of earlier versions, which hold the weight itself.
 """
 
 
 def stored_layer(net: nn.Module, name: str, quantized: Quantized, bits: float) -> dict[str, Any]:
-    """One quantized layer of one network in plain types, on the CPU."""
+    """One layer of one quantized network in plain types."""
     return {
         "codes": quantized.codes[0].to(torch.uint8).cpu(),
         "scale": quantized.scale[0].cpu(),
@@ -53,21 +59,34 @@ def stored_weight(layer: StoredLayer) -> Tensor:
     return from_rows(weight, layer["shape"], layer.get("transposed_groups", 0))[0]
 
 
-def without_weights(state: Mapping[str, Tensor], layers: Mapping[str, StoredLayer]) -> dict[str, Tensor]:
-    """A network's state without the weights that follow from the codes of its layers.
+def without_weights(state: Mapping[str, Tensor], layers: Mapping[str, StoredLayer]) -> State:
+    """A network's state without the weights that follow from codes.
 
     Raises:
         ValueError: if a weight is not exactly scale * (codes - zero).
     """
+    kept = dict(state)
     for name, layer in layers.items():
-        weight = state[parameter_of(name, layer)].cpu()
-        if not torch.equal(stored_weight({"shape": weight.shape, **layer}), weight):
+        weight = kept.pop(parameter_of(name, layer), None)
+        if weight is not None and not torch.equal(stored_weight({"shape": weight.shape, **layer}), weight.cpu()):
             raise ValueError(f"layer {name}: its weight is not the one its codes describe; quantize the model again")
-    weights = {parameter_of(name, layer) for name, layer in layers.items()}
-    return {name: value for name, value in state.items() if name not in weights}
+    return versioned(kept, versions_of(state))
 
 
-def with_weights(state: Mapping[str, Tensor], layers: Mapping[str, StoredLayer]) -> dict[str, Tensor]:
+def with_weights(state: Mapping[str, Tensor], layers: Mapping[str, StoredLayer]) -> State:
     """The inverse of `without_weights`; a weight that is there is kept."""
     weights = {parameter_of(name, layer): layer for name, layer in layers.items()}
-    return {**state, **{name: stored_weight(layer) for name, layer in weights.items() if name not in state}}
+    missing = {name: stored_weight(layer) for name, layer in weights.items() if name not in state}
+    return versioned({**state, **missing}, versions_of(state))
+
+
+def restore_weights(checkpoint: dict[str, Any]) -> None:
+    """Add the weights that a quantized checkpoint leaves out, and the shapes that one of an earlier version does."""
+    layers: dict[str, dict[str, Any]] = checkpoint.get("quantization", {})
+    if not layers:
+        return
+    state = without_prefix(checkpoint["state_dict"], "net")
+    for name, layer in layers.items():
+        if "shape" not in layer:
+            layer["shape"] = list(state[parameter_of(name, layer)].shape)
+    checkpoint["state_dict"] = with_prefix(with_weights(state, layers), "net")

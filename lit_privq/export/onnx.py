@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lit_privq.artifacts.codes import parameter_of
-from lit_privq.export.packed import Stored, pack
+from lit_privq.artifacts.codes import StoredLayer, parameter_of
+from lit_privq.export.packed import pack
 from lit_privq.quantization.layers import from_rows
 
 if TYPE_CHECKING:
     import onnx
 
 _OPSET, _IR_VERSION = 25, 13  # the first with 2-bit integers
+_PIXELS = "images: uint8 pixels, 0 to 255, channels first; the graph normalises them"
+_AS_GIVEN = "images: float32, normalised as the network was trained"
 EXACT = ("session.qdq_matmulnbits_accuracy_level", "1")
 """Session option, key and value, that keeps onnxruntime from rounding activations to 8 bits too."""
 
 
-def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequence[int]) -> bytes:
+def onnx_bytes(
+    net: nn.Module,
+    layers: Mapping[str, StoredLayer],
+    image_shape: Sequence[int],
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> bytes:
     """A quantized network as an ONNX file, checked in onnxruntime.
 
     Weights are stored as unsigned integers of 2, 4 or 8 bits, the least that hold the levels (1 bit and three levels
@@ -28,26 +36,31 @@ def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequen
     Of its own accord onnxruntime rounds what enters a Linear on several positions to 8 bits; with `EXACT` among its
     session options, as in the check, it does not.
 
+    The input `images` is (examples, *image_shape): with a mean and std uint8 pixels from 0 to 255, which the graph
+    normalises itself; without, float32 as the network takes them. The file's metadata says which, in `input`.
+
     Args:
         net: on the CPU, in eval mode.
         layers: its quantized layers, by name.
         image_shape: (channels, height, width); the number of images stays free.
+        mean: per channel, in units of pixel / 255, as in training; none for inputs that were not normalised.
+        std: per channel, likewise.
 
     Raises:
-        ValueError: if a package of the extra `onnx` is missing, a layer has more than 256 levels or is not float32,
-            torch.onnx cannot export the network, or onnxruntime's output differs from the network's.
+        ValueError: if a package of the extra `onnx` is missing, mean or std is not one per channel, a layer has more
+            than 256 levels or is not float32, torch.onnx cannot export the network, or onnxruntime's output differs
+            from the network's.
     """
     try:
         import onnx  # an extra, and slow to import
-        import onnxruntime
         from onnxscript import optimizer
     except ImportError as error:
         raise ValueError(f"ONNX export needs {error.name}; install it with: pip install 'lit_privq[onnx]'") from error
 
+    _check_normalisation(image_shape, mean, std)
     for name, layer in layers.items():
         _check_float32(name, layer["scale"].dtype)
-    images = torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(0))
-    program = _exported(net, images)
+    program = _exported(net, torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(0)))
     weights = {parameter_of(name, layer) for name, layer in layers.items()}
     optimizer.fold_constants(
         program.model,  # a weight that is folded, as into its transpose, cannot be replaced by codes
@@ -59,18 +72,70 @@ def onnx_bytes(net: nn.Module, layers: Mapping[str, Stored], image_shape: Sequen
     _forget_sources(model)
     for name, layer in layers.items():
         _store_integers(model.graph, name, layer)
+    if mean:
+        _normalise(model.graph, mean, std)
+    onnx.helper.set_model_props(model, {"input": _PIXELS if mean else _AS_GIVEN})
     content: bytes = model.SerializeToString()
     onnx.checker.check_model(model)
+    _check_output(content, net, image_shape, mean, std)
+    return content
+
+
+def _check_normalisation(image_shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> None:
+    if {len(mean), len(std)} not in ({0}, {image_shape[0]}):
+        raise ValueError(
+            f"mean and std must be given together, one for each of the {image_shape[0]} channels; "
+            f"got {list(mean)} and {list(std)}"
+        )
+
+
+def _check_output(
+    content: bytes, net: nn.Module, image_shape: Sequence[int], mean: Sequence[float], std: Sequence[float]
+) -> None:
+    """Refuse a file that onnxruntime answers otherwise than PyTorch does."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry(*EXACT)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    if mean:
+        images = torch.randint(256, (3, *image_shape), dtype=torch.uint8, generator=generator)
+        scale, offset = (value.view(-1, 1, 1) for value in _affine(mean, std))  # (channels, 1, 1)
+        inputs = images * scale + offset
+    else:
+        inputs = images = torch.randn(3, *image_shape, generator=generator)
     (got,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
-        wanted = net(images)
+        wanted = net(inputs)
     if not torch.allclose(torch.from_numpy(got), wanted, rtol=1e-3, atol=1e-4):
         worst = float((torch.from_numpy(got) - wanted).abs().max())
         raise ValueError(f"onnxruntime's output differs from the network's by up to {worst:.2g}; export to safetensors")
-    return content
+
+
+def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Scale and offset per channel, (channels,), of (pixel / 255 - mean) / std."""
+    return 1 / (255 * torch.tensor(std)), -torch.tensor(mean) / torch.tensor(std)
+
+
+def _normalise(graph: onnx.GraphProto, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Let the graph take uint8 pixels: nodes before all others make of them what it took so far."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    (images,) = graph.input
+    inputs = "images.normalised"
+    for node in graph.node:
+        node.input[:] = [inputs if name == images.name else name for name in node.input]
+    for name, value in zip(("images.scale", "images.offset"), _affine(mean, std), strict=True):
+        graph.initializer.append(numpy_helper.from_array(value.view(-1, 1, 1).numpy(), name))
+    images.type.tensor_type.elem_type = TensorProto.UINT8
+    nodes = [
+        helper.make_node("Cast", [images.name], ["images.float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["images.float", "images.scale"], ["images.scaled"]),
+        helper.make_node("Add", ["images.scaled", "images.offset"], [inputs]),
+    ]
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
 
 
 def _check_float32(name: str, dtype: torch.dtype) -> None:
@@ -105,7 +170,7 @@ def _exported(net: nn.Module, images: Tensor) -> torch.onnx.ONNXProgram:
     return program
 
 
-def _store_integers(graph: onnx.GraphProto, layer_name: str, layer: Stored) -> None:
+def _store_integers(graph: onnx.GraphProto, layer_name: str, layer: StoredLayer) -> None:
     """Replace a float weight by its codes and the nodes that turn them into the weight."""
     from onnx import TensorProto, helper, numpy_helper
 

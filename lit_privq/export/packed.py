@@ -1,9 +1,24 @@
-"""Quantized networks on disk at the size their bits promise: several codes to a byte, in safetensors."""
+"""Quantized networks on disk at the size that their bits promise: safetensors with several codes to a byte.
+
+The file of a network holds, for each parameter P that is quantized, ``P.codes`` (uint8, see `pack`), ``P.scale`` and
+``P.zero`` (rows,); everything else under its own name and in its own type. As a parameter has no parts, no tensor of a
+network can have one of these names. The metadata entry ``lit_privq`` is JSON:
+
+    sha256: of the whole file, taken with 64 zeros in this place
+    format: 2
+    layers: name -> levels, parameter, shape and transposed_groups, as in `StoredLayer`
+    versions: of the network's modules, as PyTorch keeps them
+    about: how to build the network, and how it was made
+"""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -13,36 +28,54 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lit_privq.artifacts.codes import parameter_of, stored_weight
+from lit_privq.artifacts.codes import StoredLayer, parameter_of, stored_weight, without_weights
+from lit_privq.artifacts.state import State, load_state, versioned, versions_of
 
-Stored = Mapping[str, Any]
-"""A layer as a checkpoint keeps it: codes (rows, columns), scale and zero (rows, 1), levels."""
+_ENTRY, _FORMAT = "lit_privq", 2
+_PARTS, _DESCRIBED = ("codes", "scale", "zero"), ("levels", "parameter", "shape", "transposed_groups")
+_MARK, _DIGITS = rb"{\"sha256\":\"", 64  # what stands before the checksum, JSON in JSON; its length
 
-_ABOUT = "lit_privq"
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed file that was read.
+
+    Args:
+        about: what was said about the network when it was packed.
+        state: of the network, weights of quantized layers included.
+    """
+
+    about: Mapping[str, Any]
+    state: State
 
 
-def codes_per_byte(levels: int) -> int:
-    """How many codes share a byte: the most whose combinations it can tell apart.
+def group(levels: int) -> tuple[int, int]:
+    """How many codes share how many bytes: the cheapest group of at most 7 bytes, which an int64 holds.
 
-    >>> [codes_per_byte(levels) for levels in (2, 3, 4, 16, 256)]
-    [8, 5, 4, 2, 1]
+    >>> [group(levels) for levels in (2, 3, 4, 8, 16, 32, 256)]
+    [(8, 1), (5, 1), (4, 1), (8, 3), (2, 1), (8, 5), (1, 1)]
     """
     if not 2 <= levels <= 256:
         raise ValueError(f"packed codes have 2 to 256 levels (1 to 8 bits); got {levels}")
-    return max(count for count in range(1, 9) if levels**count <= 256)
+    counts = {
+        size: max(count for count in range(1, 8 * size + 1) if levels**count <= 256**size) for size in range(1, 8)
+    }
+    size = min(counts, key=lambda size: (Fraction(size, counts[size]), size))
+    return counts[size], size
 
 
 def pack(codes: Tensor, levels: int) -> Tensor:
-    """Codes of any shape as bytes: digits of a number to the base `levels`, the first code least significant.
+    """Codes of any shape as bytes: each group is a number to the base `levels`, least significant code and byte first.
 
     >>> pack(torch.tensor([2, 1, 0, 0, 0, 1]), levels=3).tolist()
     [5, 1]
     """
-    count = codes_per_byte(levels)
+    count, size = group(levels)
     flat = codes.flatten().to(torch.int64)
     digits = torch.zeros(ceil(len(flat) / count) * count, dtype=torch.int64)
     digits[: len(flat)] = flat
-    return (digits.view(-1, count) * _places(levels, count)).sum(dim=1).to(torch.uint8)
+    numbers = (digits.view(-1, count) * _places(levels, count)).sum(dim=1, keepdim=True)  # (groups, 1)
+    return (numbers // _places(256, size) % 256).to(torch.uint8).flatten()
 
 
 def unpack(packed: Tensor, levels: int, n_codes: int) -> Tensor:
@@ -51,35 +84,72 @@ def unpack(packed: Tensor, levels: int, n_codes: int) -> Tensor:
     >>> unpack(torch.tensor([5, 1], dtype=torch.uint8), levels=3, n_codes=6).tolist()
     [2, 1, 0, 0, 0, 1]
     """
-    places = _places(levels, codes_per_byte(levels))
-    digits = packed.to(torch.int64).unsqueeze(1) // places % levels  # (bytes, codes per byte)
-    return digits.flatten()[:n_codes]
+    count, size = group(levels)
+    numbers = (packed.to(torch.int64).view(-1, size) * _places(256, size)).sum(dim=1, keepdim=True)  # (groups, 1)
+    return (numbers // _places(levels, count) % levels).flatten()[:n_codes]
 
 
-def packed_bytes(state: Mapping[str, Tensor], layers: Mapping[str, Stored], about: Mapping[str, Any]) -> bytes:
+def packed_bytes(state: Mapping[str, Tensor], layers: Mapping[str, StoredLayer], about: Mapping[str, Any]) -> bytes:
     """The file's content, so that its length is the size on disk.
 
     Args:
-        state: parameters and buffers of the network, by name.
-        layers: of the quantized layers, by name; their weights are stored as codes, everything else as it is.
-        about: plain values that describe the network and come back from `read_about`.
+        state: parameters and buffers of the network, by name; weights of quantized layers may be missing.
+        layers: the quantized layers, by name; their weights are stored as codes.
+        about: plain values that describe the network and come back from `read_packed`.
 
     Raises:
-        ValueError: if a weight in the state is not exactly scale * (codes - zero), or has more than 256 levels.
+        ValueError: if a weight in the state is not exactly scale * (codes - zero), or the state holds other things than
+            tensors.
     """
-    tensors = {name: _copy(value) for name, value in state.items()}
+    kept = without_weights(state, layers)
+    odd = [name for name, value in kept.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise ValueError(f"a packed file holds tensors only; the network's extra state {odd} cannot be exported")
+    tensors = {name: _copy(value) for name, value in kept.items()}
     described = {}
     for name, layer in layers.items():
-        weight = tensors.pop(parameter_of(name, layer))
-        if not torch.equal(stored_weight({"shape": weight.shape, **layer}), weight):
-            raise ValueError(f"layer {name}: its weight is not the one its codes describe; quantize the model again")
-        tensors[f"{name}.codes"] = pack(layer["codes"], int(layer["levels"]))
-        tensors[f"{name}.scale"] = _copy(layer["scale"].flatten())
-        tensors[f"{name}.zero"] = _copy(layer["zero"].flatten())
-        described[name] = {"levels": int(layer["levels"]), "shape": list(weight.shape)}
-        described[name] |= {key: layer[key] for key in ("parameter", "transposed_groups") if key in layer}
-    text = json.dumps({"layers": described, "about": dict(about)}, separators=(",", ":"))
-    return safetensors.torch.save(tensors, metadata={_ABOUT: text})
+        parameter = parameter_of(name, layer)
+        tensors[f"{parameter}.codes"] = pack(layer["codes"], layer["levels"])
+        tensors[f"{parameter}.scale"] = _copy(layer["scale"].flatten())
+        tensors[f"{parameter}.zero"] = _copy(layer["zero"].flatten())
+        described[name] = {key: layer[key] for key in _DESCRIBED if key in layer}
+    header = {
+        "sha256": "0" * _DIGITS,
+        "format": _FORMAT,
+        "layers": described,
+        "versions": versions_of(state),
+        "about": dict(about),
+    }
+    content = safetensors.torch.save(tensors, metadata={_ENTRY: json.dumps(header, separators=(",", ":"))})
+    return _sealed(content)
+
+
+def read_packed(path: Path) -> Packed:
+    """Read a packed file, its checksum verified.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, was not written here, or by another version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no packed network {path}; write one with python -m lit_privq export")
+    content = path.read_bytes()
+    try:
+        header = dict(json.loads(_metadata(content)[_ENTRY]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or was not written by lit_privq export ({error})") from error
+    if "format" in header and _sealed(content) != content:
+        raise ValueError(f"{path} is damaged: its checksum is not that of its content; copy or export it again")
+    if header.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path} was packed by another version of lit_privq; write it anew from its checkpoint: "
+            f"python -m lit_privq export --ckpt X.ckpt --output {path}"
+        )
+    tensors = safetensors.torch.load(content)
+    for name, layer in header["layers"].items():
+        parameter = parameter_of(name, layer)
+        tensors[parameter] = _unpacked(layer, *(tensors.pop(f"{parameter}.{part}") for part in _PARTS))
+    return Packed(header["about"], versioned(tensors, header["versions"]))
 
 
 def load_packed(path: Path, net: nn.Module) -> nn.Module:
@@ -87,27 +157,32 @@ def load_packed(path: Path, net: nn.Module) -> nn.Module:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, was not written here, or holds another architecture.
+        ValueError: if `read_packed` refuses it, or it holds another architecture or other types of numbers; the network
+            is then as it was before.
     """
-    layers = _metadata(path)["layers"]
-    state = safetensors.torch.load_file(path)
-    for name, layer in layers.items():
-        shape, levels = layer["shape"], layer["levels"]
-        codes, scale, zero = (state.pop(f"{name}.{part}") for part in ("codes", "scale", "zero"))
-        whole = unpack(codes, levels, torch.Size(shape).numel()).view(len(scale), -1)  # (rows, columns)
-        stored = {**layer, "codes": whole, "scale": scale.unsqueeze(1), "zero": zero.unsqueeze(1)}
-        state[parameter_of(name, layer)] = stored_weight(stored)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path} holds another network: {str(error).splitlines()[1].strip()}") from error
+    fill(net, read_packed(path).state, path)
     return net
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """What was said about the network when it was packed."""
-    about: dict[str, Any] = _metadata(path)["about"]
-    return about
+def fill(net: nn.Module, state: State, path: Path) -> None:
+    """Load a state into a network if all of it fits: names, shapes and types."""
+    own = net.state_dict()
+    for name in own:
+        if name in state and own[name].dtype != state[name].dtype:
+            raise ValueError(
+                f"{path} holds {name} in {state[name].dtype}, and the network has {own[name].dtype}; "
+                f"convert the network first, as with net.to({state[name].dtype})"
+            )
+    try:
+        load_state(copy.deepcopy(net), state)  # on a copy: PyTorch writes up to the first tensor that does not fit
+    except ValueError as error:
+        raise ValueError(f"{path} holds another network: {error}") from error
+    load_state(net, state)
+
+
+def _unpacked(layer: Mapping[str, Any], codes: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    whole = unpack(codes, layer["levels"], torch.Size(layer["shape"]).numel()).view(len(scale), -1)  # (rows, columns)
+    return stored_weight({**layer, "codes": whole, "scale": scale.unsqueeze(1), "zero": zero.unsqueeze(1)})
 
 
 def _copy(value: Tensor) -> Tensor:
@@ -115,16 +190,19 @@ def _copy(value: Tensor) -> Tensor:
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _places(levels: int, count: int) -> Tensor:
-    return levels ** torch.arange(count)
+def _places(base: int, count: int) -> Tensor:
+    return base ** torch.arange(count)
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no packed network {path}; write one with python -m lit_privq export")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            read: dict[str, Any] = json.loads((file.metadata() or {})[_ABOUT])
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or was not written by lit_privq export ({error})") from error
+def _metadata(content: bytes) -> dict[str, str]:
+    """Of a safetensors file: its first 8 bytes are the length of the JSON that follows."""
+    size = int.from_bytes(content[:8], "little")
+    read: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
     return read
+
+
+def _sealed(content: bytes) -> bytes:
+    """The file with the checksum of everything else in its place; a file whose checksum is right stays as it is."""
+    before, mark, after = content.partition(_MARK)
+    blank = before + mark + b"0" * _DIGITS + after[_DIGITS:]
+    return before + mark + hashlib.sha256(blank).hexdigest().encode() + after[_DIGITS:]

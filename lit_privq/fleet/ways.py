@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional
 
+from lit_privq.artifacts.state import mapped
 from lit_privq.fleet.checks import CannotStack, check_alike, check_equal, check_repeatable, tensors_of, traced
 from lit_privq.fleet.stack import Stack, Way
 
@@ -88,7 +89,7 @@ class AloneStack(Stack):
 
     def state_dict_of(self, model: int) -> dict[str, Tensor]:
         """An ordinary state_dict of one network, detached and copied."""
-        return {name: value.clone() for name, value in self.nets[model].state_dict().items()}
+        return mapped(self.nets[model].state_dict(), torch.clone)
 
     def _run(self, images: Tensor) -> Tensor:
         return self._run_some(images, list(range(self.size)))
@@ -113,7 +114,7 @@ class JoinedStack(Stack):
 
     def state_dict_of(self, model: int) -> dict[str, Tensor]:
         """An ordinary state_dict of one network, detached and copied."""
-        return {name: value[model].clone() for name, value in self.net.state_dict().items()}
+        return mapped(self.net.state_dict(), lambda value: value[model].clone())
 
     def _run(self, images: Tensor) -> Tensor:
         return self._call(dict(tensors_of(self.net)), images)

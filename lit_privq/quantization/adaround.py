@@ -341,7 +341,7 @@ class BatchLoss:
         """On (models, batch) examples."""
         inputs = tuple(value[self._models, examples] for value in self._problem.inputs)
         error = self._problem.forward(weights, inputs) - self._problem.target[self._models, examples]
-        squares = error.square()  # (models, batch, channels, ...)
+        squares = error.square()  # (models, batch, channels, ...) or (models, batch, ..., channels)
         if self._problem.importance is not None:
             squares = squares * self._problem.importance.unsqueeze(1)
-        return squares.sum(dim=2).flatten(1).mean(dim=1)
+        return squares.sum(dim=self._problem.channel_axis).flatten(1).mean(dim=1)

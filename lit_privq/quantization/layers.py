@@ -111,6 +111,32 @@ def from_rows(matrix: Tensor, shape: Sequence[int], transposed_groups: int = 0) 
     return matrix.reshape(-1, *shape)
 
 
+def channel_axis(layer: Layer, output: Tensor) -> int:
+    """Axis of the channels in what leaves a unit, (models, examples, ...).
+
+    They come last behind a linear layer or an embedding, and first behind a convolution; where the sizes say otherwise,
+    as behind a permutation, the sizes decide.
+
+    Args:
+        layer: the last one of the unit.
+        output: of the unit.
+
+    >>> import torch
+    >>> channel_axis(nn.Linear(4, 6), torch.zeros(1, 2, 5, 6))
+    3
+    >>> channel_axis(nn.Conv1d(4, 6, 3), torch.zeros(1, 2, 6, 5))
+    2
+    """
+    first, last = 2, output.ndim - 1
+    if isinstance(layer, nn.Embedding):
+        channels, axes = layer.embedding_dim, (last, first)
+    elif isinstance(layer, nn.Linear):
+        channels, axes = layer.out_features, (last, first)
+    else:
+        channels, axes = layer.out_channels, (first, last)
+    return next((axis for axis in axes if output.shape[axis] == channels), axes[0])
+
+
 def columns(layer: Layer, inputs: Tensor) -> Tensor:
     """What the rows of the layer's matrix are multiplied with, one column per output position.
 

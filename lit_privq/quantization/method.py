@@ -85,6 +85,8 @@ class UnitProblem:
         start: another method's solution of the same layers, for methods that improve on one; see `HasStart`.
         importance: (models, ...) like the target without its examples, mean 1: how much each output matters to the
             network's prediction; None unless the method asks for it.
+        channel_axis: of the target and of what `forward` returns: 2 behind a convolution, the last behind a
+            linear layer.
     """
 
     name: str
@@ -95,6 +97,7 @@ class UnitProblem:
     seeds: tuple[int, ...]
     start: Mapping[str, Quantized] | None = None
     importance: Tensor | None = None
+    channel_axis: int = 2
 
 
 class Method(Protocol):

@@ -31,7 +31,7 @@ from lit_privq.quantization.gram import gram, gram_and_cross
 from lit_privq.quantization.graph import Graph, Piece
 from lit_privq.quantization.grid import round_to_grid
 from lit_privq.quantization.importance import output_importance
-from lit_privq.quantization.layers import Layer, modules_of, n_groups, to_matrix, to_weight
+from lit_privq.quantization.layers import Layer, channel_axis, modules_of, n_groups, to_matrix, to_weight
 from lit_privq.quantization.method import (
     HasFisher,
     HasStart,
@@ -235,6 +235,7 @@ class NetworkQuantizer:
             seeds=tuple(seed for seed in self._seeds for _ in self._bits),
             start=self._start(piece, method.start, prefix) if isinstance(method, HasStart) and method.start else None,
             importance=self._each_precision(self._importance[piece.name]) if piece.name in self._importance else None,
+            channel_axis=channel_axis(self._layer(piece.layers[-1]), target),
         )
         solution = method.solve(problem)
         check_solution(problem, solution)

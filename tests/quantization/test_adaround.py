@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lit_privq.api import quantize
 from lit_privq.quantization.adaround import (
     AdaRound,
     BatchLoss,
@@ -114,6 +115,64 @@ def test_the_batch_loss_sums_over_channels_and_averages_over_examples_and_positi
         seeds=(0,),
     )
     assert BatchLoss(problem, 2)({}).tolist() == pytest.approx([2 * (1 + 9) / 2])
+
+
+def test_the_batch_loss_sums_over_channels_that_come_last_and_averages_over_tokens() -> None:
+    problem = UnitProblem(
+        name="fc",
+        layers={},
+        inputs=(torch.tensor([[1.0, 3.0]]).view(1, 2, 1, 1),),  # (models, examples, 1, 1)
+        target=torch.zeros(1, 2, 5, 3),
+        forward=lambda weights, batch: batch[0].expand(-1, -1, 5, 3),  # five tokens, three channels
+        seeds=(0,),
+        channel_axis=3,
+    )
+    assert BatchLoss(problem, 2)({}).tolist() == pytest.approx([3 * (1 + 9) / 2])
+
+
+class Keeping(AdaRound):
+    """AdaRound that keeps the problems it was given."""
+
+    problems: ClassVar[list[UnitProblem]] = []
+
+    @property
+    def needs_gram(self) -> bool:
+        return True
+
+    def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
+        self.problems.append(problem)
+        return super().solve(problem)
+
+
+class Tokens(nn.Module):
+    """A linear layer on tokens, a convolution, and a linear layer whose channels are then moved to the front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.mix = nn.Conv2d(1, 6, 2, 2), nn.Linear(6, 6)
+        self.wide, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)  # (examples, 16, 6)
+        return cast(Tensor, self.head(self.wide(tokens + self.mix(tokens)).mean(1)))
+
+
+def test_the_loss_of_a_layer_on_tokens_is_the_one_that_its_gram_matrix_gives() -> None:
+    torch.manual_seed(0)
+    Keeping.problems.clear()
+    quantize(Tokens().eval(), torch.randn(32, 1, 8, 8), Keeping(iterations=1, inputs="float"), bits=2)
+    axes = {problem.name: problem.channel_axis for problem in Keeping.problems}
+    assert axes == {"patches": 2, "mix": 3, "wide": 3, "head": 2}
+    for problem in Keeping.problems:
+        (name,) = problem.layers
+        first, second = ({name: torch.randn_like(problem.layers[name].weight)} for _ in range(2))
+        linear, batches = GramLoss(problem), BatchLoss(problem, 32)
+        torch.testing.assert_close(
+            batches.exact(first) - batches.exact(second),
+            linear.exact(first) - linear.exact(second),
+            rtol=1e-3,
+            atol=1e-3,
+        )  # float32 sums
 
 
 def test_the_linear_loss_has_the_gradient_and_the_differences_of_the_batch_loss() -> None:

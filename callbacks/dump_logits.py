@@ -87,6 +87,7 @@ def _meta(made: Mapping[str, Any]) -> dict[str, Any]:
         "last_bits": variant.last_bits,
         "layers": variant.layers,
         "size_bytes": made.get("size_bytes"),
+        "float_weights": made.get("float_weights", 0),
     }
 
 

@@ -208,8 +208,9 @@ def _study(audit: Audit, path: Path, summary: Summary, progress: Progress) -> It
         for target in folder.targets:
             for metric, value in models.dumps[target].utility.items():
                 yield Row(models.dataset, models.net, models.variant, target, "", "", metric, value)
-            if (size := models.dumps[target].meta["size_bytes"]) is not None:
-                yield Row(models.dataset, models.net, models.variant, target, "", "", "size_bytes", size)
+            for fact in ("size_bytes", "float_weights"):
+                if count := models.dumps[target].meta.get(fact):
+                    yield Row(models.dataset, models.net, models.variant, target, "", "", fact, count)
         dumps = [models.dumps[target] for target in folder.targets]
         useful = utility(dumps, audit.resamples, audit.seed)
         summary.add_utility(models.variant, folder.targets, useful, utility_of_guessing(dumps))

@@ -54,6 +54,7 @@ def study_record(study: Study, command: str, earlier: Mapping[str, Any]) -> dict
         "net": _last_word(find(config_tree(Path(study.shadow)), "net")),
         "n_shadows": study.n_shadows,
         "n_targets": study.n_targets,
+        "titles": _titles(study),
         "study": asdict(study),
     }
 
@@ -85,6 +86,12 @@ def find(tree: Any, key: str) -> Any:  # noqa: ANN401 - a YAML tree
         return tree[key]
     nodes = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
     return next((found for node in nodes if (found := find(node, key)) is not None), None)
+
+
+def _titles(study: Study) -> dict[str, str]:
+    """How the methods are written, by name: as their classes, where these have the same name (``obc``: ``OBC``)."""
+    classes = {row.name: _last_word(find(config_tree(Path(row.method)), "method")) for row in study.quantize}
+    return {name: title for name, title in classes.items() if title.lower() == name}
 
 
 def _dataset(shadow: Path) -> str:

@@ -34,3 +34,12 @@ def test_a_key_is_found_at_any_depth() -> None:
     tree = {"a": [{"b": 1}, {"net": {"class_path": "x.y"}}], "c": {"net": 2}}
     assert find(tree, "net") == {"class_path": "x.y"}
     assert find(tree, "z") is None
+
+
+def test_a_method_is_written_as_its_class_where_both_have_one_name(bench: Any) -> None:
+    plain = "model: {class_path: Calibration}"
+    for config, owner in (("nearest", "lit_privq.quantization.OBC"), ("adaround", "lit_privq.quantization.AdaRound")):
+        init = f"{{method: {{class_path: {owner}}}}}"
+        bench.change(f"ptq/{config}.yaml", plain, f"model: {{class_path: Calibration, init_args: {init}}}")
+    record = study_record(read_study(bench.config), "", {})
+    assert record["titles"] == {"adaround": "AdaRound"}  # a row called nearest is not shown as OBC

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import isfinite
+from statistics import fmean
 
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
@@ -13,18 +14,16 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
 from lit_privq.report.view import View
-from lit_privq.report.words import PERCENT, Step, capitalized, measure, points, size
+from lit_privq.report.words import PERCENT, Step, capitalized, decimals, measure, percent, points, size
 
 NUMBER = Step(1.0, 3, "")
 
 
 def section(view: View, inputs: Inputs) -> Section:
     """Always there."""
-    return Section(
-        "numbers",
-        "The numbers",
-        {"what": capitalized(measure(view.bound)), "summary": summary(view), "attacks": all_attacks(view)},
-    )
+    tables = {"summary": summary(view), "attacks": all_attacks(view)}
+    tied = any(cell.note.endswith("FPR") for table in tables.values() for row in table.rows for cell in row.cells)
+    return Section("numbers", "The numbers", {"what": capitalized(measure(view.bound)), "tied": tied, **tables})
 
 
 def summary(view: View) -> PageTable:
@@ -42,6 +41,7 @@ def summary(view: View) -> PageTable:
         "log-AUROC",
         "Mean absolute error",
         "Exported size",
+        "Weights left in float",
     )
     return _without_empty(PageTable(heads, tuple(_summary_row(view, one, each) for one in view.results.variants)))
 
@@ -58,6 +58,7 @@ def _summary_row(view: View, variant: Variant, each: tuple[str, ...]) -> PageRow
         *(_cell(view, view.focus.key(variant, metric), NUMBER) for metric in ("auc", "log_auroc")),
         _cell(view, Key(variant, "mae"), NUMBER),
         PageCell(size(view.results.values(variant, "size_bytes"))),
+        PageCell(_most(view.results.values(variant, "float_weights"))),
     )
     return PageRow(view.label(variant), variant.method, cells)
 
@@ -86,9 +87,23 @@ def _attack_rows(view: View, attacks: tuple[str, ...]) -> Iterator[PageRow]:
             yield PageRow(view.label(variant), variant.name, (PageCell(attacker or "–"), *rates))
 
 
+def _most(counts: Mapping[int, float]) -> str:
+    """The largest of the targets' counts; they are not in results.csv where they are 0.
+
+    >>> _most({16: 2.0, 17: 2.0}), _most({})
+    ('2', '–')
+    """
+    return f"{max(counts.values()):.0f}" if counts else "–"
+
+
 def _rate(view: View, key: Key, strong: bool) -> PageCell:
-    """A true-positive rate, or an AUC, in percent."""
-    return _cell(view, key, points(view.bound), PERCENT, strong)
+    """A true-positive rate, or an AUC, in percent; with the false-positive rate really reached where that is low."""
+    cell = _cell(view, key, points(view.bound), PERCENT, strong)
+    reached = [found.fpr for found in view.results.cells(*key).values() if isfinite(found.fpr)]
+    if view.bound is None or not reached or fmean(reached) >= view.bound / 2:
+        return cell
+    read = f"at {percent(fmean(reached), decimals(view.bound) + 1)} FPR"
+    return replace(cell, note=f"{cell.note} {read}".lstrip())
 
 
 def _cell(view: View, key: Key, step: Step, unit: str = "", strong: bool = False) -> PageCell:

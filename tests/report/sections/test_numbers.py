@@ -1,4 +1,9 @@
-from lit_privq.report.sections.numbers import all_attacks, summary
+from dataclasses import replace
+
+from lit_privq.artifacts.results import Cell, Key
+from lit_privq.artifacts.variant import FULL_PRECISION, Variant
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.numbers import all_attacks, section, summary
 from lit_privq.report.view import View
 
 
@@ -37,3 +42,31 @@ def test_one_attack_is_the_strongest_of_each_row(seen: View) -> None:
     table = all_attacks(seen)
     assert len(table.rows) == 15
     assert all(sum(cell.strong for cell in row.cells) == 1 for row in table.rows)
+
+
+def reaching(seen: View, fpr: float) -> View:
+    """The believable study, if full precision reached that false-positive rate at 1 %."""
+    key = seen.focus.key(FULL_PRECISION)
+    cells = {target: cell._replace(fpr=fpr) for target, cell in seen.results.series[key].items()}
+    return replace(seen, results=replace(seen.results, series={**seen.results.series, key: cells}))
+
+
+def test_a_rate_read_far_below_its_bound_says_where(seen: View) -> None:
+    tied = reaching(seen, 0.002)
+    assert summary(tied).rows[0].cells[1].note.endswith(" at 0.20\xa0% FPR")
+    assert section(tied, Inputs()).values["tied"]
+
+
+def test_a_rate_read_near_its_bound_says_nothing(seen: View) -> None:
+    near = reaching(seen, 0.006)
+    assert "FPR" not in summary(near).rows[0].cells[1].note
+    assert not section(near, Inputs()).values["tied"]
+
+
+def test_weights_left_in_float_are_counted_where_there_are_any(seen: View) -> None:
+    assert "Weights left in float" not in summary(seen).heads
+    counts = {Key(Variant("nearest", 2, 2), "float_weights"): {16: Cell(3.0, 0.0, 0.0), 17: Cell(3.0, 0.0, 0.0)}}
+    table = summary(replace(seen, results=replace(seen.results, series={**seen.results.series, **counts})))
+    column = table.heads.index("Weights left in float") - 1
+    assert [row.cells[column].text for row in table.rows if row.name == "Nearest 2\xa0bits"] == ["3"]
+    assert sum(row.cells[column].text == "–" for row in table.rows) == len(table.rows) - 1

@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor
 
 from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
+from lit_privq.artifacts.variant import Variant
 from lit_privq.classifier import Classifier
 from lit_privq.cli import main, run_cli
 from lit_privq.export.command import size_on_disk
@@ -171,6 +172,26 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     assert before["state_dict"].keys() == after["state_dict"].keys()
     pairs = ((name, value, after["state_dict"][name]) for name, value in before["state_dict"].items())
     return {name.rpartition(".")[2] for name, value, other in pairs if not torch.equal(value, other)}
+
+
+def test_weights_that_stay_float_are_named_counted_and_not_changed(
+    privq: Callable[..., None], study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parent, bits = str(study / "checkpoints/none-32/003.ckpt"), {"*": 1.58, "fc": 32}
+    command = ("--model.checkpoint", parent, "--model.bits", json.dumps([bits, 4]), "--model.bias_correction", "true")
+    privq("fit", "ptq/nearest.yaml", tmp_path, *command)
+    name = Variant.of("nearest", bits).name
+    made, plain, float_one = load(tmp_path, name, 3), load(tmp_path, "nearest-4", 3), load(study, "none-32", 3)
+    assert (made["lit_privq"]["weights"], made["lit_privq"]["float_weights"]) == (7, 1)
+    assert made["lit_privq"]["float_names"] == ["fc"]
+    assert (plain["lit_privq"]["weights"], plain["lit_privq"]["float_weights"]) == (7, 0)
+    assert "fc" not in made["quantization"]
+    assert "fc" in plain["quantization"]
+    for part in ("weight", "bias"):
+        assert torch.equal(made["state_dict"][f"net.fc.{part}"], float_one["state_dict"][f"net.fc.{part}"])
+    assert [unit["unit"] for unit in made["lit_privq"]["units"]][-1] != "fc"
+    told = [record.message for record in caplog.records if "stay float" in record.message]
+    assert told == [f"{name}: 1 of 7 weights stay float: fc"]
 
 
 @pytest.fixture

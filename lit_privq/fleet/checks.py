@@ -88,7 +88,10 @@ def traced(net: nn.Module) -> Iterator[list[Passed]]:
     for name, layer in net.named_modules():
         if not any(layer.children()):
             handles += [
-                layer.register_forward_pre_hook(lambda _, args, name=name: note(name, "input", args[0])),
+                layer.register_forward_pre_hook(
+                    lambda _, args, named, name=name: note(name, "input", next(iter((*args, *named.values())), None)),
+                    with_kwargs=True,
+                ),
                 layer.register_forward_hook(lambda _, args, output, name=name: note(name, "output", output)),
             ]
     try:

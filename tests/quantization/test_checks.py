@@ -253,13 +253,13 @@ def test_a_batch_norm_without_running_statistics_is_named() -> None:
 def test_a_layer_whose_gram_matrix_does_not_fit_is_refused_before_anything_is_solved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The head of a VGG has 25,088 columns: 4.8 x 8 x 25,088^2 bytes are 22.5 GiB for one model and precision."""
+    """The head of a VGG has 25,088 columns: 6 x 8 x 25,088^2 bytes are 28.1 GiB for one model and precision."""
     monkeypatch.setattr("lit_privq.quantization.checks.free_memory", lambda device: 2**30)
     net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Flatten(), nn.Linear(25_088, 1)).eval()
     data = torch.randn(1, 2, 1, 64, 98)
     with pytest.raises(
         ValueError,
-        match=r"layer 2 has 25,088 columns, .* need 45.0 GiB for 2 models and precisions, and 1.0 GiB are free",
+        match=r"layer 2 has 25,088 columns, .* need 56.3 GiB for 2 models and precisions, and 1.0 GiB are free",
     ) as error:
         NetworkQuantizer([net], data, OBC(), [2, 4], [0])
     assert '{"*": 2, "2": 32}' in str(error.value)
@@ -274,7 +274,7 @@ def test_the_memory_of_large_gram_matrices_is_said_before_the_start(
     with caplog.at_level("INFO"):
         NetworkQuantizer([nn.Sequential(nn.Linear(8192, 1)).eval()], torch.randn(1, 2, 8192), OBC(), [2], [0])
     assert [record.message for record in caplog.records] == [
-        "layer 0 has 8,192 columns, whose second moments need 2.4 GiB"
+        "layer 0 has 8,192 columns, whose second moments need 3.0 GiB"
     ]
 
 

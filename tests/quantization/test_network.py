@@ -26,6 +26,7 @@ from tests.quantization.networks import (
     Spy,
     Weird,
     images,
+    kinds,
     lively,
     quantize,
     replace_unit,
@@ -275,3 +276,16 @@ def test_memory_is_checked_for_all_models_of_a_study(monkeypatch: pytest.MonkeyP
     check_quantizable(small(0), OBC(), [2], (1, 8, 8))
     with pytest.raises(ValueError, match="for 64 models and precisions"):
         check_quantizable(small(0), OBC(), [2], (1, 8, 8), n_models=64)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_one_vectorised_call_takes_every_kind_of_layer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nets = [kinds()[kind][0].eval() for _ in range(2)]
+    data = torch.rand(2, 8, *kinds()[kind][1], generator=torch.Generator().manual_seed(2))
+    for method in (OBC(damping=0.1), BRECQ(iterations=3, lr=0.1, batch_size=4)):
+        _, one_by_one = quantize(nets, data, method, [4, 2])
+        with monkeypatch.context() as patch:
+            patch.setattr("lit_privq.quantization.network._vectorises", lambda device: True)
+            _, vectorised = quantize(nets, data, method, [4, 2])
+        for one, other in zip(one_by_one, vectorised, strict=True):
+            assert one.error == pytest.approx(other.error, rel=1e-2, abs=1e-9)  # float32 sums may decide a tie

@@ -48,7 +48,7 @@ def change_cell(change: Change | None, step: Step = POINTS, *, p: bool = False) 
         return PageCell(text, _ends(change.each[0], step) if change.each else "")
     note = _ends(change, step) + (f", {p_value(change.p)}" if p else "")
     shown = change.verdict != "unclear"
-    return PageCell(text, note if shown else f"{note}: not shown", shown)
+    return PageCell(text, note if shown else f"{note}: unclear", shown)
 
 
 def _moves(change: Change | OwnChange, step: Step) -> str:

@@ -14,7 +14,7 @@ class PageCell:
     Args:
         text: what it says.
         note: smaller, below it.
-        strong: whether it stands out: the largest of its row, a change that is more than luck.
+        strong: whether it stands out: the largest of its row, a change that the audit calls a difference.
     """
 
     text: str

@@ -130,7 +130,7 @@ def test_tables_are_strong_just_where_the_audit_shows_a_difference(folder: Path)
     assert section is not None
     assert {plain(row.name): row.cells[1].strong for row in section.values["table"].rows} == shown
     cells = [row.cells[column] for row in summary.rows[1:]]
-    assert all(cell.note.endswith("not shown") == (not cell.strong) for cell in cells if len(view.results.targets) > 1)
+    assert all(cell.note.endswith("unclear") == (not cell.strong) for cell in cells if len(view.results.targets) > 1)
 
 
 def test_random_guessing_is_told_apart_just_where_the_interval_beside_it_is(folder: Path) -> None:

@@ -60,7 +60,7 @@ def test_every_exhibit_is_there(page: str) -> None:
     assert page.count("<table") == 5
     for words in (
         "The least costly saving",
-        ": not shown",
+        ": unclear",
         "fewer than one false positive",
         "most exposed",
     ):
@@ -172,7 +172,7 @@ def test_metrics_add_their_sections(measured_study: Path, tmp_path: Path) -> Non
     assert len(found.ids) == len(set(found.ids))
     for words in (
         "The strongest of all attacks",
-        "Is the change more than luck?",
+        "Is the change more than chance?",
         "Which examples become safe?",
         "With a threshold chosen on shadow models",
         "What it means for differential privacy",

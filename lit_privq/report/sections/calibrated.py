@@ -48,12 +48,12 @@ def _sentence(view: View, found: Mapping[Variant, WithoutCalibration]) -> str:
     verdicts = {variant: without.change.verdict for variant, without in found.items()}
     differs = [variant for variant, verdict in verdicts.items() if verdict in ("lower", "higher")]
     if set(verdicts.values()) == {"untested"}:
-        return f"{few}; one target does not say whether the change is more than luck."
+        return f"{few}; one target does not say whether the change is more than chance."
     if not differs:
-        return f"{few}, and leakage changes by no more than luck explains."
+        return f"{few}, and no change of leakage is shown."
     names = f" ({joined([view.label(variant) for variant in differs])})" if len(differs) <= FEW else ""
-    luck = max(1, round(LEVEL * len(found)))
+    by_chance = max(1, round(LEVEL * len(found)))
     return (
         f"{few}, and leakage changes with p below {LEVEL:g} for {len(differs)} of {counted(len(found), 'variant')}"
-        f"{names}; luck alone makes about {luck} of them."
+        f"{names}; chance alone makes about {by_chance} of them."
     )

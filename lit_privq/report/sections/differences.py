@@ -25,7 +25,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
     alt = "Change of leakage from full precision, with intervals; the table has the numbers."
     drawing = Drawing("changes", figures.changes(view, found), alt)
     shown = {"table": _table(view, found), "tests": len(view.focus.family)}
-    return Section("differences", "Is the change more than luck?", shown, (drawing,))
+    return Section("differences", "Is the change more than chance?", shown, (drawing,))
 
 
 def _changes(view: View) -> dict[str, dict[Variant, Change]]:

@@ -36,7 +36,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
             "bound": bound,
             "sentence": _sentence(view, shown[0]),
             "table": _table(view, shown),
-            "every": _every(view, points),
+            "every": _every(view, sorted(points, key=lambda point: view.results.variants.index(point.variant))),
         },
     )
 

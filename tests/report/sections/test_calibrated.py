@@ -25,19 +25,18 @@ def test_leakage_stands_beside_that_without_calibration_examples(seen: View) -> 
     assert len(found.values["table"].rows) == 7
     assert all(row.cells[2].text == "−0.2 points" for row in found.values["table"].rows)
     assert found.values["sentence"] == (
-        "Without them 88 members or more are left to judge a target on, and leakage changes by no more than luck "
-        "explains."
+        "Without them 88 members or more are left to judge a target on, and no change of leakage is shown."
     )
 
 
-def test_a_change_that_luck_does_not_explain_is_said(seen: View, seen_with: Callable[..., View]) -> None:
+def test_a_change_that_chance_does_not_explain_is_said(seen: View, seen_with: Callable[..., View]) -> None:
     found = section(seen_with(without_calibration=judged(seen, "lower", 0.01)), Inputs())
     assert found is not None
-    assert "for 7 of 7 variants; luck alone makes about 1" in found.values["sentence"]
+    assert "for 7 of 7 variants; chance alone makes about 1" in found.values["sentence"]
     assert all(row.cells[2].strong for row in found.values["table"].rows)
 
 
-def test_one_target_does_not_say_whether_it_is_luck(seen: View, seen_with: Callable[..., View]) -> None:
+def test_one_target_does_not_say_whether_it_is_chance(seen: View, seen_with: Callable[..., View]) -> None:
     found = section(seen_with(without_calibration=judged(seen, "untested", nan)), Inputs())
     assert found is not None
     assert "one target does not say" in found.values["sentence"]

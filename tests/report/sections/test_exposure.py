@@ -37,7 +37,7 @@ def test_the_exposed_examples_are_found_and_their_fate_is_told(members: NDArray[
     assert found.shown_on == (19, 20, 21)
 
 
-def test_luck_in_the_choice_is_not_shown_as_exposure(members: NDArray[np.bool_]) -> None:
+def test_chance_in_the_choice_is_not_shown_as_exposure(members: NDArray[np.bool_]) -> None:
     found = shown(made(np.zeros(400), members, 1), made(np.zeros(400), members, 2))
     assert found.caught[FULL] == pytest.approx(0.05, abs=0.08)  # three standard errors of about 30 pairs
 

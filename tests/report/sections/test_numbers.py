@@ -25,11 +25,11 @@ def test_the_strongest_attacker_of_a_row_is_strong(seen: View) -> None:
     assert [row.cells[adaptive].strong for row in table.rows] == [False] + [True] * 7
 
 
-def test_a_small_difference_is_called_not_shown(seen: View) -> None:
+def test_a_small_difference_is_called_unclear(seen: View) -> None:
     table = summary(seen)
     column = table.heads.index("Change of leakage") - 1
     cells = {row.name.replace("\xa0", " "): row.cells[column] for row in table.rows}
-    assert cells["AdaRound 4 bits"].note.endswith(": not shown")
+    assert cells["AdaRound 4 bits"].note.endswith(": unclear")
     assert cells["Nearest 1.58 bits"].text.startswith("−")
     assert cells["Nearest 1.58 bits"].strong
 

@@ -46,5 +46,12 @@ def test_a_threshold_that_nobody_passes_is_said_in_words(seen: View, seen_with: 
     assert found.values["sentence"].endswith("No example of the targets is called a member, so there is no precision.")
 
 
+def test_every_threshold_comes_in_the_order_of_the_other_tables(seen: View) -> None:
+    found = section(seen, Inputs())
+    assert found is not None
+    order = list(dict.fromkeys(row.name for row in found.values["every"].rows))
+    assert order == [seen.label(variant) for variant in seen.results.variants]
+
+
 def test_without_metrics_there_is_no_section(bare: View) -> None:
     assert section(bare, Inputs()) is None

@@ -154,8 +154,8 @@ class Calibration(ShadowModule):
         """A model's own seed, for methods and batches that draw random numbers."""
         return self.data.seed * 100_003 + model
 
-    def _mended(self, k: int, precision: int) -> nn.Module:
-        """The quantized network, its biases and batch norms mended where that was asked for; weights are kept."""
+    def _corrected(self, k: int, precision: int) -> nn.Module:
+        """The quantized network, its biases and batch norms corrected where that was asked for; weights stay."""
         assert self.quantizer is not None
         net, calibration = self.quantizer.network(k, precision), self.data.calibration(self.data.models[k])
         if self.bias_correction:
@@ -181,7 +181,7 @@ class Calibration(ShadowModule):
     def _checkpoint(self, k: int, precision: int) -> dict[str, Any]:
         """The checkpoint of one model at one precision."""
         assert self.quantizer is not None
-        parent, net, bits = self.parents[k], self._mended(k, precision), self.bits[precision]
+        parent, net, bits = self.parents[k], self._corrected(k, precision), self.bits[precision]
         layers, floats = self.quantizer.codes(k, precision), self.quantizer.float_weights(precision)
         stored = {name: stored_layer(net, name, layer, bits_of(name, bits)) for name, layer in layers.items()}
         made = {

@@ -1,4 +1,4 @@
-"""Batch-norm tuning and bias correction: what is mended after the weights are on their grids, weights kept."""
+"""Batch-norm tuning and bias correction: what is corrected after quantization, while weights stay."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class _Walk:
         return total / count
 
     def advance(self, piece: Piece, needed: set[fx.Node]) -> None:
-        """Run a piece, and let go what nothing will read again."""
+        """Run a piece, and drop the values that nothing will read again."""
         self._values[piece.output] = torch.cat(list(self._run(piece)))
         self._values = {node: value for node, value in self._values.items() if node in needed}
 

@@ -14,6 +14,7 @@ from lit_privq.quantization.layers import NORMS, Layer, is_layer, modules_of
 from lit_privq.quantization.tracing import State, attribute, call, drop_unused, ends, function_name, run_all, trace
 from lit_privq.quantization.weights import check_fit, loose_parameters, unfit_layers
 
+# By name, as torch.fx records a function, a method or an operator: x + y, x.add(y), torch.add(x, y), x += y.
 _MERGES = ("add", "iadd", "cat", "concat", "concatenate")
 _ACTIVATIONS = {name.lower() for name in nn.modules.activation.__all__} | {"leaky_relu", "log_sigmoid"}
 _ATTENTION = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)
@@ -223,11 +224,13 @@ class Graph:
         regions = [self._region(merge) for merge in self.nodes if self._is_merge(merge)]
         merges = {region[-1] for region in regions if self._holds_layer(region)}
         taken: set[fx.Node] = set()
-        for region in sorted(regions, key=len):
+        for region in sorted(regions, key=len):  # inner blocks before those around them
             inside = set(region)
+            # What is used outside of a unit must be kept, and a unit keeps its output alone: where a region leaks, its
+            # layers remain units of their own.
             if not self._holds_layer(region) or taken & inside or self._leaks(region):
                 continue
-            if (merges & inside) - {region[-1]}:
+            if (merges & inside) - {region[-1]}:  # a DenseNet's block would be one unit of all its layers
                 dense.append(inside)
                 continue
             tail = self._tail(region[-1])
@@ -282,7 +285,11 @@ class Graph:
 
     @cached_property
     def _parents(self) -> dict[fx.Node, fx.Node]:
-        """Immediate dominators: the last node that every path from the image to a node passes."""
+        """Immediate dominators: the last node that every path from the image to a node passes.
+
+        In one sweep, as the nodes of a graph without cycles come in order. Source: Cooper, Harvey & Kennedy 2001, "A
+        simple, fast dominance algorithm".
+        """
         parents, depth = {self.image: self.image}, {self.image: 0}
         for node in self.nodes:
             sources = [source for source in node.all_input_nodes if source in parents]

@@ -46,7 +46,7 @@ from lit_privq.quantization.tracing import State
 
 @dataclass(frozen=True)
 class UnitReport:
-    """How one unit of one model fared at one precision.
+    """Error and codes of one unit of one model at one precision.
 
     Args:
         unit: its name.

@@ -24,8 +24,10 @@ from lit_privq.quantization.method import (
 Loss: TypeAlias = Callable[[Mapping[str, Tensor]], Tensor]
 """Weights per layer -> a loss per model (or per model and group), summed before it is differentiated."""
 
-_LOW, _HIGH = -0.1, 1.1  # the sigmoid is stretched to this range and clamped to [0, 1], so that it reaches both ends
-_CHECKS = 20  # how often the hard-rounded loss is looked at on the way from another method's solution
+# The sigmoid is stretched to this range and clamped to [0, 1], so that it reaches both ends with a gradient on the way
+# (Louizos et al. 2018, arXiv:1712.01312).
+_LOW, _HIGH = -0.1, 1.1
+_CHECKS = 20  # of the hard-rounded loss, on the way from another method's solution
 
 
 def rectified_sigmoid(alpha: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Rounding:
-    """Codes that are being learned: a base and a step away from it, both relaxed to real numbers.
+    """Codes that are learned: a base plus a step of at most one, relaxed to real numbers.
 
     Args:
         base: the grid, and codes that may still lie outside [0, levels).
@@ -128,8 +130,8 @@ class AdaRound:
 
     The loss is the squared error of the unit's output, summed over channels and averaged over examples and positions,
     plus `rounding_weight` times the indecision of all its weights. The defaults are the published ones. They need
-    their 20,000 iterations: at lr 1e-3 a few hundred hardly move any weight across one half, so that the result is
-    nearest rounding under another name. Raise `lr` as `iterations` fall, and look at the share of flipped codes in the
+    their 20,000 iterations: a few hundred at lr 1e-3 hardly move any weight across one half, so that the result hardly
+    differs from nearest rounding. Raise `lr` with fewer `iterations`, and look at the share of flipped codes in the
     report: 4,000 iterations at 3e-2 reach the error of the published schedule (`configs/ptq/adaround_short.yaml`).
 
     Args:
@@ -143,15 +145,15 @@ class AdaRound:
         last_exponent: of the rounding term, at the end.
         linear_target: whether the error is taken before norm and activation, where it is a quadratic form of
             the weights: its cost then depends neither on resolution nor on the number of calibration images, all of
-            which count in each iteration; `batch_size` says nothing then.
+            which count in each iteration; `batch_size` is not used then.
         inputs: whose activations enter the unit; the target is always the float network's output.
-        start: a method to start from: its codes then move by at most one, and the best hard-rounded solution among
-            it and some twenty looks on the way is kept.
+        start: a method to start from: its codes then move by at most one, and the best hard-rounded solution is kept,
+            of the start's and of some twenty on the way.
         patience: with a start, after how many iterations behind the warm-up without a better hard-rounded solution a
-            model is done; None goes through all iterations. No shipped config sets it: on the block of
+            model stops; None goes through all iterations. No shipped config sets it: on the block of
             `benchmarks/learned.py` (digits, seed 0), BRECQ from `Descent` with 4,000 iterations at lr 1e-2 first
             doubles the error, and falls below the start's between iterations 3,000 and 3,400; patience 1,000 ends at
-            2,000 and loses all that is gained, 9 and 10 % at 2 and 1.58 bits.
+            2,000 and loses the whole gain of 9 and 10 % at 2 and 1.58 bits.
 
     Raises:
         ValueError: if an option is out of its range, or there is patience without a start.
@@ -192,7 +194,7 @@ class AdaRound:
 
     @property
     def unit(self) -> str:
-        """Layers."""
+        """One layer at a time."""
         return "layer"
 
     @property
@@ -223,11 +225,11 @@ class AdaRound:
     def _optimise(
         self, roundings: Mapping[str, Rounding], alphas: Mapping[str, Tensor], loss: Loss, exact: Loss
     ) -> dict[str, Quantized]:
-        """Descend; without a start, the last solution is returned, as published; with one, the best."""
+        """Gradient descent; returns the last solution, as published, or with a start the best."""
         schedule = Schedule(self.iterations, self.warmup, self.first_exponent, self.last_exponent)
         optimizer = torch.optim.Adam(list(alphas.values()), lr=self.lr)
-        calm = self.warmup * self.iterations  # nothing decides the roundings before
-        best = BestRounding(roundings, alphas, exact, self.patience, calm) if self.start is not None else None
+        warmup = self.warmup * self.iterations
+        best = BestRounding(roundings, alphas, exact, self.patience, warmup) if self.start is not None else None
         for iteration in range(1, self.iterations + 1):
             optimizer.zero_grad()
             total = loss({name: rounding.weight(alphas[name]) for name, rounding in roundings.items()}).sum()
@@ -253,8 +255,8 @@ class BestRounding:
         roundings: of each layer.
         alphas: where they start.
         loss: of given weights on all calibration data, (models,) or (models * groups,).
-        patience: after how many iterations without a better solution a model is done; None for never.
-        calm: iterations that do not count against it.
+        patience: after how many iterations without a better solution a model stops; None for never.
+        warmup: iterations that do not count, as roundings are not decided before.
     """
 
     def __init__(
@@ -263,22 +265,22 @@ class BestRounding:
         alphas: Mapping[str, Tensor],
         loss: Loss,
         patience: int | None,
-        calm: float,
+        warmup: float,
     ) -> None:
         self._roundings, self._loss, self._patience = roundings, loss, math.inf if patience is None else patience
         self.codes = {name: rounding.hard(alphas[name]) for name, rounding in roundings.items()}
         self.losses = self._score(self.codes)
-        self._since = torch.full_like(self.losses, calm)  # iteration from which patience counts
-        self._calm = calm
+        self._since = torch.full_like(self.losses, warmup)  # iteration from which patience counts
+        self._warmup = warmup
 
     @torch.no_grad()
     def look(self, alphas: Mapping[str, Tensor], iteration: int) -> bool:
-        """Keep what is better now, and say whether all models are done."""
+        """Keep the solutions that are better now; whether all models have stopped."""
         codes = {name: rounding.hard(alphas[name]) for name, rounding in self._roundings.items()}
         losses = self._score(codes)
         better = (losses < self.losses) & (iteration - self._since <= self._patience)
         self.losses = torch.where(better, losses, self.losses)
-        self._since = self._since.masked_fill(better, max(iteration, self._calm))
+        self._since = self._since.masked_fill(better, max(iteration, self._warmup))
         for name, one in codes.items():
             entries = better.repeat_interleave(len(one.codes) // len(better)).view(-1, 1, 1)  # groups share a model
             self.codes[name] = replace(one, codes=torch.where(entries, one.codes, self.codes[name].codes))
@@ -304,7 +306,7 @@ class GramLoss:
         self._image = self._layer.weight @ (gram if cross is None else cross)  # (models, rows, columns)
 
     def __call__(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """Something with the gradient of the loss, at the cost of one product: it is linear in the weights."""
+        """A number per model (or group) with the gradient of the loss; linear in the weights, it costs one product."""
         weight = weights[self._layer.name]
         with torch.no_grad():
             gradient = weight @ self._gram - self._image

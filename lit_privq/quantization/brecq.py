@@ -17,9 +17,9 @@ class BRECQ(AdaRound):
     ``bits: {"*": 2, "conv1": 8, "fc": 8}``.
 
     Args:
-        fisher: whether squared errors are weighted by how much each output matters to the network's prediction (the
-            mean squared gradient of its log-likelihood, divided by its own mean). The public code squares gradients
-            of some 1e-4 plus one, which is no weighting at all; so the plain square is the default here.
+        fisher: whether squared errors are weighted by the Fisher information of each output: the mean squared gradient
+            of the network's log-likelihood, divided by its own mean. The public code adds one to gradients of some 1e-4
+            before it squares them, so that all weights are nearly 1; the plain square is the default here.
 
     Raises:
         ValueError: if an option is out of its range, or the target is said to be linear.
@@ -38,5 +38,5 @@ class BRECQ(AdaRound):
 
     @property
     def unit(self) -> str:
-        """Blocks."""
+        """One block at a time."""
         return "block"

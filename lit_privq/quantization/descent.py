@@ -1,4 +1,4 @@
-"""Coordinate descent on codes, in the metric of the gram matrix: the most faithful quantizer here below 4 bits."""
+"""Coordinate descent on codes, by the gram matrix: the least output error of all methods here below 4 bits."""
 
 from __future__ import annotations
 
@@ -24,42 +24,38 @@ from lit_privq.quantization.grid import (
 from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
 from lit_privq.quantization.obc import obq_rounding
 
-ITERATIONS = 16
-"""Of conjugate gradients after each round of gradual rounding; with 6, real layers err up to 10 % more."""
-PARTNERS = 8
-"""Columns that may answer when another column's code moves; 32 gain 1 % more."""
-TOLERANCE = 1e-6
-"""Least gain of a pair, as a fraction of what one step of the code costs; anything below is float noise."""
-SMALL = 128
-"""Columns up to which OBQ's order is cheap beside gradual rounding."""
+ITERATIONS = 16  # of conjugate gradients after each round of gradual rounding; 6 give up to 10 % more error
+PARTNERS = 8  # columns that are tried together with each column; 32 give 1 % less error
+TOLERANCE = 1e-6  # least gain of a pair, as a fraction of what one step of the code costs; less is rounding
+SMALL = 128  # columns up to which OBQ's order is cheap beside gradual rounding
 GRIDS: tuple[Grid, ...] = (AlternatingFit(), Widened(AlternatingFit(), 0.3))
-"""Where `Descent` starts from by default: the first is best at 4 bits and for weights on a grid, the second below."""
+"""Grids that `Descent` starts from: the first is best at 4 bits and for weights on a grid, the second below."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """Re-target, round gradually on several grids, then descend on codes and codebook in turns.
+    """Gradual rounding on several grids, then coordinate descent on the codes, with the grid refitted in between.
 
     Every layer approaches the weights that best reproduce the float network's output from the quantized prefix's
     activations. From gradual rounding on each grid, sweeps of coordinate descent set each code to the best one given
-    all others, and scale and offset are refitted in closed form between sweeps, until no code moves. The best start of
-    every channel is then swept by pairs: a code moves by one, and another one answers. No step raises the output
-    error. No gradients, no random numbers; on a CPU a model's codes are the same alone and in a fleet, on a GPU batched
-    sums may round otherwise.
+    all others, and scale and zero are refitted in closed form between sweeps, until no code moves. The best start of
+    every channel is then improved by pairs: a code moves by one, and another one to its best value given that. No step
+    raises the output error. There are no gradients and no random numbers. On a CPU a model's codes are the same alone
+    and in a fleet; on a GPU batched sums may round otherwise.
 
-    Layers of few columns, where one unlucky code weighs much, also start from OBQ's greedy order on each grid, with all
-    their levels and with one level fewer; by construction they are no worse than OBQ or nearest rounding on the
-    published grid. For wider layers, and for more levels against fewer, tests show it and nothing enforces it: at 256
-    levels OBQ was once 3 % better on 136 columns.
+    Layers of few columns, where a single code matters much, also start from OBQ's greedy order on each grid, with all
+    their levels and with one level fewer; by construction their error is no larger than that of OBQ or of nearest
+    rounding on the published grid. For wider layers tests find the same, but it is not guaranteed: at 256 levels OBQ
+    was once 3 % better on 136 columns.
 
     Args:
         grids: where to start from; None for `GRIDS`, and on small layers the published grid too.
         rounds: of gradual rounding, whose cost is grids times rounds times 17 products of the weights and the gram
-            matrix: most of the method's where layers are wide.
+            matrix; this is most of the time where layers are wide.
         sweeps: at most this many per grid.
         pair_sweeps: how often pairs of codes are swept.
-        damping: added to the gram's diagonal, as a fraction of its mean; part of the error that is minimised, so that
-            the calibration inputs are not fitted beyond what they say.
+        damping: added to the gram's diagonal, as a fraction of its mean; part of the error that is minimised, which
+            keeps the codes from fitting the calibration images alone.
         inputs: whose activations the gram matrix is of: the "float" network's, or the "quantized" prefix's.
 
     Raises:
@@ -125,12 +121,12 @@ class Descent:
 
 
 def _stacked(starts: Iterable[tuple[Tensor, ...]]) -> Iterator[Tensor]:
-    """Tensors of all starts behind each other, each (models, starts * rows, ...)."""
+    """Tensors of all starts joined along the rows, each (models, starts * rows, ...)."""
     return (torch.cat(parts, dim=1) for parts in zip(*starts, strict=True))
 
 
 def descend(start: Quantized, target: Tensor, gram: Tensor, sweeps: int) -> Quantized:
-    """Take turns between a sweep over the codes and the closed-form codebook, until no code moves.
+    """Alternate sweeps over the codes with the closed-form grid, until no code moves.
 
     Args:
         start: any codes on any grid.
@@ -159,6 +155,7 @@ def sweep(quantized: Quantized, target: Tensor, gram: Tensor) -> Quantized:
     """Go over the columns once; each gets the code of least output error given all others."""
     codes, gradient, last = _in_codes(quantized, target, gram)
     steps = 1 / gram.diagonal(dim1=1, dim2=2).unsqueeze(1)  # (models, 1, columns)
+    # Columns of a block see each other's moves at once; all others get them in one product, as in GPTQ's lazy batches.
     for first in range(0, codes.shape[2], BLOCK):
         block = slice(first, first + BLOCK)
         inner, slope, moves = gram[:, block, block], gradient[:, :, block].clone(), torch.zeros_like(codes[:, :, block])
@@ -174,9 +171,9 @@ def sweep(quantized: Quantized, target: Tensor, gram: Tensor) -> Quantized:
 
 
 def pair_sweep(quantized: Quantized, target: Tensor, gram: Tensor) -> Quantized:
-    """Go over the columns once; each code moves by one if that pays together with the best answer of one other code.
+    """Go over the columns once; a code moves by one where that lowers the error together with a change of another code.
 
-    Only the columns whose inputs correlate most with a column's own answer to it.
+    Only the `PARTNERS` columns whose inputs correlate most with a column's own are tried with it.
     """
     if target.shape[2] == 1:
         return quantized
@@ -204,7 +201,7 @@ def pair_sweep(quantized: Quantized, target: Tensor, gram: Tensor) -> Quantized:
 
 
 def _partners(gram: Tensor) -> Tensor:
-    """For each column, those whose inputs correlate most with its own: (models, columns, partners)."""
+    """Columns whose inputs correlate most with each column's own, (models, columns, partners)."""
     power = gram.diagonal(dim1=1, dim2=2)  # (models, columns)
     correlation = gram.square() / power.unsqueeze(1) / power.unsqueeze(2)
     correlation.diagonal(dim1=1, dim2=2).fill_(-1.0)
@@ -213,7 +210,7 @@ def _partners(gram: Tensor) -> Tensor:
 
 
 def best_start(quantized: Quantized, target: Tensor, gram: Tensor, starts: int) -> Quantized:
-    """Of (models, starts * rows, columns), every row's start of least output error: (models, rows, columns)."""
+    """Each row's start of least output error: (models, starts * rows, columns) -> (models, rows, columns)."""
     error = output_error(target - quantized.weight(), gram).unflatten(1, (starts, -1))  # (models, starts, rows, 1)
     best = error.argmin(dim=1, keepdim=True)  # (models, 1, rows, 1)
 
@@ -226,14 +223,14 @@ def best_start(quantized: Quantized, target: Tensor, gram: Tensor, starts: int) 
 
 
 def _in_codes(quantized: Quantized, target: Tensor, gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A copy of the codes, minus half the gradient by them, both (models, rows, columns), and the last code."""
+    """A copy of the codes, minus half the error's gradient by them, both (models, rows, columns), and the last code."""
     wanted = target / quantized.scale + quantized.zero
     last = (quantized.levels - 1).to(target).view(-1, 1, 1)
     return quantized.codes.clone(), (wanted - quantized.codes) @ gram, last
 
 
 def better(first: Quantized, second: Quantized, target: Tensor, gram: Tensor) -> Quantized:
-    """Per channel, the second where its output error is less, else the first."""
+    """The second where its output error is less, channel by channel, and else the first."""
     wins = output_error(target - second.weight(), gram) < output_error(target - first.weight(), gram)
     return chosen(wins, second, first)
 

@@ -1,4 +1,4 @@
-"""GPTQ rounding: column after column, each makes up for the errors of those before it."""
+"""GPTQ: rounds column after column, and compensates each error in the columns that are left."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Grid, RangeSearch, quantize_to, refit
 from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
 
-BLOCK = 32
-"""Columns that are settled one by one before their errors reach the others in one product."""
+BLOCK = 32  # columns that are rounded one by one before their errors reach the others in one product
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class GPTQ:
 
 
 def gptq_rounding(target: Tensor, feedback: Tensor, affine: Affine, levels: Tensor) -> Quantized:
-    """Settle the columns from last to first, each at the point nearest to its weight plus what later errors ask.
+    """Round the columns from last to first, each weight after the errors of later columns have been fed back to it.
 
     With H = A D A^T the output error is the sum over columns of D (e A)^2, e = target - weight: the term of a column
     depends on itself and on the columns after it, and rounding makes it as small as it can be.

@@ -14,8 +14,7 @@ from lit_privq.quantization.method import LayerProblem, Quantized, check_finite
 
 logger = logging.getLogger(__name__)
 
-RAISES = 12
-"""How often a damping that does not suffice is raised tenfold."""
+RAISES = 12  # how often a damping that does not suffice is raised tenfold
 _BLOCK = 2**24  # numbers in one unfolded block of inputs; larger blocks are not faster, only larger
 
 
@@ -35,8 +34,7 @@ def gram(layer: Layer, inputs: Tensor) -> Tensor:
     Raises:
         ValueError: if there is no example.
 
-    >>> import torch
-    >>> gram(nn.Linear(2, 1), torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
+    >>> gram(torch.nn.Linear(2, 1), torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
     tensor([[[2., 2.],
              [2., 4.]]], dtype=torch.float64)
     """
@@ -79,7 +77,10 @@ def _blocks(layer: Layer, inputs: Tensor) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Conditioned:
-    """What a second-order solver works on, in the weight's type; columns sorted by their input's power, weakest first.
+    """Damped second moments and the weights to approach, in the weight's type, for a second-order solver.
+
+    Columns are sorted by the power of their input, weakest first: GPTQ rounds from the last column to the first, and
+    the strongest inputs first is its act-order.
 
     Args:
         target: (models, rows, columns), the weights to approach in the metric of the gram matrix.
@@ -94,15 +95,15 @@ class Conditioned:
     order: Tensor
 
     def inverse(self) -> Tensor:
-        """Of the gram matrix, taken in float64."""
+        """Inverse of the gram matrix, (models, columns, columns), computed in float64."""
         return torch.cholesky_inverse(self.cholesky).to(self.target)
 
     def feedback(self) -> Tensor:
-        """A of H = A D A^T, D diagonal: lower triangular with a diagonal of 1."""
+        """A of H = A D A^T with D diagonal: (models, columns, columns), lower triangular with a diagonal of 1."""
         return (self.cholesky / self.cholesky.diagonal(dim1=1, dim2=2).unsqueeze(1)).to(self.target)
 
     def restore(self, quantized: Quantized) -> Quantized:
-        """The codes back in the layer's own order of columns."""
+        """The codes with their columns in the layer's own order."""
         place = self.order.unsqueeze(1).expand_as(quantized.codes)
         return replace(quantized, codes=torch.empty_like(quantized.codes).scatter_(2, place, quantized.codes))
 
@@ -110,9 +111,9 @@ class Conditioned:
 def condition(layer: LayerProblem, damping: float) -> Conditioned:
     """Damp the gram matrix until it is positive definite, and re-target the weights to it.
 
-    Dead inputs get a diagonal of 1 and, as nothing speaks for any other value, weight 0. With `cross` the target
-    is the weight that best reproduces the float output from the inputs the quantized layer really sees,
-    (W C + damping W) H^-1: least squares, pulled to the float weight where the inputs do not decide.
+    Inputs that are always 0 (dead) get a diagonal of 1 and weight 0, as no weight changes the output there. With
+    `cross` the target is the weight that best reproduces the float output from the inputs of the quantized layer,
+    (W C + damping W) H^-1: least squares, with the float weight in the directions that the inputs do not determine.
 
     Args:
         layer: with its gram matrix.
@@ -128,6 +129,7 @@ def condition(layer: LayerProblem, damping: float) -> Conditioned:
     power = layer.gram.diagonal(dim1=1, dim2=2)  # (models, columns)
     order = power.argsort(dim=1, stable=True)
     model = torch.arange(len(order), device=order.device).view(-1, 1, 1)
+    # In float64: in float32 the factorisation of a nearly singular matrix depends on the device.
     gram = layer.gram[model, order.unsqueeze(2), order.unsqueeze(1)].double()
     weight = layer.weight.double().gather(2, order.unsqueeze(1).expand_as(layer.weight))
 
@@ -148,7 +150,7 @@ def condition(layer: LayerProblem, damping: float) -> Conditioned:
 
 
 def _factorise(name: str, gram: Tensor, damping: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
-    """What had to be added to each diagonal, in place and beside the damping, (models, 1), and the Cholesky factor."""
+    """Cholesky factors, with diagonals raised in place where needed; by how much beside the damping, (models, 1)."""
     diagonal, extra = gram.diagonal(dim1=1, dim2=2), torch.zeros_like(damping)
     for _ in range(RAISES):
         cholesky, info = torch.linalg.cholesky_ex(gram)

@@ -18,7 +18,7 @@ Affine = tuple[Tensor, Tensor]
 
 
 class Grid(ABC):
-    """A rule that chooses every channel's scale and zero: a frozen dataclass whose fields are its options."""
+    """How every channel's scale and zero are chosen: a frozen dataclass whose fields are its options."""
 
     @property
     @abstractmethod
@@ -95,12 +95,13 @@ def refit(quantized: Quantized, target: Tensor, gram: Tensor | None = None, offs
     """
     ones = torch.ones_like(target[:, :1])  # (models, 1, columns)
     basis = quantized.codes - quantized.zero
-    if offset:  # least squares on a constant and a slope: take the constant out of both sides first
+    if offset:  # least squares on a constant and a slope
         ones_image = ones if gram is None else ones @ gram
         total = (ones_image * ones).sum(dim=2, keepdim=True).clamp_min(torch.finfo(target.dtype).tiny)
         basis_mean, target_mean = ((x * ones_image).sum(2, keepdim=True) / total for x in (basis, target))
     else:
         basis_mean = target_mean = torch.zeros_like(quantized.scale)
+    # Centred before squares are summed: a large zero would cancel the digits of the slope otherwise.
     centred = basis - basis_mean  # (models, rows, columns)
     image = centred if gram is None else centred @ gram
     spread = (image * centred).sum(2, keepdim=True)
@@ -131,10 +132,10 @@ class MinMax(Grid):
 
 @dataclass(frozen=True)
 class RangeSearch(Grid):
-    """The search of the published quantizers: shrink the range in proportion, keep the first best.
+    """Search of the range, as in the published quantizers: shrink it in proportion, keep the first best.
 
     Candidate i is the range times 1 - i / 100. All candidates share one zero (up to rounding), which is why a symmetric
-    channel wastes a level at 2 bits and cannot have two opposite values at 1 bit: `RangeZeroSearch` mends this.
+    channel wastes a level at 2 bits and cannot have two opposite values at 1 bit; `RangeZeroSearch` can.
 
     Args:
         contain_zero: whether the range is widened to contain 0 first (OBC) or taken as given (BRECQ).
@@ -172,7 +173,7 @@ class RangeSearch(Grid):
 
 @dataclass(frozen=True)
 class RangeZeroSearch(Grid):
-    """Range times zero point, in half steps: the grid may hold 0, or lie symmetric about it, whichever serves.
+    """Search of range and zero together, the zero in half steps: the grid may hold 0, or lie symmetric about it.
 
     The centre of the grid moves from the middle of the range (widest grid) to the mean weight (narrowest).
 
@@ -222,12 +223,12 @@ class RangeZeroSearch(Grid):
 
 @dataclass(frozen=True)
 class AlternatingFit(Grid):
-    """An affine codebook: start from a search, then alternate nearest codes with the closed-form scale and offset.
+    """Alternate nearest codes with the scale and zero that fit them best: Lloyd's algorithm for an affine codebook.
 
     Args:
         start: the grid to start from.
-        rounds: how often codes and codebook take turns; the best visited one is kept.
-        by_output: whether codebooks are fitted and compared by output error instead of weight error.
+        rounds: how often codes and grid alternate; the best grid on the way is kept.
+        by_output: whether grids are fitted and compared by output error instead of weight error.
 
     Raises:
         ValueError: if an option is out of its range.
@@ -248,12 +249,12 @@ class AlternatingFit(Grid):
         )
 
     def fit(self, weight: Tensor, levels: Tensor, gram: Tensor | None = None) -> Affine:
-        """The best codebook on the way."""
+        """The best grid on the way."""
         metric = _metric(self, gram)
         start = self.start.fit(weight, levels, gram)
-        return _first_best(self._turns(start, weight, levels, metric), _error_on(weight, levels, metric, 2.0))
+        return _first_best(self._rounds(start, weight, levels, metric), _error_on(weight, levels, metric, 2.0))
 
-    def _turns(self, affine: Affine, weight: Tensor, levels: Tensor, metric: Tensor | None) -> Iterator[Affine]:
+    def _rounds(self, affine: Affine, weight: Tensor, levels: Tensor, metric: Tensor | None) -> Iterator[Affine]:
         yield affine
         for _ in range(self.rounds):
             quantized = refit(quantize_to(weight, affine, levels), weight, metric)
@@ -263,13 +264,13 @@ class AlternatingFit(Grid):
 
 @dataclass(frozen=True)
 class Widened(Grid):
-    """Another rule's grids, drawn out (or together) about their middle.
+    """The grids of another rule, widened (or narrowed) about their middle.
 
-    Solvers that let weights make up for each other's errors push weights past the ends of the grid, and are served by
-    another width than nearest rounding is; the fewer the levels, the more so.
+    Solvers that compensate the error of one weight in others push weights past the ends of the grid, so that another
+    width is best for them than for nearest rounding; the fewer the levels, the more so.
 
     Args:
-        grid: the rule whose grids are taken.
+        grid: the rule whose grids are widened.
         steps: by how many steps of the scale the whole grid becomes wider; negative for narrower, above -1.
 
     Raises:
@@ -284,7 +285,7 @@ class Widened(Grid):
 
     @property
     def by_output(self) -> bool:
-        """As the rule whose grids are taken."""
+        """As of the rule whose grids are widened."""
         return self.grid.by_output
 
     def fit(self, weight: Tensor, levels: Tensor, gram: Tensor | None = None) -> Affine:

@@ -1,4 +1,4 @@
-"""What a quantizer gets and what it gives back: tensors with a leading model axis, and nothing else."""
+"""The interface of a quantizer: the problems that it is given and the codes that it returns, model axis first."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LayerProblem:
         levels: (models,) integer.
         gram: (models, columns, columns), H = 2/n sum x x^T over examples and output positions, of the inputs
             the quantized layer will see (the quantized prefix's, or the float network's where the method asks for
-            these); None for methods that do not look at data.
+            these); None unless the method needs it.
         cross: (models, columns, columns), 2/n sum x_float x_quantized^T; None where inputs are the float network's.
     """
 
@@ -76,8 +76,8 @@ class UnitProblem:
     Args:
         name: the unit's name in the network.
         layers: the layers inside, in the order they run.
-        inputs: tensors (models, examples, ...) that enter the unit in the quantized network; empty where the method
-            does not ask for activations.
+        inputs: tensors (models, examples, ...) that enter the unit in the quantized network; empty unless the method
+            needs activations.
         target: (models, examples, ...), what leaves the unit in the float network.
         forward: weights per layer (models, rows, columns) and a batch of inputs (models, batch, ...) -> output
             (models, batch, ...); differentiable, all models in one call.
@@ -196,5 +196,9 @@ def check_options(*rules: tuple[bool, str, object]) -> None:
 
 
 def check_inputs(inputs: str) -> None:
-    """Refuse a name of inputs that no engine knows."""
+    """Refuse other inputs than the float or the quantized network's.
+
+    Raises:
+        ValueError: naming both.
+    """
     check_options((inputs in ("float", "quantized"), 'inputs must be "float" or "quantized"', repr(inputs)))

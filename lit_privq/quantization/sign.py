@@ -1,4 +1,4 @@
-"""One bit per weight: its sign, bare (the paper's failing baseline) or times the channel's mean magnitude."""
+"""One bit per weight: its sign, alone (the paper's baseline that fails) or times the channel's mean magnitude (BWN)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Sign:
 
 @dataclass(frozen=True)
 class BWN:
-    """Weights become -a or +a, a the mean magnitude of the channel: the least squared error of two opposite values.
+    """Binary weights -a and +a, a the mean magnitude of the channel: the least squared error of two opposite values.
 
-    Source: Rastegari et al. 2016, arXiv:1603.05279.
+    Source: the Binary-Weight-Networks of Rastegari et al. 2016, arXiv:1603.05279.
     """
 
     needs_gram: ClassVar[bool] = False

@@ -342,7 +342,9 @@ def test_patience_counts_from_the_end_of_the_warm_up_and_from_each_better_soluti
     start = Quantized(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([3]))
     losses = iter([2.0, 5.0, 5.0, 5.0, 1.0, 3.0, 3.0, 3.0])
     rounding, alpha = from_solution(start)
-    best = BestRounding({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
+    best = BestRounding(
+        {"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, warmup=200
+    )
     up = {"fc": alpha + 9}
     assert [best.look(up, iteration) for iteration in (100, 200, 300)] == [False, False, False]  # worse, but calm
     assert best.codes["fc"].codes.item() == 1
@@ -354,7 +356,9 @@ def test_patience_counts_from_the_end_of_a_warm_up_that_found_a_better_solution(
     start = Quantized(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([3]))
     losses = iter([2.0, 1.0, 3.0, 3.0, 3.0])
     rounding, alpha = from_solution(start)
-    best = BestRounding({"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, calm=200)
+    best = BestRounding(
+        {"fc": rounding}, {"fc": alpha}, lambda _: torch.tensor([next(losses)]), patience=100, warmup=200
+    )
     assert [best.look({"fc": alpha}, iteration) for iteration in (50, 250, 300, 301)] == [False, False, False, True]
 
 

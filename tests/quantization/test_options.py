@@ -1,3 +1,5 @@
+"""The options of every method and grid: what is out of its range is refused when it is given."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ import jsonargparse
 import pytest
 import yaml
 
-from lit_privq.audit.command import _parse as parse_audit
+from lit_privq.audit.options import parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
 from lit_privq.indicator.study import run as run_indicator
 from lit_privq.study import main as run_study

@@ -6,7 +6,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tokenize import TokenError
@@ -122,8 +122,23 @@ def read_dump(path: Path) -> Dump:
         ) from error
 
 
-def map_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz, mapped from the file where stored uncompressed (``numpy.load`` would copy them).
+def npz_names(path: Path) -> list[str]:
+    """Names of the arrays of an .npz.
+
+    Raises:
+        ValueError: if the file is truncated or no .npz; names it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{path.name} is truncated or no .npz file ({error})") from error
+
+
+def map_npz(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz, or those of these names, mapped from the file where stored uncompressed.
+
+    ``numpy.load`` would copy them.
 
     Lengths are checked, checksums of mapped arrays are not: that would read all of a file larger than memory.
 
@@ -134,7 +149,8 @@ def map_npz(path: Path) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(path) as archive:
             whole = map_bytes(path)
             infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            return {info.filename[:-4]: _member(path, whole, archive, info) for info in infos}
+            wanted = [info for info in infos if names is None or info.filename[:-4] in names]
+            return {info.filename[:-4]: _member(path, whole, archive, info) for info in wanted}
     except (zipfile.BadZipFile, OSError, KeyError, RuntimeError, zlib.error) as error:
         raise ValueError(f"{path.name} is truncated or no .npz file ({error})") from error
 

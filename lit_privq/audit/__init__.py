@@ -1,5 +1,6 @@
 """Attack confidences and say what leaks; see :func:`lit_privq.audit.command.main`."""
 
-from lit_privq.audit.command import Audit, main
+from lit_privq.audit.command import main
+from lit_privq.audit.options import Audit
 
 __all__ = ["Audit", "main"]

@@ -115,13 +115,19 @@ class Summary:
         if compare and shadows.logits is None and not shadows.values:
             self.notes.append(f"{', '.join(compare)} from confidences alone: softmax at temperature 1")
 
-    def add_thresholds(self, attacks: Sequence[str]) -> None:
-        """Say which attacks got thresholds from shadows."""
-        self.notes.append(
-            f"thresholds from shadows, and what they reach: of {' and '.join(attacks)} only, to save time"
-            if attacks
-            else "no thresholds from shadows: these are themselves the targets"
-        )
+    def close_thresholds(self, wanted: Collection[str]) -> None:
+        """Say which attacks got thresholds from shadows, once all scores are added; none are wanted leaving one out."""
+        made = list(dict.fromkeys(threshold.attack for threshold in self._thresholds))
+        if made:
+            note = f"thresholds from shadows, and what they reach: of {' and '.join(made)} only, to save time"
+        elif wanted:
+            note = (
+                f"no thresholds from shadows: too few shadows for {' and '.join(wanted)} on each other, or no bound "
+                "that leaves room for a false positive among their non-members"
+            )
+        else:
+            note = "no thresholds from shadows: these are themselves the targets"
+        self.notes.append(note)
 
     def add_empty(self, case: Case) -> None:
         """Say once which bounds on the false-positive rate leave no room for a false positive."""
@@ -203,18 +209,19 @@ class Summary:
                 f"half of it for {', '.join(who[:_NAMED])}{more}; results.csv has it in the column fpr"
             )
 
-    def measures(self, audit: Mapping[str, Any], results: Results) -> Measures:
+    def measures(self, audit: Mapping[str, Any], results: Results, titles: Mapping[str, str]) -> Measures:
         """Everything, with the focus of the audit and the tests in it counted together.
 
         Args:
             audit: what was run, for the record.
             results: the same audit's results.csv.
+            titles: of the attacks, by name.
         """
         focus, changes = conclude(self._means, self._changes, results.variants)
         return Measures(
             dict(audit),
             focus,
-            {},
+            dict(titles),
             (*self.notes, *self._ties()),
             self._means,
             changes,

@@ -126,14 +126,12 @@ def _sums(weights: NDArray[np.uint8], order: NDArray[np.intp], ends: NDArray[np.
 
 
 def interval(replicates: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap replicates; NaN where these are, or where all are equal.
+    """Percentile interval of bootstrap replicates; NaN where these are, or where its ends are equal.
 
     Replicates that do not differ know nothing of the spread: at perfect separation every resample has an area of 1.
 
     >>> interval(np.arange(5.0), 0.5), interval(np.ones(5))
     ((1.0, 3.0), (nan, nan))
     """
-    if (replicates == replicates[0]).all():
-        return float("nan"), float("nan")
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return (float(low), float(high)) if low < high else (float("nan"), float("nan"))

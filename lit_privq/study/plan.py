@@ -197,7 +197,8 @@ class _Planner:
     def audit(self, dumps: tuple[str, ...]) -> Job:
         unaware = [f"audit/{variant.name}/unaware.npz" for variant in self.study.variants]
         adaptive = [f"audit/{v.name}/adaptive.npz" for row in self.study.quantize if row.adaptive for v in row.variants]
-        command = ("audit", "--config", self.study.audit, "--input", f"{_OUTPUT}/confidence", "--output", _OUTPUT)
+        places = ("--input", f"{_OUTPUT}/confidence", "--output", _OUTPUT)
+        command = ("audit", "--config", self.study.audit, *places, "--report", "false")  # the report job draws the page
         outputs = ("results.csv", "metrics.json", *unaware, *adaptive)
         return self._job(command, name="audit", stage="audit", inputs=dumps, outputs=outputs)
 

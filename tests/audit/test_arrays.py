@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lit_privq.attacks import Observed, reference, score_held_out, score_leave_one_out, standard
 from lit_privq.audit import main
-from lit_privq.audit.command import _parse
+from lit_privq.audit.arrays import find_study, read_arrays
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "audit"
 STRANGER = """
@@ -123,6 +123,14 @@ def test_confidence_without_a_query_axis_is_one_query(tmp_path: Path, page: list
             [],
             r"labels must be \(40,\) integers; got float64",
         ),
+        (
+            {"labels": np.zeros(40)},
+            [],
+            "whole numbers kept as floats, .* keep classes as integers, or name",
+        ),
+        ({"labels": np.zeros(40, int), "values": np.zeros(40)}, [], "got both; leave one of them out"),
+        ({"labels": np.ones((40, 3), int)}, [], r"labels must be \(40,\) integers, .* got int64 \(40, 3\)"),
+        ({"labels": np.full((40, 2), 0.5)}, [], r"labels must be \(40,\) integers, .* got float64 \(40, 2\)"),
         ({"labels": np.full(40, np.nan)}, [], "labels must be finite; 40 of 40 .* example 0"),
         ({"logits": np.zeros((10, 40, 1, 3)), "labels": np.zeros(40, int)}, [], "of the same queries; got 1 and 2"),
         ({"confidence": np.zeros((10, 40, 2), np.float16)}, [], "must be float32 or float64; got float16"),
@@ -150,7 +158,9 @@ def test_bad_input_is_refused_by_name(
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [
-        (np.zeros((10, 40, 3)), np.zeros(40, int), r"logits must be \(models, examples, queries, classes\)"),
+        (np.zeros((10, 40)), np.full(40, 2), r"logits must be \(models, examples, queries, classes\)"),
+        (np.zeros((10, 39, 3)), np.zeros(40, int), r"logits must be \(models, examples, queries, classes\)"),
+        (np.zeros((10, 40, 1, 1)), np.full(40, 2), "a confidence needs at least two classes; got 1"),
         (np.zeros((10, 40, 1, 3)), np.zeros(39, int), r"labels must be \(40,\) integers"),
         (np.zeros((10, 40, 1, 3)), np.full(40, 3), r"labels must lie in \[0, 3\); 40 do not"),
         (np.full((10, 40, 1, 3), np.nan), np.zeros(40, int), "logits must be finite; model 0"),
@@ -179,41 +189,8 @@ def test_a_target_without_others_is_refused_before_anything_is_written(tmp_path:
     assert not (tmp_path / "out" / "scores.npz").exists()
 
 
-@pytest.mark.parametrize("name", ["targets", "members", "file", "allow_pickle", "3"])
-def test_names_that_the_scores_cannot_bear_are_refused(tmp_path: Path, name: str) -> None:
-    config = tmp_path / "mine.yaml"
-    config.write_text(f"define: {{{name}: {{class_path: lit_privq.attacks.Threshold}}}}\n")
-    with pytest.raises(ValueError, match=f"name must be text other than .* got '?{name}"):
-        audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config), "--targets", "9")
-
-
-@pytest.mark.parametrize(
-    ("attacks", "message"),
-    [
-        ("define: {}", "define must hold at least one attack"),
-        ("design: held_out\npaired:", "paired must be a map of attacks; got null"),
-    ],
-)
-def test_no_attacks_at_all_and_a_map_left_blank_are_refused(tmp_path: Path, attacks: str, message: str) -> None:
-    config = tmp_path / "mine.yaml"
-    config.write_text(f"{attacks}\n")
-    with pytest.raises(ValueError, match=message):
-        audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config), "--targets", "9")
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["targets: 8:10", "targets: [8:10]", "targets: 64:74", 'targets: "8:10"', "targets: 9", "attacks: threshold"],
-)
-def test_what_yaml_does_not_read_as_a_list_of_words_is_refused(tmp_path: Path, line: str) -> None:
-    config = tmp_path / "mine.yaml"
-    config.write_text(f"{line}\n")
-    with pytest.raises(ValueError, match="lists of words in quotes"):
-        audit(save(tmp_path / "mine.npz"), tmp_path, "--config", str(config))
-
-
 def test_labels_that_are_values_make_it_a_regression(tmp_path: Path, page: list[Path]) -> None:
-    audit(save(tmp_path / "mine.npz", labels=np.zeros(40, np.float32)), tmp_path, "--targets", "8:10")
+    audit(save(tmp_path / "mine.npz", labels=np.linspace(0, 1, 40)), tmp_path, "--targets", "8:10")
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert any("rmia_online" in note and "left out" in note for note in content["notes"])
 
@@ -288,13 +265,6 @@ def test_what_is_no_array_file_is_refused(tmp_path: Path) -> None:
         audit(tmp_path / "cut.npz", tmp_path)
 
 
-@pytest.mark.parametrize(("config", "preset"), [("digits", standard), ("default", standard), ("reference", reference)])
-def test_a_shipped_config_defines_the_preset(config: str, preset: Any) -> None:
-    audit = _parse(["--config", str(CONFIGS / f"{config}.yaml"), "--input", "x.npz", "--output", "y"])
-    assert audit.define == preset()
-    assert list(audit.define) == list(preset())
-
-
 def test_an_attack_of_one_s_own_is_a_class_path(tmp_path: Path, page: list[Path]) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("define: {mine: {class_path: lit_privq.attacks.LiRAOffline, init_args: {centre: mean}}}\n")
@@ -310,7 +280,129 @@ def test_the_audit_imports_neither_torch_nor_lightning_nor_matplotlib() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert "audit --input mine.npz --targets" in capsys.readouterr().out
+def same_scores(tmp_path: Path, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Audit both inputs, which must give the same results; the notes of the second."""
+    for name, given in (("one", one), ("other", other)):
+        np.savez(tmp_path / f"{name}.npz", **given)
+        audit(tmp_path / f"{name}.npz", tmp_path / name, "--targets", "8:10", "--report", "false")
+    first, second = ((tmp_path / name / "scores.npz").read_bytes() for name in ("one", "other"))
+    assert first == second
+    notes: list[str] = json.loads((tmp_path / "other" / "metrics.json").read_text())["notes"]
+    return notes
+
+
+def classified(classes: int = 3) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    members = np.vstack([np.argsort(random.random((8, 60)), axis=0) < 4, random.random((2, 60)) < 0.5])
+    labels = random.integers(classes, size=60)
+    logits = random.normal(size=(10, 60, 1, classes)).astype(np.float32)
+    logits[:, np.arange(60), 0, labels] += 2 + 2 * members
+    return {"members": members, "logits": logits, "labels": labels}
+
+
+def test_logits_of_one_query_need_no_query_axis(tmp_path: Path) -> None:
+    given = classified()
+    same_scores(tmp_path, given, {**given, "logits": given["logits"][:, :, 0]})
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float64])
+def test_members_may_be_zero_and_one(tmp_path: Path, kind: type) -> None:
+    given = classified()
+    same_scores(tmp_path, given, {**given, "members": given["members"].astype(kind)})
+
+
+def test_numbers_may_be_in_either_order_of_bytes(tmp_path: Path) -> None:
+    given = classified()
+    turned = {"logits": given["logits"].astype(">f4"), "labels": given["labels"].astype(">i8")}
+    same_scores(tmp_path, given, {**given, **turned})
+    same_scores(tmp_path, arrays(), {**arrays(), "confidence": arrays()["confidence"].astype(">f4")})
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.float32])
+def test_one_hot_labels_are_the_place_of_the_one_and_this_is_said(tmp_path: Path, kind: type) -> None:
+    given = classified()
+    notes = same_scores(tmp_path, given, {**given, "labels": np.eye(3)[given["labels"]].astype(kind)})
+    assert any("labels are one-hot, (examples, 3)" in note for note in notes)
+
+
+def test_labels_may_be_a_column(tmp_path: Path) -> None:
+    given = classified()
+    same_scores(tmp_path, given, {**given, "labels": given["labels"][:, None]})
+
+
+@pytest.mark.parametrize("axes", [(), (None,), (None, None)])
+@pytest.mark.parametrize("kind", [bool, np.int64])
+def test_one_logit_for_two_classes_is_the_log_odds_of_class_one(
+    tmp_path: Path, axes: tuple[None, ...], kind: type
+) -> None:
+    given = classified(2)
+    odds = given["logits"][..., 0, 1] - given["logits"][..., 0, 0]  # (models, examples)
+    pair = np.stack([np.zeros_like(odds), odds], axis=-1)[:, :, None]
+    single = {**given, "logits": odds[(..., *axes)], "labels": given["labels"].astype(kind)}
+    notes = same_scores(tmp_path, {**given, "logits": pair}, single)
+    assert any("one output for two classes" in note for note in notes)
+    signed = np.where(given["labels"] == 1, odds, -odds)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "other.npz")[0].confidence, signed[..., None])
+
+
+def test_a_folder_with_one_npz_is_that_npz_even_when_an_audit_was_written_into_it(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    save(folder / "any.npz")
+    for _ in range(2):
+        audit(folder, folder, "--targets", "9", "--attacks", "threshold", "--report", "false")
+        assert (folder / "scores.npz").is_file()
+    save(folder / "another.npz")
+    with pytest.raises(ValueError, match=r"must hold .npy files, or one .npz; it holds 2 .npz files: another.npz, any"):
+        audit(folder, folder, "--targets", "9")
+
+
+def test_further_arrays_are_ignored_with_a_word_even_if_they_are_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = np.array(["a", None], dtype=object)
+    notes = same_scores(tmp_path, arrays(), {**arrays(), "epochs": np.zeros(3), "names": names})
+    assert any("ignored, as an audit takes no array of that name: epochs, names" in note for note in notes)
+    assert capsys.readouterr().err.count("takes no array of that name") == 1
+    np.savez(tmp_path / "bad.npz", **{**arrays(), "confidence": names})
+    with pytest.raises(ValueError, match=r"confidence.npy in bad.npz is damaged or no array of numbers"):
+        audit(tmp_path / "bad.npz", tmp_path)
+
+
+def test_a_folder_of_npy_stays_one_when_its_audit_was_written_into_it(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, array in arrays().items():
+        np.save(folder / f"{name}.npy", array)
+    for _ in range(2):
+        audit(folder, folder / "out", "--targets", "9", "--attacks", "threshold", "--report", "false")
+    assert find_study(folder) is None
+
+
+def test_whole_values_are_a_regression_under_the_name_values(tmp_path: Path) -> None:
+    notes = same_scores(tmp_path, arrays(labels=np.arange(40) + 0.5), arrays(values=np.arange(40)))
+    assert any("rmia_online" in note and "left out" in note for note in notes)
+
+
+def test_notes_promise_no_thresholds_that_were_not_made(tmp_path: Path) -> None:
+    members = np.vstack([np.eye(4, dtype=bool)[:, np.arange(40) % 4], np.arange(40)[None] % 2 == 0])  # one shadow is in
+    source = save(tmp_path / "mine.npz", members=members, confidence=arrays()["confidence"][:5])
+    audit(source, tmp_path, "--targets", "4", "--attacks", "threshold", "--report", "false")
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["thresholds"] == []
+    assert any("no thresholds from shadows: too few shadows for threshold" in note for note in content["notes"])
+    assert not any("thresholds from shadows, and what they reach" in note for note in content["notes"])
+
+
+def test_ties_far_below_a_bound_are_said_with_the_rate_that_they_reach(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    members = np.vstack([np.argsort(random.random((8, 400)), axis=0) < 4, random.random((2, 400)) < 0.5])
+    capped = np.minimum(np.round(random.normal(size=(10, 400)) + members), 1)
+    source = save(tmp_path / "mine.npz", members=members, confidence=capped)
+    audit(source, tmp_path, "--targets", "8:10", "--attacks", "threshold", "--max_fpr", "0.1", "--report", "false")
+    notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
+    assert any("tpr_at_0.1: equal scores" in note and "threshold on none-32 (unaware, 0 %)" in note for note in notes)
+    with (tmp_path / "results.csv").open() as file:
+        rows = {row["metric"]: row for row in csv.DictReader(file)}
+    assert rows["tpr_at_0.1"]["fpr"] == "0.0"
+    assert rows["auc"]["fpr"] == ""

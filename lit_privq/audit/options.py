@@ -1,0 +1,210 @@
+"""Options of an audit, and how a command line is read into them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import numpy as np
+
+from lit_privq import __version__
+from lit_privq.attacks import Attack, Observed, paired, standard
+from lit_privq.audit.folder import Design
+
+_RESERVED = ("targets", "members", "file", "allow_pickle")  # names in scores.npz, and arguments of what writes it
+_LISTS = ("attacks", "targets", "max_fpr")
+_QUOTED = 'attacks and targets in a YAML file are lists of words in quotes, such as ["64:74", "80"]'
+_EXAMPLE = """examples:
+  python -m lit_privq audit --config configs/audit/digits.yaml --input runs/digits/confidence --output runs/digits
+  python -m lit_privq audit --input mine.npz --targets 64:74 --output runs/mine
+"""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is audited, and how.
+
+    Args:
+        input: a study's ``confidence`` folder; or an .npz or a folder of .npy with ``members`` (models, examples) and
+            ``confidence`` (models, examples, queries), or ``logits`` (..., classes) and ``labels``.
+        output: folder for scores, results.csv, metrics.json and the report.
+        define: attacks by name, in the place of the standard ones.
+        add: further attacks by name, or others under the name of one that is defined.
+        attacks: which of them to run; all by default.
+        design: whether targets are held out from the shadows, or every shadow is a target in turn.
+        targets: rows or ranges of rows of an .npz that are targets, such as 64:74, in quotes where YAML is read; a
+            study knows its own.
+        equal_groups: cut every held-out example's groups to the poorest example's, as the public reference does.
+        max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
+        paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these
+            too only those that ``attacks`` names.
+        resamples: of the examples, for the intervals, whose ends hardly move with more; 0 draws none.
+        seed: of the resampling.
+        report: draw the page.
+
+    Raises:
+        ValueError: if there is no attack or one's name cannot be written, or if max_fpr or resamples make no sense.
+    """
+
+    input: Path
+    output: Path
+    define: dict[str, Attack] = field(default_factory=standard)
+    add: dict[str, Attack] = field(default_factory=dict)
+    attacks: list[str] | None = None
+    design: Design = "held_out"
+    targets: list[str] | None = None
+    equal_groups: bool = False
+    max_fpr: list[float] = field(default_factory=lambda: [0.00001, 0.0001, 0.001, 0.01])
+    paired: dict[str, Attack] = field(default_factory=paired)
+    resamples: int = 400
+    seed: int = 0
+    report: bool = True
+
+    def __post_init__(self) -> None:
+        for option in ("define", "add", "paired"):
+            if getattr(self, option) is None:
+                raise ValueError(f"{option} must be a map of attacks; got null; write {{}} for none")
+        if not self.defined():
+            raise ValueError("define must hold at least one attack; got none; leave it out for the standard ones")
+        for name in (*self.defined(), *self.paired):
+            if not isinstance(name, str) or name in _RESERVED:
+                raise ValueError(
+                    f"an attack's name must be text other than {', '.join(_RESERVED)}, which scores.npz and its "
+                    f"writer need; got {name!r}; rename it"
+                )
+        if bad := [bound for bound in self.max_fpr if not 0 < bound <= 1]:
+            raise ValueError(f"max_fpr holds fractions in (0, 1], 0.001 for 0.1 %; got {', '.join(map(str, bad))}")
+        if self.resamples < 0 or self.resamples == 1:
+            raise ValueError(f"resamples must be 0 (no intervals) or at least 2; got {self.resamples}; 400 are usual")
+
+    def described(self) -> dict[str, Any]:
+        """Options as plain values, for the record."""
+        attacks, paired = (
+            {name: repr(attack) for name, attack in each.items()} for each in (self.chosen(), self.chosen_paired())
+        )
+        names = ("design", "targets", "equal_groups", "max_fpr", "resamples", "seed")
+        options = {name: getattr(self, name) for name in names}
+        versions = {"lit_privq": __version__, "numpy": np.__version__}
+        return {"input": str(self.input), "attacks": attacks, "paired": paired, **options, "versions": versions}
+
+    def defined(self) -> dict[str, Attack]:
+        """All attacks by name."""
+        return {**self.define, **self.add}
+
+    def chosen(self) -> dict[str, Attack]:
+        """The attacks to run.
+
+        Raises:
+            ValueError: if one is not defined.
+        """
+        defined = self.defined()
+        unknown = [name for name in self.attacks or () if name not in defined]
+        if unknown:
+            raise ValueError(f"no attack is named {', '.join(unknown)}; there are {', '.join(defined)}")
+        return {name: defined[name] for name in self.attacks or defined}
+
+    def chosen_paired(self) -> dict[str, Attack]:
+        """The attacks of the paired attacker to run, perhaps none."""
+        return {name: attack for name, attack in self.paired.items() if name in (self.attacks or self.paired)}
+
+    def suited(self, models: Observed) -> dict[str, Attack]:
+        """The attacks to run on these models; those that need classes are left out of values, unless asked for."""
+        chosen = self.chosen()
+        if self.attacks or not models.values:
+            return chosen
+        return {name: attack for name, attack in chosen.items() if not attack.needs_classes} or chosen
+
+    def titles(self) -> dict[str, str]:
+        """Titles of the attacks to run, by name; attacks of the same title are told apart by their names."""
+        attacks = {**self.chosen_paired(), **self.chosen()}
+        titles = {name: attack.title for name, attack in attacks.items()}
+        shared = [title for title in titles.values() if list(titles.values()).count(title) > 1]
+        return {name: f"{title} ({name})" if title in shared else title for name, title in titles.items()}
+
+
+def parse(argv: Sequence[str]) -> Audit:
+    """Options from a command line.
+
+    Config files are read first, wherever they stand, so that what is typed wins. Lists are words or a list in brackets:
+    ``--max_fpr 0.01 0.05`` or ``--max_fpr [0.01,0.05]``.
+
+    Raises:
+        ValueError: if an option is unknown or unusable.
+        SystemExit: after ``--help`` or ``--print_config``.
+    """
+    parser = jsonargparse.ArgumentParser(
+        prog="python -m lit_privq audit",
+        description="Attack confidences and report what leaks.",
+        epilog=_EXAMPLE,
+        formatter_class=_Help,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    parser.add_class_arguments(Audit, skip={"attacks", "targets"}, sub_configs=True)
+    # Words, not YAML: there 8:10 is a number of base 60.
+    parser.add_argument("--attacks", nargs="+", type=_word, help="names of the attacks to run; all by default")
+    parser.add_argument("--targets", nargs="+", type=_word, help="target rows or ranges of an .npz, such as 64:74 80")
+    parser.set_defaults(define=_spelled_all(standard()), paired=_spelled_all(paired()))
+    try:
+        config = parser.instantiate(parser.parse_args(_in_order(argv)))
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets)"', str(error)) else ""
+        raise ValueError(f"{' '.join(str(error).split())}{quoted}; see python -m lit_privq audit --help") from None
+    return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
+
+
+def _word(value: object) -> str:
+    """A name or a range, as it was typed: of 8:10 without quotes a YAML file makes the number 490."""
+    if not isinstance(value, str):
+        raise ValueError(f"got {value!r}")
+    return value
+
+
+def _in_order(argv: Sequence[str]) -> list[str]:
+    """The options with config files first and every list written in the one way that its parser takes.
+
+    >>> _in_order(["--max_fpr", "0.1", "0.2", "--attacks=[a, b]", "--config", "x.yaml"])
+    ['--config', 'x.yaml', '--max_fpr', '[0.1,0.2]', '--attacks', 'a', 'b']
+    """
+    options: list[list[str]] = [[]]  # an option and its words each; first what stands before any
+    for text in argv:
+        if text.startswith("--"):
+            name, equals, value = text.partition("=")
+            options.append([name, value] if equals else [name])
+        else:
+            options[-1].append(text)
+    configs = [option for option in options if option[:1] == ["--config"]]
+    rest = [_listed(option) for option in options if option[:1] != ["--config"]]
+    return [word for option in (*configs, *rest) for word in option]
+
+
+def _listed(option: list[str]) -> list[str]:
+    """A list in the form that its parser takes; other options as they are."""
+    if not option or option[0].removeprefix("--") not in _LISTS:
+        return option
+    words = [word.strip(" \"'") for text in option[1:] for word in text.strip("[]").split(",")]
+    words = [word for word in words if word]
+    return [option[0], f"[{','.join(words)}]"] if option[0] == "--max_fpr" else [option[0], *words]
+
+
+def _spelled_all(attacks: Mapping[str, Attack]) -> dict[str, Any]:
+    """Attacks as a config spells them, so that ``--print_config`` can."""
+    return {name: _spelled(attack) for name, attack in attacks.items()}
+
+
+def _spelled(part: Any) -> dict[str, Any]:  # noqa: ANN401 - an attack, or a dataclass in it
+    values = {each.name: getattr(part, each.name) for each in fields(part)}
+    arguments = {name: _spelled(value) if is_dataclass(value) else value for name, value in values.items()}
+    path = {"class_path": f"lit_privq.attacks.{type(part).__name__}"}
+    return {**path, "init_args": arguments} if arguments else path
+
+
+class _Help(jsonargparse.DefaultHelpFormatter):
+    """Keeps the line breaks of the examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "".join(indent + line for line in text.splitlines(keepends=True))

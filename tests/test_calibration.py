@@ -15,6 +15,9 @@ from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
 from lit_privq.artifacts.variant import Variant
 from lit_privq.classifier import Classifier
 from lit_privq.cli import main, run_cli
+from lit_privq.data.digits import Digits
+from lit_privq.export.command import load as load_network
+from lit_privq.export.command import main as export
 from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.method import levels_from_bits
 
@@ -89,6 +92,35 @@ def test_lightning_reads_a_quantized_checkpoint_like_any_other(study: Path) -> N
     restored = Classifier.load_from_checkpoint(path, map_location="cpu")
     for name, value in load(study, "nearest-4", 0)["state_dict"].items():
         assert torch.equal(restored.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("verb", ["validate", "test"])
+def test_a_quantized_checkpoint_is_validated_with_its_own_weights(
+    privq: Callable[..., None], study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    told = []
+    torch.save(load(study, "nearest-1.58", 0), tmp_path / "whole.ckpt")  # with the weights beside the codes
+    for path in (study / "checkpoints/nearest-1.58/000.ckpt", tmp_path / "whole.ckpt"):
+        privq(verb, "shadow/digits.yaml", tmp_path / "out", "--ckpt_path", str(path))
+        told.append(capsys.readouterr().out)
+    assert "accuracy" in told[0]
+    assert told[0] == told[1]
+
+
+@pytest.mark.slow
+def test_a_quantized_checkpoint_is_exported_with_all_that_the_file_needs_to_know(study: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = study / "checkpoints/nearest-4/000.ckpt"
+    for name in ("x.safetensors", "x.onnx"):
+        export(["--ckpt", str(path), "--output", str(tmp_path / name)])
+    assert (tmp_path / "x.safetensors").stat().st_size == read_checkpoint(path)["lit_privq"]["size_bytes"]
+    session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
+    pool = Digits(pool_size=61).load(Path(), False)
+    images = pool.test_inputs[:50]
+    (got,) = session.run(None, {"images": images.numpy()})
+    net, normalised = load_network(tmp_path / "x.safetensors"), (images / 255 - pool.mean[0]) / pool.std[0]
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(got), net(normalised), rtol=1e-4, atol=1e-4)  # float32 sums
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read_as_it_was(study: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from lit_privq.quantization.layers import from_rows
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
 
 _OPSET, _IR_VERSION = 25, 13  # the first with 2-bit integers
 _PIXELS = "images: uint8 pixels, 0 to 255, channels first; the graph normalises them"
@@ -33,7 +34,7 @@ def onnx_bytes(
 
     Weights are stored as unsigned integers of 2, 4 or 8 bits, the least that hold the levels (1 bit and three levels
     take 2), and scaled on loading; all else is float. A zero that is no integer in this range becomes a subtraction.
-    Of its own accord onnxruntime rounds what enters a Linear on several positions to 8 bits; with `EXACT` among its
+    By default onnxruntime also rounds what enters a Linear on several positions to 8 bits; with `EXACT` among its
     session options, as in the check, it does not.
 
     The input `images` is (examples, *image_shape): with a mean and std uint8 pixels from 0 to 255, which the graph
@@ -53,6 +54,7 @@ def onnx_bytes(
     """
     try:
         import onnx  # an extra, and slow to import
+        import onnxruntime
         from onnxscript import optimizer
     except ImportError as error:
         raise ValueError(f"ONNX export needs {error.name}; install it with: pip install 'lit_privq[onnx]'") from error
@@ -77,7 +79,10 @@ def onnx_bytes(
     onnx.helper.set_model_props(model, {"input": _PIXELS if mean else _AS_GIVEN})
     content: bytes = model.SerializeToString()
     onnx.checker.check_model(model)
-    _check_output(content, net, image_shape, mean, std)
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(*EXACT)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    _check_output(session, net, image_shape, mean, std)
     return content
 
 
@@ -90,14 +95,13 @@ def _check_normalisation(image_shape: Sequence[int], mean: Sequence[float], std:
 
 
 def _check_output(
-    content: bytes, net: nn.Module, image_shape: Sequence[int], mean: Sequence[float], std: Sequence[float]
+    session: onnxruntime.InferenceSession,
+    net: nn.Module,
+    image_shape: Sequence[int],
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> None:
-    """Refuse a file that onnxruntime answers otherwise than PyTorch does."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(*EXACT)
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    """Refuse a file from which onnxruntime computes something else than PyTorch."""
     generator = torch.Generator().manual_seed(0)
     if mean:
         images = torch.randint(256, (3, *image_shape), dtype=torch.uint8, generator=generator)

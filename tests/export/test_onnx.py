@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -97,6 +98,15 @@ def test_linear_layers_on_positions_reach_onnx_as_integers(bits: int) -> None:
     graph = onnx.load_from_string(content).graph
     assert {f"{name}.weight.codes" for name in layers} <= {tensor.name for tensor in graph.initializer}
     assert sum(node.op_type == "DequantizeLinear" for node in graph.node) == len(layers) == 4
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf"needs {package}; install it with: pip install 'lit_privq\[onnx\]'"):
+        onnx_bytes(nn.Linear(2, 2), {}, (2,))
 
 
 def test_a_float64_network_is_told_what_onnx_needs() -> None:

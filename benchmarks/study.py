@@ -51,7 +51,7 @@ def run(folder: Path, study: Path) -> dict[str, float]:
     before, start = os.times(), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "WANDB_MODE": "offline"})
     wall, after = time.perf_counter() - start, os.times()
-    record, finished = read_record(output), Ledger(output).records.values()
+    record, finished = read_record(output), {id(maker): maker for maker in Ledger(output).makers.values()}.values()
     began = min(datetime.fromisoformat(job.finished).timestamp() - job.seconds for job in finished)
     stages = {stage: record["seconds"][stage] for stage in STAGES}
     start_up = max(0.0, began - datetime.fromisoformat(record["started"]).timestamp())  # the ledger keeps whole seconds

@@ -23,7 +23,7 @@ from lit_privq.__main__ import EXAMPLES
 from lit_privq.artifacts.checkpoint import checkpoint_path, plain, read_checkpoint, read_hyper_parameters
 from lit_privq.artifacts.trust import check_trusted, packages
 from lit_privq.data.datamodule import ShadowDataModule
-from lit_privq.study.plan import config_tree
+from lit_privq.study.recipe import config_tree
 
 # Lightning's hints that do not apply: batches are made on the device, and one step an epoch is meant.
 _HINTS = (

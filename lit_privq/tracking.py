@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 PROJECT = "lit_privq"
 
 
+MODES = ("online", "offline", "disabled", "shared")
+
+
+def check_mode() -> None:
+    """Refuse a WANDB_MODE that W&B does not know, before anything is trained.
+
+    Raises:
+        ValueError: naming the modes.
+    """
+    mode = os.environ.get("WANDB_MODE")
+    if mode and mode not in MODES:
+        raise ValueError(f"WANDB_MODE must be one of {', '.join(MODES)}; got {mode}, set or unset it")
+
+
 def open_run(
     folder: Path, name: str, stage: str, config: dict[str, Any], project: str = PROJECT, group: str | None = None
 ) -> wandb.Run:
@@ -29,6 +43,7 @@ def open_run(
     """
     import wandb
 
+    check_mode()
     folder.mkdir(parents=True, exist_ok=True)
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
     return wandb.init(

@@ -12,7 +12,8 @@ import yaml
 from lit_privq.audit.options import parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
 from lit_privq.indicator.study import run as run_indicator
-from lit_privq.study import main as run_study
+from lit_privq.study.command import Hooks
+from lit_privq.study.command import main as run_study
 from lit_privq.study.study_file import read_study
 
 ROOT = Path(__file__).parents[1] / "configs"
@@ -101,7 +102,8 @@ def test_a_study_can_be_planned_and_prints_its_commands(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     described = read_study(ROOT / config)
-    run_study(["--config", str(ROOT / config), "--output", str(tmp_path / "out"), "--dry_run"])
+    unknown = Hooks("builtins:nothing", "builtins:nothing", "builtins:nothing")  # measures nothing, reads no data
+    run_study(["--config", str(ROOT / config), "--output", str(tmp_path / "out"), "--dry_run"], unknown)
     commands = capsys.readouterr().out.splitlines()
     assert all(command.startswith("python -m lit_privq ") for command in commands)
     verbs = [command.split()[3] for command in commands]

@@ -5,23 +5,29 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from lit_privq import tracking
 from lit_privq.study import tasks
 from lit_privq.study.engine import Engine, StudyFailed, log_of
-from lit_privq.study.ledger import Ledger, locked
-from lit_privq.study.plan import Fleets, Job, config_tree, plan, shared_options
-from lit_privq.study.progress import Progress, duration
+from lit_privq.study.ledger import CHANGED, WITH_ANOTHER, Ledger, locked
+from lit_privq.study.plan import STAGES, Fleets, Job, Stage, plan, shared_options, training_recipe
+from lit_privq.study.progress import StudyProgress, duration
+from lit_privq.study.recipe import config_tree, find, recipe
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
-from lit_privq.study.storage import bytes_needed, storage_line
+from lit_privq.study.storage import bytes_needed, check_space, storage_line
 from lit_privq.study.study_file import Study, read_study
-from lit_privq.study.workers import WORKER, Pool, Task
+from lit_privq.study.workers import WORKER, Call, Outcome, WorkerPool, is_full_disk
 
 _EXAMPLE = """example:
   python -m lit_privq study --config configs/study/digits.yaml --output runs/digits
@@ -35,10 +41,12 @@ class Hooks:
     Args:
         run: runs a command line.
         choose: picks the fleets.
+        facts: reads the data and looks at the network.
     """
 
     run: str = "lit_privq.study.tasks:run_command"
     choose: str = "lit_privq.study.tasks:choose"
+    facts: str = "lit_privq.study.tasks:facts"
 
 
 def main(argv: Sequence[str], hooks: Hooks = Hooks()) -> None:
@@ -55,27 +63,30 @@ def main(argv: Sequence[str], hooks: Hooks = Hooks()) -> None:
     """
     options = _parser().parse_args(argv)
     study = read_study(options.config)
-    if options.data_root and not options.data_root.is_dir():
-        raise FileNotFoundError(
-            f"--data_root must be a folder that holds the data sets; there is no {options.data_root}"
-        )
-    if options.jobs is not None and options.jobs < 1:
-        raise ValueError(f"--jobs must be at least 1; got {options.jobs}")
-    draft = plan(study, options.output, _draft_of_fleets(study, options), options.data_root)
-    if options.dry_run:
-        print("\n".join(f"python -m lit_privq {shlex.join(job.argv)}" for job in draft))
-        return
+    _check(options)
     again = f"python -m lit_privq study {shlex.join(argv)}"
     try:
-        with locked(options.output):
-            _run(study, options, again, hooks)
+        if options.print_config:
+            print(yaml.safe_dump(asdict(study), sort_keys=False), end="")
+        elif options.dry_run:
+            _dry_run(study, options, hooks)
+        else:
+            with locked(options.output):
+                _run(study, options, again, hooks)
+        sys.stdout.flush()
     except StudyFailed as failure:
         print(f"lit_privq: error: {failure}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        n = len(Ledger(options.output).records)
+        n = len({maker.name for maker in Ledger(options.output).makers.values()})
         print(f"\ninterrupted; {n} finished jobs are kept, go on with\n  {again}", file=sys.stderr)
         raise SystemExit(130) from None
+    except BrokenPipeError:  # as of `study --dry_run | head`: whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if is_full_disk(error):
+            raise OSError(f"no space is left for {options.output}; make room, then go on with {again}") from None
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,67 +99,164 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, required=True, help="the study file")
     parser.add_argument("--output", type=Path, required=True, help="folder of everything the study writes")
     parser.add_argument("--jobs", type=int, help="worker processes (default: one per core; one on a GPU)")
-    parser.add_argument("--dry_run", action="store_true", help="print the commands of all jobs, write nothing")
-    parser.add_argument("--data_root", type=Path, help="where the data sets lie (default: as the data config says)")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="print the commands of all jobs to do and what they cost, write nothing"
+    )
+    parser.add_argument(
+        "--data_root", "--data.root", type=Path, help="where the data sets lie (default: as the data config says)"
+    )
     parser.add_argument("--verify", action="store_true", help="read every finished file again, to find damaged ones")
+    parser.add_argument("--overwrite", action="store_true", help="replace finished models of another recipe")
+    parser.add_argument("--ignore_space", action="store_true", help="start even if the disk seems to be too small")
+    parser.add_argument("--print_config", action="store_true", help="print the study file as it is understood")
     return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that cannot be meant."""
+    if options.data_root and not options.data_root.is_dir():
+        raise FileNotFoundError(
+            f"--data_root must be a folder that holds the data sets; there is no {options.data_root}"
+        )
+    if options.jobs is not None and options.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1; got {options.jobs}")
+    tracking.check_mode()
 
 
 def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) -> None:
     """Everything that happens under the lock."""
     start = time.monotonic()
     root: Path = options.output
+    _remove_part_files(root)
     earlier, ledger = read_record(root), Ledger(root, options.verify)
-    record = study_record(study, command, earlier)
-    with Pool(size=options.jobs or 1, environment=WORKER) as pool:
-        record |= _chosen(study, options, earlier, pool, hooks.choose)
-        choices = record["choices"]
-        pool.size = options.jobs or choices["jobs"]
-        jobs = plan(study, root, _fleets(choices), options.data_root)
-        _announce(study, jobs, ledger)
+    with WorkerPool(size=options.jobs or 1, environment=WORKER) as pool:
+        found = _facts(study, options, earlier, pool, hooks.facts)
+        chosen = _chosen(study, options, earlier, pool, hooks.choose)
+        names = {key: found["facts"][key] for key in ("dataset", "net", "titles")}
+        record = study_record(study, command, earlier) | names | found | chosen
+        fleets = _fleets(chosen["choices"])
+        pool.size = options.jobs or fleets.jobs
+        jobs = plan(study, root, fleets, options.data_root)
+        reasons = ledger.unfinished(jobs)
+        todo = plan(study, root, fleets, options.data_root, only=reasons)
+        needed = bytes_needed(todo, found["facts"], _n_queries(study))
+        if not options.overwrite:
+            _check_overwritten(jobs, reasons, root)
+        if not options.ignore_space:
+            check_space(needed, root)
+        _announce(jobs, todo, reasons, ledger, needed)
 
         def save() -> None:
             write_record(root, {**record, "seconds": stage_seconds(jobs, ledger)})
 
         save()
-        Engine(ledger, pool, Progress(jobs, pool.size, sys.stderr), hooks.run, save).execute(jobs)
+        progress = StudyProgress(todo, pool.size, sys.stderr, earlier=_finished_work(jobs, reasons, ledger))
+        Engine(ledger, pool, progress, hooks.run, save).execute(todo)
     print(f"{root / 'report.html'} (after {duration(time.monotonic() - start)})")
 
 
-def _draft_of_fleets(study: Study, options: argparse.Namespace) -> Fleets:
-    """The fleets of an earlier start, or what can be said without measuring."""
-    earlier = read_record(options.output)
-    if earlier.get("chosen_for") == _question(study):
-        return _fleets(earlier["choices"])
-    jobs = options.jobs or tasks.cores()
-    return Fleets(-(-study.n_models // jobs) if study.fleet == "auto" else study.fleet, jobs)
+def _dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
+    """Print what would be run, and what it costs: disk, and time as far as a measurement here tells it."""
+    root, earlier = options.output, read_record(options.output)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        WorkerPool(size=1, environment=WORKER) as pool,
+    ):
+        log = Path(folder) / "log"
+        facts = pool.call(Call("facts", hooks.facts, (study, _overrides(study, options)), log))
+        arguments = (study.shadow, _overrides(study, options), _fleet(study), options.jobs, True)
+        measured = pool.call(Call("choose", hooks.choose, arguments, log))
+    choices = _usable(earlier.get("choices")) if earlier.get("chosen_for") == _question(study) else None
+    n_jobs = options.jobs or tasks.cores()
+    draft = {"size": _fleet(study) or -(-study.n_models // n_jobs), "jobs": n_jobs}
+    fleets = _fleets(choices or measured.value or draft)
+    jobs = plan(study, root, fleets, options.data_root)
+    ledger = Ledger(root, options.verify)
+    todo = plan(study, root, fleets, options.data_root, only=ledger.unfinished(jobs))
+    print("".join(f"python -m lit_privq {shlex.join(job.argv)}\n" for job in todo), end="", flush=True)
+    print("\n".join(_costs(study, jobs, todo, facts, measured, root, options.jobs or fleets.jobs)), file=sys.stderr)
+
+
+def _costs(
+    study: Study, jobs: Sequence[Job], todo: Sequence[Job], facts: Outcome, measured: Outcome, root: Path, n_jobs: int
+) -> list[str]:
+    """Lines on what a study will cost."""
+    lines = [f"{len(todo)} of {len(jobs)} jobs to do"]
+    if facts.error:
+        return [*lines, f"data, network or methods: {facts.error}"]
+    found = facts.value
+    lines += [storage_line(bytes_needed(todo, found, _n_queries(study)), root)]
+    lines += [f"data: {found['dataset']}, {found['examples']} examples, are there"]
+    if measured.error:
+        return [*lines, f"a training step could not be measured: {measured.error}"]
+    models = sum(job.size for job in todo if job.stage == "train")
+    step, steps = measured.value["step_seconds"], measured.value["steps"]
+    total = duration(models * steps * step / n_jobs)
+    each = f"{1000 * step:.1f} ms per model and training step here"
+    return [*lines, f"{each}, {steps} steps, {models} models to train, {n_jobs} workers: about {total} of training"]
+
+
+def _overrides(study: Study, options: argparse.Namespace) -> list[str]:
+    """Options of a training, as the study and its command give them."""
+    return [*shared_options(study), *(["--data.root", str(options.data_root)] if options.data_root else [])]
+
+
+def _n_queries(study: Study) -> int:
+    return int(find(config_tree(Path(study.query)), "n_queries") or 1)
+
+
+def _fleet(study: Study) -> int | None:
+    """Models at once, None where that is to be measured."""
+    return None if study.fleet == "auto" else study.fleet
 
 
 def _fleets(choices: Mapping[str, Any]) -> Fleets:
     return Fleets(choices["size"], choices["jobs"])
 
 
+def _usable(choices: object) -> Mapping[str, Any] | None:
+    """Choices of an earlier start, None if its record does not hold them."""
+    whole = isinstance(choices, dict) and all(isinstance(choices.get(key), int) for key in ("size", "jobs"))
+    return choices if whole else None  # type: ignore[return-value]  # a dict, then
+
+
 def _question(study: Study) -> str:
     """Digest of what a choice of fleets depends on; another question needs another answer."""
-    question = [study.fleet, config_tree(Path(study.shadow)), shared_options(study)]
+    return _digest([study.fleet, training_recipe(study)])
+
+
+def _digest(question: object) -> str:
     return hashlib.blake2b(json.dumps(question, default=str).encode(), digest_size=8).hexdigest()
 
 
+def _facts(
+    study: Study, options: argparse.Namespace, earlier: Mapping[str, Any], pool: WorkerPool, function: str
+) -> dict[str, Any]:
+    """What the data, the network and the methods are, asked again only if one of them is another."""
+    methods = [[row.name, row.bits, recipe("quantize", config_tree(Path(row.method)))] for row in study.quantize]
+    question = _digest([training_recipe(study), methods])
+    if earlier.get("facts_for") == question and isinstance(earlier.get("facts"), dict):
+        return {"facts": earlier["facts"], "facts_for": question}
+    log = log_of("facts", options.output)
+    outcome = pool.call(Call("facts", function, (study, _overrides(study, options)), log))
+    if outcome.error:
+        raise ValueError(f"{outcome.error} (see {log})")
+    return {"facts": outcome.value, "facts_for": question}
+
+
 def _chosen(
-    study: Study, options: argparse.Namespace, earlier: Mapping[str, Any], pool: Pool, choose: str
+    study: Study, options: argparse.Namespace, earlier: Mapping[str, Any], pool: WorkerPool, choose: str
 ) -> dict[str, Any]:
     """The choices of the first start, kept for ever: another choice could change the last digits of the results."""
     question = _question(study)
-    if earlier.get("chosen_for") == question:
-        return {"choices": earlier["choices"], "chosen_for": question}
-    data = ["--data.root", str(options.data_root)] if options.data_root else []
-    fleet = None if study.fleet == "auto" else study.fleet
-    arguments = (study.shadow, [*shared_options(study), *data], fleet, options.jobs)
-    if fleet and options.jobs:  # nothing to measure, nothing to import
+    if earlier.get("chosen_for") == question and (kept := _usable(earlier.get("choices"))):
+        return {"choices": kept, "chosen_for": question}
+    arguments = (study.shadow, _overrides(study, options), _fleet(study), options.jobs)
+    if _fleet(study) and options.jobs:  # nothing to measure, nothing to import
         choices = tasks.choose(*arguments)
     else:
         log = log_of("choose", options.output)
-        outcome = pool.call(Task("choose", choose, arguments, log))
+        outcome = pool.call(Call("choose", choose, arguments, log))
         if outcome.error:
             raise ValueError(
                 f"the fleets could not be chosen: {outcome.error}; see {log}, or set fleet: in the study file"
@@ -159,18 +267,48 @@ def _chosen(
     return {"choices": choices, "chosen_for": question}
 
 
-def _announce(study: Study, jobs: Sequence[Job], ledger: Ledger) -> None:
+def _check_overwritten(jobs: Iterable[Job], reasons: Mapping[str, str], root: Path) -> None:
+    """Refuse to train finished models anew by another recipe, unless that was asked for."""
+    outputs = [path for job in jobs if job.stage == "train" for path in job.outputs]
+    replaced = [path for path in outputs if reasons.get(path) == CHANGED]
+    if replaced:
+        raise ValueError(
+            f"{len(replaced)} of {len(outputs)} models in {root} were trained by another recipe, code or version and "
+            "would be replaced; choose another --output, or add --overwrite to train them again"
+        )
+
+
+def _remove_part_files(root: Path) -> None:
+    """Remove what killed workers had begun to write; under the lock, no other is at work."""
+    for pattern in (".*.part", "*/.*.part", "*/*/.*.part"):
+        for path in root.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _finished_work(jobs: Sequence[Job], reasons: Mapping[str, str], ledger: Ledger) -> dict[Stage, tuple[int, float]]:
+    """By stage, what earlier starts finished and the seconds that went into it."""
+    work: dict[Stage, tuple[int, float]] = {}
+    for stage in STAGES:
+        done = [p for job in jobs if job.stage == stage for p in job.products if p.path not in reasons]
+        n = min(len(done), 1) if stage in ("audit", "report") else len(done)
+        work |= {stage: (n, ledger.seconds(done))} if n else {}
+    return work
+
+
+def _announce(
+    jobs: Sequence[Job], todo: Sequence[Job], reasons: Mapping[str, str], ledger: Ledger, needed: int
+) -> None:
     """Say what differs from the earlier start, what is in the way, and how much will be written."""
-    reasons = ledger.unfinished(jobs)
-    todo = [job for job in jobs if job.name in reasons]
-    again = {name: why for name, why in reasons.items() if name in ledger.records and why != "waiting"}
-    lines = [f"{len(jobs) - len(todo)} of {len(jobs)} jobs are finished"] if len(todo) < len(jobs) else []
-    lines += [f"repeating {name}: {why}" for name, why in again.items()]
+    finished = [job for job in jobs if not any(path in reasons for path in job.outputs)]
+    lines = [f"{len(finished)} of {len(jobs)} jobs are finished"] if finished else []
+    for job in todo:
+        again = [reasons[path] for path in job.outputs if path in ledger.makers and reasons[path] != "waiting"]
+        lines += [f"repeating {job.name}: {min(again, key=lambda why: why == WITH_ANOTHER)}"] if again else []
     lines += [
         f"{path} is not part of this study; remove it, or the audit will meet it" for path in _strays(jobs, ledger)
     ]
-    lines += [storage_line(bytes_needed(study, todo), ledger.root)]
-    print("".join(f"{line}\n" for line in lines if line), end="", file=sys.stderr)
+    lines += [storage_line(needed, ledger.root)] if needed > 1e9 else []
+    print("".join(f"{line}\n" for line in lines), end="", file=sys.stderr)
 
 
 def _strays(jobs: Iterable[Job], ledger: Ledger) -> list[Path]:

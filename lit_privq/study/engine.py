@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Job
-from lit_privq.study.progress import Progress
-from lit_privq.study.workers import Outcome, Pool, Task
+from lit_privq.study.progress import StudyProgress
+from lit_privq.study.workers import Call, Outcome, WorkerPool
 
 
 class StudyFailed(Exception):
@@ -18,7 +18,7 @@ class StudyFailed(Exception):
 
 @dataclass
 class Engine:
-    """Runs jobs, keeps the ledger, repeats once what fails.
+    """Runs jobs on a pool of workers, keeps the ledger, repeats once what fails.
 
     Args:
         ledger: of the study's folder; finished jobs are skipped, and what finishes is recorded.
@@ -29,8 +29,8 @@ class Engine:
     """
 
     ledger: Ledger
-    pool: Pool
-    progress: Progress
+    pool: WorkerPool
+    progress: StudyProgress
     run: str
     after_each: Callable[[], None] = lambda: None
     _finished: set[str] = field(default_factory=set)
@@ -54,9 +54,9 @@ class Engine:
             if not self.pool.running:
                 break
             self.progress.show()
-            for task, outcome in self.pool.wait(timeout=1.0):
-                if self._settle(by_name[task.name], outcome):
-                    ready.insert(0, by_name[task.name])
+            for call, outcome in self.pool.wait(timeout=1.0):
+                if self._settle(by_name[call.name], outcome):
+                    ready.insert(0, by_name[call.name])
         self.progress.close()
         self._complain(len(jobs))
 
@@ -68,14 +68,14 @@ class Engine:
                 waiting.remove(job)
                 if self.ledger.is_finished(job):
                     self._finished.add(job.name)
-                    self.progress.finish(job, self.ledger.records[job.name].seconds)
+                    self.progress.finish(job, seconds=0.0)
                 else:
                     admitted.append(job)
         return admitted
 
     def _start(self, job: Job) -> None:
-        arguments = (self.run, job.argv, self.ledger.root, job.outputs)
-        self.pool.start(Task(job.name, "lit_privq.study.tasks:perform", arguments, log_of(job.name, self.ledger.root)))
+        arguments = (self.run, job.argv, self.ledger.root, job.outputs, job.folders)
+        self.pool.start(Call(job.name, "lit_privq.study.tasks:perform", arguments, log_of(job.name, self.ledger.root)))
         self.progress.begin(job)
 
     def _settle(self, job: Job, outcome: Outcome) -> bool:

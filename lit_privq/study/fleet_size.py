@@ -19,7 +19,7 @@ from lit_privq.fleet.ways import first_fit, stack_bytes
 _JOBS = 5.0  # CPU seconds that a fleet's jobs cost a study beside their arithmetic, whatever its size
 
 
-def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
+def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = None) -> dict[str, Any]:
     """Measure how many models one process should train at once: the fleet with the least time per model.
 
     Tries fleets that share the models out evenly, small ones first, on random batches with the recipe's own network and
@@ -30,10 +30,11 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
         config: a shadow config.
         overrides: options behind it, as on the command line.
         jobs: how many processes will share this machine.
+        fleet: the only size to measure, None to choose one.
 
     Returns:
-        ``size``; ``how`` the networks of a fleet are stacked; and ``why``: the measured milliseconds per model and
-        step, how many steps there are, and which ways of stacking do not fit.
+        ``size``; ``how`` the networks of a fleet are stacked; ``step_seconds`` per model and ``steps`` of a training;
+        and ``why``: the measured milliseconds per model and step, and which ways of stacking do not fit.
     """
     from lit_privq.cli import run_cli
 
@@ -47,7 +48,8 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
     measured: dict[int, float] = {}  # seconds per model and step
     costs: dict[int, float] = {}  # seconds per model
     started = time.perf_counter()
-    for size in sorted({-(-most // 2**halvings) for halvings in range(most.bit_length() + 1)}):
+    halved = sorted({-(-most // 2**halvings) for halvings in range(most.bit_length() + 1)})
+    for size in [fleet] if fleet else halved:
         slower = costs and min(costs.values()) < 0.9 * list(costs.values())[-1]
         if costs and (size > fits or slower or time.perf_counter() - started > 20):
             break
@@ -60,7 +62,13 @@ def choose(config: Path, overrides: list[str], jobs: int) -> dict[str, Any]:
     limit = f"; memory holds {fits}" if fits < most else ""
     size = min(costs, key=lambda size: costs[size])
     why = f"{shown} (per model and each of {steps} steps{limit})"
-    return {"size": size, "how": how if size > 1 else "alone", "why": "; ".join([why, *refused])}
+    return {
+        "size": size,
+        "how": how if size > 1 else "alone",
+        "why": "; ".join([why, *refused]),
+        "step_seconds": measured[size],
+        "steps": steps,
+    }
 
 
 def _step_seconds(joined: Stack, recipe: Recipe, pool: Pool, shape: Sequence[int]) -> float:

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
 from lit_privq.study.plan import STAGES, Job, Stage
 
 
-class Progress:
+class StudyProgress:
     """A line that is rewritten on a terminal, and a line now and then elsewhere.
 
     Args:
-        jobs: all jobs of the study.
+        jobs: those to do.
         size: how many run at once.
         stream: where it is shown.
         clock: seconds, from anywhere.
+        earlier: by stage, how many models (of each precision) earlier starts finished, and in how many seconds.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], size: int, stream: TextIO, clock: Callable[[], float] = time.monotonic
+        self,
+        jobs: Sequence[Job],
+        size: int,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        earlier: Mapping[Stage, tuple[int, float]] | None = None,
     ) -> None:
         self.jobs, self.size, self.stream, self.clock = jobs, size, stream, clock
         self.start = clock()
+        self._earlier = dict(earlier or {})
         self._done: set[str] = set()
-        self._work: dict[Stage, list[tuple[int, float]]] = {}  # models and seconds of the jobs done
+        self._work: dict[Stage, list[tuple[int, float]]] = {stage: [work] for stage, work in self._earlier.items()}
         self._began: dict[str, float] = {}
         self._shown, self._shown_at = "", -float("inf")
 
@@ -39,10 +46,11 @@ class Progress:
         self._began.pop(job.name, None)
 
     def finish(self, job: Job, seconds: float) -> None:
-        """A job ended well, now or at an earlier start of the study."""
+        """A job ended well; in no seconds if it turned out to be finished already."""
         self._began.pop(job.name, None)
         self._done.add(job.name)
-        self._work.setdefault(job.stage, []).append((_units(job), seconds))
+        if seconds:
+            self._work.setdefault(job.stage, []).append((job.size, seconds))
 
     def say(self, text: str) -> None:
         """Show something that stays."""
@@ -75,36 +83,37 @@ class Progress:
 
     def counts(self) -> str:
         """Stages with the models done and to do."""
-        return ", ".join(
-            f"{stage} {sum(_units(job) for job in jobs if job.name in self._done)}/{sum(map(_units, jobs))}"
-            for stage in STAGES
-            if (jobs := [job for job in self.jobs if job.stage == stage])
-        )
+        return ", ".join(f"{stage} {done}/{total}" for stage in STAGES for done, total in [self._count(stage)] if total)
+
+    def _count(self, stage: Stage) -> tuple[int, int]:
+        earlier = self._earlier.get(stage, (0, 0.0))[0]
+        jobs = [job for job in self.jobs if job.stage == stage]
+        done = sum(job.size for job in jobs if job.name in self._done)
+        return earlier + done, earlier + sum(job.size for job in jobs)
 
     def time_left(self) -> str:
-        """How long the rest will take, going by what each stage took so far."""
-        left = [(job, self._seconds(job)) for job in self.jobs if job.name not in self._done]
-        known = [max(0.0, seconds - self._elapsed(job)) for job, seconds in left if seconds is not None]
+        """How long the rest will take, going by what each stage took so far; what is not known is not counted."""
+        left = [job for job in self.jobs if job.name not in self._done]
         if not left:
             return "done"
-        if not sum(known) and len(known) < len(left):
+        seconds = {job.name: self._seconds_left(job) for job in left}
+        known = {name: value for name, value in seconds.items() if value is not None}
+        alone = sum(known.get(job.name, 0.0) for job in left if job.stage in ("audit", "report"))
+        shared = [known[job.name] for job in left if job.stage not in ("audit", "report") and job.name in known]
+        total = alone + max(sum(shared) / self.size, max(shared, default=0.0))
+        if len(known) < len(left) and total < 1:
             return "time left unknown yet"
-        return f"{'about' if len(known) == len(left) else 'more than'} {duration(sum(known) / self.size)} left"
+        return f"{'about' if len(known) == len(left) else 'more than'} {duration(total)} left"
 
-    def _seconds(self, job: Job) -> float | None:
-        """What a job will take, None if no job of its stage is done."""
-        if not (work := self._work.get(job.stage)):
-            return 0.0 if job.stage in ("audit", "report") else None
-        seconds = sum(seconds for _, seconds in work)
-        return _units(job) * seconds / sum(models for models, _ in work)
-
-    def _elapsed(self, job: Job) -> float:
-        return self.clock() - self._began[job.name] if job.name in self._began else 0.0
-
-
-def _units(job: Job) -> int:
-    """What a job counts for: its models."""
-    return len(job.models) or 1
+    def _seconds_left(self, job: Job) -> float | None:
+        """What a job will still take; None if no job of its stage is done, or it takes longer than these did."""
+        work = self._work.get(job.stage, ())
+        if not sum(size for size, _ in work):
+            return None
+        rest = job.size * sum(seconds for _, seconds in work) / sum(size for size, _ in work)
+        if job.name in self._began:
+            rest -= self.clock() - self._began[job.name]
+        return rest if rest > 0 else None
 
 
 def duration(seconds: float) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import lit_privq
+from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.commit import commit
 from lit_privq.study.ledger import Ledger
-from lit_privq.study.plan import STAGES, Job, config_tree
-from lit_privq.study.study_file import Study, read_tree
+from lit_privq.study.plan import STAGES, Job
+from lit_privq.study.study_file import Study
 
 _PACKAGES = ("torch", "lightning", "numpy")
 
@@ -31,9 +32,7 @@ def read_record(root: Path) -> dict[str, Any]:
 
 def write_record(root: Path, record: Mapping[str, Any]) -> None:
     """Put a record in the place of the old one, whole or not at all."""
-    unfinished = root / ".study.json"
-    unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(root / "study.json")
+    atomic_write_bytes(root / "study.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
 def study_record(study: Study, command: str, earlier: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,23 +49,21 @@ def study_record(study: Study, command: str, earlier: Mapping[str, Any]) -> dict
         "started": earlier.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "versions": versions(),
         "commit": commit(),
-        "dataset": _dataset(Path(study.shadow)),
-        "net": _last_word(find(config_tree(Path(study.shadow)), "net")),
         "n_shadows": study.n_shadows,
         "n_targets": study.n_targets,
-        "titles": _titles(study),
         "study": asdict(study),
     }
 
 
 def stage_seconds(jobs: Sequence[Job], ledger: Ledger) -> dict[str, float]:
-    """Seconds of work per stage, over all workers and all starts of the study."""
-    done = [(job.stage, ledger.records[job.name].seconds) for job in jobs if job.name in ledger.records]
-    return {
-        stage: round(sum(seconds for other, seconds in done if other == stage), 3)
-        for stage in STAGES
-        if any(other == stage for other, _ in done)
-    }
+    """Seconds of work per stage, over all workers and all starts of the study.
+
+    Args:
+        jobs: all of the study, finished or not.
+        ledger: of its finished files.
+    """
+    seconds = {stage: ledger.seconds(p for job in jobs if job.stage == stage for p in job.products) for stage in STAGES}
+    return {stage: round(value, 3) for stage, value in seconds.items() if value}
 
 
 def versions() -> dict[str, str]:
@@ -78,29 +75,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def find(tree: Any, key: str) -> Any:  # noqa: ANN401 - a YAML tree
-    """First value of a key anywhere in a config, None if it is nowhere."""
-    if isinstance(tree, dict) and key in tree:
-        return tree[key]
-    nodes = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
-    return next((found for node in nodes if (found := find(node, key)) is not None), None)
-
-
-def _titles(study: Study) -> dict[str, str]:
-    """How the methods are written, by name: as their classes, where these have the same name (``obc``: ``OBC``)."""
-    classes = {row.name: _last_word(find(config_tree(Path(row.method)), "method")) for row in study.quantize}
-    return {name: title for name, title in classes.items() if title.lower() == name}
-
-
-def _dataset(shadow: Path) -> str:
-    """What the data's config is called, or the data set's class where it has no config of its own."""
-    data = read_tree(shadow).get("data")
-    return Path(data).stem if isinstance(data, str) else _last_word(find(data, "dataset")).lower()
-
-
-def _last_word(part: Any) -> str:  # noqa: ANN401 - a YAML tree
-    """Last word of a class path: ``Digits``, ``resnet18``."""
-    path = part.get("class_path", "") if isinstance(part, dict) else part or ""
-    return str(path).rpartition(".")[2]

@@ -1,50 +1,66 @@
-"""How much a study will write."""
+"""How much a study will write, and whether there is room for it."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from lit_privq.study.plan import Job, config_tree
-from lit_privq.study.record import find
-from lit_privq.study.study_file import Study
+from lit_privq.artifacts.variant import FULL_PRECISION
+from lit_privq.study.plan import Job
 
-# Examples in pool and test set, by class; parameters by network. Rough on purpose: subsets are counted whole, networks
-# that are not here are small.
-_EXAMPLES = {"Digits": 1797, "FashionMNIST": 70_000, "CIFAR10": 60_000, "CIFAR100": 60_000, "TinyImageNet": 110_000}
 _BESIDE = 9  # bytes of an example beside its confidences: a label and whether it is a member
-_PARAMETERS = {"resnet18": 11_200_000, "resnet50": 23_700_000, "densenet121": 7_000_000}
 
 
-def bytes_needed(study: Study, jobs: Sequence[Job]) -> int:
-    """Bytes of all checkpoints and confidences of a study, about.
+def bytes_needed(jobs: Iterable[Job], facts: Mapping[str, Any], n_queries: int) -> int:
+    """Bytes of all checkpoints and confidences that jobs will write, about.
 
     Args:
-        study: resolved.
         jobs: those that will run.
+        facts: sizes of the study's data and network, see `lit_privq.study.facts`.
+        n_queries: queries of each example.
     """
-    tree = config_tree(Path(study.shadow))
-    dataset, net = (str(find(tree, key)) for key in ("dataset", "net"))
-    examples = next((n for name, n in _EXAMPLES.items() if f".{name}'" in dataset), 0)
-    parameters = next((n for name, n in _PARAMETERS.items() if f".{name}'" in net), 0)
-    queries = find(config_tree(Path(study.query)), "n_queries") or 1
-    files = [path for job in jobs for path in job.outputs]
-    dumps = sum(path.startswith("confidence/") for path in files)
-    trained = sum(path.startswith("checkpoints/") for path in files)
-    return dumps * examples * (4 * queries + _BESIDE) + trained * parameters * 4
+    dump = facts["examples"] * (4 * n_queries + _BESIDE)
+    each = {f"checkpoints/{FULL_PRECISION.name}/": facts["float_bytes"], "checkpoints/": facts["code_bytes"]}
+    sizes = {**each, "confidence/": dump}  # the first that a path starts with
+    paths = (path for job in jobs for path in job.outputs)
+    return sum(next((size for start, size in sizes.items() if path.startswith(start)), 0) for path in paths)
+
+
+def free_bytes(root: Path) -> tuple[int, Path]:
+    """Bytes that are free where a folder is or will be, and the existing folder that was asked."""
+    folder = next(parent for parent in (root.absolute(), *root.absolute().parents) if parent.exists())
+    return shutil.disk_usage(folder).free, folder
 
 
 def storage_line(needed: int, root: Path) -> str:
-    """What to say about it: nothing while it is little and there is room."""
-    folder = next(parent for parent in (root.absolute(), *root.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
+    """What will be written and what is free.
+
+    >>> storage_line(0, Path("/"))[:27]
+    'about 0 MB will be written;'
+    """
+    return f"about {size(needed)} will be written; {size(free_bytes(root)[0])} are free"
+
+
+def check_space(needed: int, root: Path) -> None:
+    """Refuse to start what cannot be finished.
+
+    Raises:
+        ValueError: if more will be written than is free.
+    """
+    free, folder = free_bytes(root)
     if needed > free:
-        return (
-            f"about {_gigabytes(needed)} will be written, but only {_gigabytes(free)} are free at {folder}; make room"
+        raise ValueError(
+            f"about {size(needed)} will be written, but only {size(free)} are free at {folder}; make room, choose "
+            "another --output, or add --ignore_space to start all the same"
         )
-    return f"about {_gigabytes(needed)} will be written; {_gigabytes(free)} are free" if needed > 1e9 else ""
 
 
-def _gigabytes(n: int) -> str:
-    return f"{n / 1e9:.3g} GB"
+def size(n: int) -> str:
+    """Bytes for people.
+
+    >>> size(3_600_000_000), size(12_345_678)
+    ('3.6 GB', '12 MB')
+    """
+    return f"{n / 1e9:.3g} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_privq.study.ledger import Stamp, file_stamp
+from lit_privq.study.study_file import Study
 from lit_privq.tracking import publish
 
 
@@ -29,7 +30,9 @@ def run_command(argv: Sequence[str]) -> None:
         importlib.import_module("lit_privq.cli").main(list(argv))
 
 
-def perform(run: str, argv: Sequence[str], root: Path, outputs: Sequence[str]) -> dict[str, Stamp]:
+def perform(
+    run: str, argv: Sequence[str], root: Path, outputs: Sequence[str], folders: Sequence[str] = ()
+) -> dict[str, Stamp]:
     """Run a job and take the stamps of what it wrote.
 
     Args:
@@ -37,25 +40,35 @@ def perform(run: str, argv: Sequence[str], root: Path, outputs: Sequence[str]) -
         argv: the command line.
         root: the study's folder.
         outputs: files the job must leave there.
+        folders: whose files, whatever their names, the job writes too.
 
     Raises:
-        RuntimeError: if it left one out.
+        RuntimeError: if it left an output out.
     """
     print("python -m lit_privq", shlex.join(argv), flush=True)
     module, function = run.split(":")
+    ended = ""
     try:
         getattr(importlib.import_module(module), function)(list(argv))
+    except SystemExit as end:  # Lightning ends a fit at SIGTERM with one that has no code, as if all were done
+        if end.code:
+            raise
+        ended = f" ({type(end).__name__})"
     finally:
         gc.collect()  # trainer, module and data hold each other, and Python does not see how large their tensors are
     missing = [path for path in outputs if not (root / path).is_file()]
     if missing:
         raise RuntimeError(
-            f"it ended without writing {missing[0]} ({len(missing)} of {len(outputs)} files are missing)"
+            f"it ended{ended} without writing {missing[0]} ({len(missing)} of {len(outputs)} files are missing)"
         )
-    return {path: file_stamp(root / path) for path in outputs}
+    more = [path for folder in folders for path in sorted((root / folder).rglob("*")) if path.is_file()]
+    paths = dict.fromkeys([*outputs, *(path.relative_to(root).as_posix() for path in more)])
+    return {path: file_stamp(root / path) for path in paths}
 
 
-def choose(shadow: str, overrides: list[str], fleet: int | None, jobs: int | None) -> dict[str, Any]:
+def choose(
+    shadow: str, overrides: list[str], fleet: int | None, jobs: int | None, measured: bool = False
+) -> dict[str, Any]:
     """Decide how many workers there are and how many models each trains at once.
 
     Args:
@@ -63,16 +76,25 @@ def choose(shadow: str, overrides: list[str], fleet: int | None, jobs: int | Non
         overrides: options of the study, added to that config.
         fleet: models at once, None to measure.
         jobs: workers, None for one per core, or one on a GPU.
+        measured: whether to measure a fleet that is given, too.
 
     Returns:
-        ``jobs``, ``size`` (models at once) and ``why``; ``how`` they are stacked where that was measured.
+        ``jobs``, ``size`` (models at once) and ``why``; where it was measured, ``how`` they are stacked,
+        ``step_seconds`` per model and ``steps`` of a training.
     """
     jobs = jobs or (1 if _has_gpu() else cores())
-    if fleet:
+    if fleet and not measured:
         return {"jobs": jobs, "size": fleet, "why": "the study file says so"}
     from lit_privq.study import fleet_size  # here: seconds
 
-    return {"jobs": jobs, **fleet_size.choose(Path(shadow), overrides, jobs)}
+    return {"jobs": jobs, **fleet_size.choose(Path(shadow), overrides, jobs, fleet)}
+
+
+def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
+    """See `lit_privq.study.facts.facts`."""
+    from lit_privq.study import facts  # here: seconds
+
+    return facts.facts(study, overrides)
 
 
 def cores() -> int:

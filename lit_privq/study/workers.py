@@ -1,7 +1,8 @@
-"""Persistent worker processes that call functions by name, one thread and one task at a time each."""
+"""Persistent worker processes that call functions by name, one thread and one call at a time each."""
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import importlib
 import os
@@ -27,11 +28,11 @@ WORKER = ONE_THREAD | KEEP_MEMORY
 
 
 @dataclass(frozen=True)
-class Task:
-    """A call for a worker.
+class Call:
+    """What a worker is to do: call a function by name.
 
     Args:
-        name: of the task.
+        name: of the call, for whoever waits for it.
         function: ``module:function``, imported in the worker.
         arguments: of the call; plain values.
         log: file that takes what the call prints, by whatever means.
@@ -45,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended.
+    """How a call ended.
 
     Args:
         value: what the call returned.
@@ -64,11 +65,11 @@ class Outcome:
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection[Any, Any]
-    task: Task | None = None
+    call: Call | None = None
     started: float = 0.0
 
 
-class Pool:
+class WorkerPool:
     """At most `size` worker processes, started when first needed and replaced when one dies.
 
     Args:
@@ -90,29 +91,29 @@ class Pool:
             self._dismiss(worker)
 
     @property
-    def running(self) -> list[Task]:
-        """Tasks that workers are at."""
-        return [worker.task for worker in self._workers if worker.task]
+    def running(self) -> list[Call]:
+        """Calls that workers are at."""
+        return [worker.call for worker in self._workers if worker.call]
 
-    def start(self, task: Task) -> None:
-        """Give a task to an idle worker; there must be one, or room for one."""
-        for worker in [w for w in self._workers if w.task is None and w.process.poll() is not None]:
+    def start(self, call: Call) -> None:
+        """Give a call to an idle worker; there must be one, or room for one."""
+        for worker in [w for w in self._workers if w.call is None and w.process.poll() is not None]:
             self._dismiss(worker)
-        worker = next((w for w in self._workers if w.task is None), None) or self._hire()
-        worker.task, worker.started = task, time.monotonic()
+        worker = next((w for w in self._workers if w.call is None), None) or self._hire()
+        worker.call, worker.started = call, time.monotonic()
         with suppress(OSError):  # it died this very moment: `wait` will find it so
-            worker.connection.send(task)
+            worker.connection.send(call)
 
-    def wait(self, timeout: float) -> list[tuple[Task, Outcome]]:
-        """Tasks that ended, waiting up to `timeout` seconds for the first."""
-        busy = [worker for worker in self._workers if worker.task]
+    def wait(self, timeout: float) -> list[tuple[Call, Outcome]]:
+        """Calls that ended, waiting up to `timeout` seconds for the first."""
+        busy = [worker for worker in self._workers if worker.call]
         wait([worker.connection for worker in busy], timeout)
-        ended = [(worker.task, self._outcome(worker)) for worker in busy]
-        return [(task, outcome) for task, outcome in ended if task and outcome]
+        ended = [(worker.call, self._outcome(worker)) for worker in busy]
+        return [(call, outcome) for call, outcome in ended if call and outcome]
 
-    def call(self, task: Task) -> Outcome:
-        """Run one task and wait for its end; no other may be running."""
-        self.start(task)
+    def call(self, call: Call) -> Outcome:
+        """Make one call and wait for its end; no other may be running."""
+        self.start(call)
         while not (ended := self.wait(timeout=1.0)):
             pass
         return ended[0][1]
@@ -136,12 +137,12 @@ class Pool:
         return self._workers[-1]
 
     def _outcome(self, worker: _Worker) -> Outcome | None:
-        """The outcome of a worker's task, None while it is at it."""
+        """The outcome of a worker's call, None while it is at it."""
         is_dead = worker.process.poll() is not None  # asked first: what it sent before it died can still be read
         try:
             if worker.connection.poll():
                 outcome: Outcome = worker.connection.recv()
-                worker.task = None
+                worker.call = None
                 return outcome
         except (EOFError, OSError):
             is_dead = True
@@ -155,10 +156,10 @@ class Pool:
         return Outcome(error=error, seconds=seconds)
 
     def _dismiss(self, worker: _Worker) -> None:
-        """Let an idle worker go, kill one that is at a task: what it was writing is not in place yet."""
+        """Let an idle worker go, kill one that is at work: what it was writing is not in place yet."""
         self._workers.remove(worker)
         worker.connection.close()
-        if worker.task is None:
+        if worker.call is None:
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(timeout=10)
         with suppress(ProcessLookupError):
@@ -169,57 +170,83 @@ class Pool:
 def _cause_of_death(code: int | None) -> str:
     if code == -signal.SIGKILL:
         return "its process was killed (by hand, or because the memory ran out)"
+    if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        return "its process was told to end (SIGTERM)"
     if code is not None and code < 0:
         return f"its process died of {signal.Signals(-code).name}"
     return f"its process ended with status {code}"
 
 
 def work(descriptor: int) -> None:
-    """A worker's life: take a task, run it, say how it went, until the study hangs up."""
+    """Worker main loop: run calls from the connection, send their outcomes, until the connection closes."""
     faulthandler.enable()
     connection: Connection[Any, Any] = Connection(descriptor)
-    tasks: SimpleQueue[Task | None] = SimpleQueue()
+    calls: SimpleQueue[Call | None] = SimpleQueue()
     idle = threading.Event()
     idle.set()
-    threading.Thread(target=_listen, args=(connection, tasks, idle), daemon=True).start()
-    while task := tasks.get():
+    threading.Thread(target=_listen, args=(connection, calls, idle), daemon=True).start()
+    while call := calls.get():
         start = time.monotonic()
-        outcome = _run(task)
+        outcome = _run(call)
         idle.set()
         with suppress(OSError):  # nobody is left to tell
             connection.send(replace(outcome, seconds=time.monotonic() - start))
 
 
-def _listen(connection: Connection[Any, Any], tasks: SimpleQueue[Task | None], idle: threading.Event) -> None:
-    """Pass tasks on; when the study ends or is killed, end too, even amid a task."""
+def _listen(connection: Connection[Any, Any], calls: SimpleQueue[Call | None], idle: threading.Event) -> None:
+    """Pass calls on; when the study ends or is killed, end too, even amid a call."""
     while True:
         try:
-            task = connection.recv()
+            call = connection.recv()
         except (EOFError, OSError):
             if not idle.is_set():
                 os.killpg(0, signal.SIGKILL)
-            return tasks.put(None)
+            return calls.put(None)
         idle.clear()
-        tasks.put(task)
+        calls.put(call)
 
 
-def _run(task: Task) -> Outcome:
-    """Call a task's function with everything printed going to its log."""
-    _print_to(task.log)
-    module, function = task.function.split(":")
+def _run(call: Call) -> Outcome:
+    """Call a function with everything printed going to the call's log."""
+    _print_to(call.log)
+    module, function = call.function.split(":")
     try:
-        return Outcome(getattr(importlib.import_module(module), function)(*task.arguments))
-    except (ValueError, FileNotFoundError) as error:
-        traceback.print_exc()
-        return Outcome(error=" ".join(str(error).split()), is_final=True)
+        return Outcome(getattr(importlib.import_module(module), function)(*call.arguments))
     except SystemExit as end:
-        return Outcome(error=_complaint(task.log, end.code), is_final=True) if end.code else Outcome()
+        return _outcome_of_exit(call.log, end)
     except BaseException as error:
         traceback.print_exc()
-        return Outcome(error=" ".join(f"{type(error).__name__}: {error}".split()))
+        return _outcome_of_error(error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _outcome_of_error(error: BaseException) -> Outcome:
+    """What a user has to mend is final, and said in one sentence."""
+    if is_full_disk(error):
+        return Outcome(error="no space is left on the device; make room, then the same command goes on", is_final=True)
+    if isinstance(error, (ValueError, FileNotFoundError)):
+        return Outcome(error=" ".join(str(error).split()), is_final=True)
+    return Outcome(error=" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that the disk or the quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _outcome_of_exit(log: Path, end: SystemExit) -> Outcome:
+    """A call that ended its process: well, told by a signal, or because a command line did not parse."""
+    if not end.code:
+        return Outcome()
+    if isinstance(end.code, int) and end.code > 128:
+        return Outcome(error=_cause_of_death(end.code))
+    return Outcome(error=_complaint(log, end.code), is_final=True)
 
 
 def _complaint(log: Path, code: object) -> str:

@@ -20,7 +20,7 @@ CONFIGS = {
         data: ../data/tiny.yaml
         model: {class_path: Classifier, init_args: {net: {class_path: lit_privq.models.small.small_resnet}}}
         """,
-    "ptq/nearest.yaml": "model: {class_path: Calibration}\n",
+    "ptq/nearest.yaml": "model: {class_path: Calibration, init_args: {method: {class_path: own_method.Nearest}}}\n",
     "ptq/adaround.yaml": "model: {class_path: Calibration}\n",
     "query/tiny.yaml": "data: ../data/tiny.yaml\n",
     "audit/tiny.yaml": "attacks: []\n",
@@ -56,13 +56,14 @@ def run(argv):
     print("the fake ran", argv[0])
     verb, option = argv[0], dict(zip(argv[1::2], argv[2::2]))
     if verb == "report":
-        return write(Path(argv[1]) / "report.html", (Path(argv[1]) / "results.csv").read_text())
+        content = (Path(argv[1]) / "results.csv").read_text()
+        return [write(Path(argv[1]) / name, content) for name in ("report.html", "figures/one.svg", "figures/two.svg")]
     if verb == "audit":
         root = Path(option["--output"])
         content = "".join(path.read_text() for path in sorted((root / "confidence").glob("*/*")))
         variants = [path.name for path in (root / "confidence").iterdir()]
         names = [f"audit/{v}/{attacker}.npz" for v in variants for attacker in ("unaware", "adaptive")]
-        return [write(root / name, content) for name in ("results.csv", "metrics.json", *names)]
+        return [write(root / name, content) for name in ("results.csv", "metrics.json", "vulnerability.npz", *names)]
     root = Path(option["--trainer.default_root_dir"])
     parent = option.get("--model.checkpoint") or option.get("--ckpt_path")
     start, stop = map(int, option["--data.model_index"].split(":"))
@@ -86,7 +87,7 @@ def folders(verb, option):
 
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")  # hidden, as the real ones: no glob takes it
     unfinished.write_text(hashlib.sha256(content.encode()).hexdigest())
     unfinished.replace(path)
 
@@ -111,15 +112,31 @@ def obey(argv):
             if order[1] == "exit":
                 print("usage: [-h]\\nerror: padding must be 0;\\n  got 7, set it to 0", file=sys.stderr)
                 raise SystemExit(2)
+            if order[1] == "full":
+                raise OSError(28, "No space left on device")
+            if order[1] == "terminate":
+                raise type("SIGTERMException", (SystemExit,), {})
             if order[1] == "forget":
                 argv[:] = ["report", str(HERE)]
                 (HERE / "results.csv").touch()
 
 
-def choose(shadow, overrides, fleet, jobs):
+def choose(shadow, overrides, fleet, jobs, measured=False):
     (HERE / "chosen.txt").open("a").write("chosen ")
-    return {"jobs": 2, "size": 3, "how": "grouped", "why": "measured"}
+    return {"jobs": 2, "size": fleet or 3, "how": "grouped", "why": "measured", "step_seconds": 0.5, "steps": 60}
+
+
+def facts(study, overrides):
+    (HERE / "facts.txt").open("a").write("asked ")
+    if (HERE / "unfit.txt").exists():
+        raise ValueError("adaround.yaml cannot quantize this network: it has no layers")
+    titles = {row.name: row.name.title() for row in study.quantize}
+    sizes = {"examples": 60_000, "float_bytes": 40_000_000, "code_bytes": 10_000_000}
+    return {"dataset": "Tiny", "net": "small_resnet", "titles": titles, **sizes}
 '''
+
+
+HOOKS = Hooks(run="fake_run:run", choose="fake_run:choose", facts="fake_run:facts")
 
 
 @dataclass(frozen=True)
@@ -149,13 +166,13 @@ class Bench:
 
     def study(self, *more: str) -> None:
         """Run the study here."""
-        main([*self.argv, *more], Hooks(run="fake_run:run", choose="fake_run:choose"))
+        main([*self.argv, *more], HOOKS)
 
     def start(self, *more: str) -> "subprocess.Popen[str]":
         """Run the study in a process of its own, and in a process group of its own as a terminal would."""
         program = (
             "import sys; from lit_privq.study.command import Hooks, main; "
-            "main(sys.argv[1:], Hooks(run='fake_run:run', choose='fake_run:choose'))"
+            "main(sys.argv[1:], Hooks('fake_run:run', 'fake_run:choose', 'fake_run:facts'))"
         )
         command = [sys.executable, "-c", program, *self.argv, *more]
         paths = [str(self.folder), *(path for path in sys.path if path)]
@@ -189,12 +206,16 @@ class Bench:
 
     def results(self) -> dict[str, str]:
         """Every result of the study, by path."""
-        files = [p for pattern in ("*.html", "*.csv", "c*/*/*", "audit/*/*") for p in self.output.glob(pattern)]
+        files = [
+            p
+            for pattern in ("*.html", "*.csv", "*.npz", "c*/*/*", "audit/*/*", "figures/*")
+            for p in self.output.glob(pattern)
+        ]
         return {str(path.relative_to(self.output)): path.read_text() for path in files}
 
     def change(self, config: str, old: str, new: str) -> None:
-        """Replace a part of a config."""
-        path = self.folder / "configs" / config
+        """Replace a part of a config, or of another file of the bench."""
+        path = self.folder / ("configs" if config.endswith(".yaml") else "") / config
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
 
@@ -210,6 +231,7 @@ def new_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(dedent(text))
         (folder / "fake_run.py").write_text(FAKE_RUN)
+        (folder / "own_method.py").write_text("class Nearest: pass\n")
         return Bench(folder)
 
     return make

@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from lit_privq.study.command import main
+from lit_privq.study.command import Hooks, main
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -48,10 +52,12 @@ def test_a_study_writes_everything_and_says_where_the_report_is(bench: Any, caps
     bench.study()
     assert str(bench.output / "report.html") in capsys.readouterr().out
     assert {path.name for path in bench.output.iterdir()} == {
-        ".lock", "audit", "checkpoints", "confidence", "jobs.jsonl", "logs", "metrics.json", "report.html",
-        "results.csv", "study.json",
+        ".lock", "audit", "checkpoints", "confidence", "figures", "jobs.jsonl", "logs", "metrics.json", "report.html",
+        "results.csv", "study.json", "vulnerability.npz",
     }  # fmt: skip
-    assert len(bench.calls()) == len(bench.records()) == len(list((bench.output / "logs").iterdir()))
+    logs = {path.stem for path in (bench.output / "logs").iterdir()}
+    assert logs == {"facts", *(record["name"] for record in bench.records())}
+    assert len(bench.calls()) == len(bench.records())
     assert "the fake ran report" in (bench.output / "logs/report.log").read_text()
 
 
@@ -75,7 +81,10 @@ def test_study_json_holds_what_the_report_shows(bench: Any) -> None:
     record = json.loads((bench.output / "study.json").read_text())
     assert record["command"] == f"python -m lit_privq study {' '.join(bench.argv)}"
     assert record["choices"] == {"jobs": 2, "size": 3, "why": "the study file says so"}
-    assert (record["dataset"], record["net"]) == ("tiny", "small_resnet")
+    assert (record["dataset"], record["net"]) == ("Tiny", "small_resnet"), (
+        "as the data call themselves, not their config"
+    )
+    assert record["titles"] == {"nearest": "Nearest", "adaround": "Adaround"}
     assert (record["n_shadows"], record["n_targets"]) == (4, 2)
     assert set(record["versions"]) == {"lit_privq", "python", "torch", "lightning", "numpy"}
     assert set(record["seconds"]) == {"train", "quantize", "query", "audit", "report"}
@@ -190,6 +199,126 @@ def test_a_damaged_output_is_written_again_and_nothing_else(bench: Any, capsys: 
     assert bench.results() == results
 
 
+@pytest.mark.parametrize("path", ["vulnerability.npz", "figures/two.svg", "audit/nearest-4/adaptive.npz"])
+def test_whatever_audit_and_report_wrote_comes_back_when_it_was_deleted(bench: Any, path: str) -> None:
+    bench.study()
+    results, n_calls = bench.results(), len(bench.calls())
+    (bench.output / path).unlink()
+    bench.study()
+    assert bench.results() == results
+    assert len(bench.calls()) == n_calls + 1
+
+
+def test_one_more_precision_quantizes_that_one_alone(bench: Any) -> None:
+    bench.study()
+    before = len(bench.calls())
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 2, 1.58]")
+    bench.study()
+    new = bench.calls()[before:]
+    assert Counter(call.split()[0] for call in new) == {"fit": 2, "predict": 2, "audit": 1, "report": 1}
+    assert all("--model.bits [2] " in call for call in new if call.startswith("fit"))
+
+
+def test_one_more_target_trains_that_one_alone(bench: Any) -> None:
+    bench.study()
+    before = len(bench.calls())
+    bench.change("study/tiny.yaml", "n_targets: 2", "n_targets: 3")
+    bench.study()
+    assert {call.split("--data.model_index ")[1].split()[0] for call in bench.calls()[before:-2]} == {"6:7"}
+
+
+def test_another_fleet_size_trains_nothing_again(bench: Any) -> None:
+    bench.study()
+    n_calls = len(bench.calls())
+    bench.change("study/tiny.yaml", "fleet: 3", "fleet: 2")
+    bench.study()
+    assert len(bench.calls()) == n_calls
+
+
+def test_editing_a_quantizers_source_repeats_its_rows(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.study()
+    before = len(bench.calls())
+    bench.change("own_method.py", "pass", "bits = 2")
+    bench.study()
+    assert "repeating quantize-nearest-4+1.58-000-002: changed" in capsys.readouterr().err
+    calls = bench.calls()[before:]
+    assert {call.split()[2] for call in calls if call.startswith("fit")} == {
+        str(bench.folder / "configs/ptq/nearest.yaml")
+    }
+
+
+def test_finished_models_of_another_recipe_are_replaced_only_on_request(bench: Any) -> None:
+    bench.study()
+    n_calls, results = len(bench.calls()), bench.results()
+    bench.change("shadow/tiny.yaml", "model:", "trainer: {max_epochs: 9}\nmodel:")
+    with pytest.raises(ValueError, match=r"6 of 6 models in .* were trained by another recipe.*--overwrite"):
+        bench.study()
+    assert len(bench.calls()) == n_calls
+    assert bench.results() == results
+    bench.study("--overwrite")
+    assert len(bench.calls()) == 2 * n_calls
+
+
+def test_a_study_that_needs_more_disk_than_there_is_does_not_start(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**8}))
+    with pytest.raises(ValueError, match=r"about 417 MB will be written, but only 100 MB are free"):
+        bench.study()
+    assert bench.calls() == []
+    bench.study("--ignore_space")
+
+
+def test_a_full_disk_ends_the_study_in_one_sentence(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.order(["ptq/adaround", "full"])
+    with pytest.raises(ValueError, match=r"^no space is left on the device; make room, then the same command goes on"):
+        bench.study()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_worker_that_is_told_to_end_amid_a_job_costs_one_repetition(
+    bench: Any, undisturbed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.order(["shadow/tiny.yaml --data.model_index 3:6", "terminate"])
+    bench.study()
+    assert "train-003-005 failed: RuntimeError: it ended (SIGTERMException) without writing" in capsys.readouterr().err
+    assert bench.results() == undisturbed
+    assert all(record["outputs"] for record in bench.records())
+
+
+def test_part_files_of_killed_workers_are_removed(bench: Any) -> None:
+    bench.study()
+    parts = [bench.output / name for name in (".results.csv.1.part", "checkpoints/none-32/.000.ckpt.1.part")]
+    for part in parts:
+        part.touch()
+    bench.study()
+    assert not any(part.exists() for part in parts)
+
+
+@pytest.mark.parametrize("choices", [{}, None, [], {"size": "3"}])
+def test_a_record_with_unusable_choices_is_made_anew(bench: Any, choices: object) -> None:
+    bench.study()
+    path = bench.output / "study.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "choices": choices}))
+    n_calls = len(bench.calls())
+    bench.study()
+    assert len(bench.calls()) == n_calls
+    assert json.loads(path.read_text())["choices"]["size"] == 3
+
+
+def test_a_mode_that_wandb_does_not_know_is_refused_before_anything_runs(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "nonsense")
+    with pytest.raises(ValueError, match="WANDB_MODE must be one of online, offline, disabled, shared; got nonsense"):
+        bench.study()
+    assert not bench.output.exists()
+
+
+@pytest.mark.parametrize("option", ["--data_root", "--data.root"])
+def test_the_folder_of_the_data_is_taken_as_study_and_fit_spell_it(bench: Any, option: str) -> None:
+    bench.study(option, str(bench.folder))
+    assert f"--data.root {bench.folder}" in bench.calls()[0]
+
+
 def test_a_changed_config_repeats_what_it_touches(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench.study()
     before = len(bench.calls())
@@ -221,10 +350,19 @@ def test_fleets_are_measured_at_the_first_start_only(bench: Any, capsys: pytest.
     assert record["choices"]["how"] == "grouped"
 
 
-def test_a_dry_run_prints_commands_and_writes_nothing(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_commands_and_costs_and_writes_nothing(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench.study("--dry_run")
-    commands = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    commands = printed.out.splitlines()
     assert not bench.output.exists()
+    todo, disk, data, step = printed.err.splitlines()[-4:]
+    assert todo == f"{len(commands)} of {len(commands)} jobs to do"
+    assert re.fullmatch(r"about 417 MB will be written; .* are free", disk)
+    assert data == "data: Tiny, 60000 examples, are there"
+    assert step == (
+        "500.0 ms per model and training step here, 60 steps, 6 models to train, 2 workers: "
+        "about 1 min 30 s of training"
+    )
     assert not bench.calls()
     bench.study()
     assert sorted(commands) == sorted(
@@ -232,14 +370,49 @@ def test_a_dry_run_prints_commands_and_writes_nothing(bench: Any, capsys: pytest
     )
 
 
-def test_a_dry_run_of_a_started_study_shows_its_own_fleets(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    bench.change("study/tiny.yaml", "fleet: 3", "fleet: auto")
-    bench.study("--dry_run", "--jobs", "1")
-    assert "--data.model_index 0:6" in capsys.readouterr().out
+def test_a_dry_run_of_a_started_study_shows_what_is_left_of_it(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench.study()
+    shutil.rmtree(bench.output / "confidence/nearest-4")
     capsys.readouterr()
-    bench.study("--dry_run", "--jobs", "1")
-    assert "--data.model_index 0:3" in capsys.readouterr().out
+    bench.study("--dry_run")
+    printed = capsys.readouterr()
+    assert [command.split()[3] for command in printed.out.splitlines()] == ["predict", "predict", "audit", "report"]
+    assert "4 of 18 jobs to do" in printed.err
+
+
+def test_a_dry_run_without_the_data_says_so(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (bench.folder / "unfit.txt").touch()
+    bench.study("--dry_run")
+    assert "data, network or methods: adaround.yaml cannot quantize this network: it has no" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error(bench: Any) -> None:
+    process = bench.start("--dry_run")
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "error" not in errors.lower()
+
+
+def test_the_study_file_is_printed_as_it_is_understood(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.study("--print_config")
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["fleet"], printed["split_seed"], len(printed["quantize"])) == (3, 3, 2)
+    assert not bench.output.exists()
+
+
+def test_a_method_that_cannot_take_the_network_is_found_before_anything_is_trained(bench: Any) -> None:
+    (bench.folder / "unfit.txt").touch()
+    with pytest.raises(ValueError, match=r"adaround.yaml cannot quantize this network: it has no layers"):
+        bench.study()
+    assert bench.calls() == []
+
+
+def test_the_facts_are_asked_once(bench: Any) -> None:
+    bench.study()
+    bench.study()
+    assert (bench.folder / "facts.txt").read_text() == "asked "
 
 
 def test_a_second_study_in_the_same_folder_is_refused(bench: Any) -> None:
@@ -293,10 +466,13 @@ def test_planning_imports_neither_torch_nor_lightning() -> None:
     assert done.stdout.strip() == "set()"
 
 
+UNKNOWN = Hooks("builtins:nothing", "builtins:nothing", "builtins:nothing")  # measures nothing, reads no data
+
+
 @pytest.mark.parametrize("name", ["digits", "fashion_mnist", "cifar10", "cifar100", "tinyimagenet"])
 def test_every_shipped_study_can_be_planned(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = Path(__file__).parents[2] / f"configs/study/{name}.yaml"
-    main(["--config", str(config), "--output", str(tmp_path / "runs"), "--dry_run"])
+    main(["--config", str(config), "--output", str(tmp_path / "runs"), "--dry_run"], UNKNOWN)
     commands = capsys.readouterr().out.splitlines()
     assert commands[0].startswith("python -m lit_privq fit --config")
     assert commands[-1] == f"python -m lit_privq report {tmp_path / 'runs'}"

@@ -1,3 +1,4 @@
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,18 @@ IN_PAIRS = Fleets(size=2, jobs=2)
 
 def jobs_of(bench: Any, fleets: Fleets = IN_PAIRS, root: Path = ROOT) -> list[Job]:
     return plan(read_study(bench.config), root, fleets)
+
+
+def recipes(jobs: list[Job]) -> dict[str, str]:
+    return {product.path: product.recipe for job in jobs for product in job.products}
+
+
+def changed(bench: Any, config: str, old: str, new: str) -> set[str]:
+    """Files whose recipe another config changes, without their models."""
+    before = recipes(jobs_of(bench))
+    bench.change(config, old, new)
+    after = recipes(jobs_of(bench))
+    return {re.sub(r"/\d{3}\.\w+", "", path) for path, recipe in after.items() if before.get(path) != recipe}
 
 
 def named(jobs: list[Job], name: str) -> Job:
@@ -77,8 +90,8 @@ def test_jobs_that_read_checkpoints_trust_the_packages_of_the_studys_own_recipe(
 
 def test_the_folder_of_the_data_is_passed_on(bench: Any) -> None:
     jobs = plan(read_study(bench.config), ROOT, IN_PAIRS, data_root=Path("sets"))
-    assert all("--data.root" in job.argv for job in jobs if job.models)
-    assert [job.recipe for job in jobs] == [job.recipe for job in jobs_of(bench)], "where the data lie changes nothing"
+    assert all("--data.root" in job.argv for job in jobs if job.stage in ("train", "quantize", "query"))
+    assert recipes(jobs) == recipes(jobs_of(bench)), "where the data lie changes nothing"
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 20, 74])
@@ -122,27 +135,63 @@ def test_no_two_jobs_write_the_same_file(bench: Any) -> None:
     assert len(set(outputs)) == len(outputs)
     assert "confidence/adaround-1.58-last8/005.npz" in outputs
     assert "confidence/adaround-2/000.npz" not in outputs, "shadows are quantized for adaptive attackers only"
-    assert "audit/nearest-4/adaptive.npz" in outputs
-    assert "audit/adaround-2/adaptive.npz" not in outputs
 
 
 def test_a_recipe_is_the_same_wherever_the_study_lies(new_bench: Any) -> None:
     here, there = new_bench("here"), new_bench("there")
-    recipes = [[job.recipe for job in jobs_of(bench, root=bench.output)] for bench in (here, there)]
-    assert recipes[0] == recipes[1]
+    assert recipes(jobs_of(here, root=here.output)) == recipes(jobs_of(there, root=there.output))
 
 
-def test_a_recipe_covers_the_configs_that_a_config_points_at(bench: Any) -> None:
-    before = {job.name: job.recipe for job in jobs_of(bench)}
-    bench.change("data/tiny.yaml", "4", "6")
-    changed = {job.stage for job in jobs_of(bench) if job.recipe != before[job.name]}
-    assert changed == {"train", "query"}
+DUMPS = {f"confidence/{name}" for name in ("none-32", "nearest-4", "nearest-1.58", "adaround-2", "adaround-1.58-last8")}
+QUANTIZED = {f"checkpoints/{name}" for name in ("nearest-4", "nearest-1.58", "adaround-2", "adaround-1.58-last8")}
 
 
-def test_a_comment_in_a_config_changes_no_recipe(bench: Any) -> None:
-    before = [job.recipe for job in jobs_of(bench)]
-    bench.change("shadow/tiny.yaml", "data:", "# one of them\ndata:")
-    assert [job.recipe for job in jobs_of(bench)] == before
+@pytest.mark.parametrize(
+    ("config", "old", "new", "stale"),
+    [
+        ("data/tiny.yaml", "n_shadows: 4", "batch_size: 7", {"checkpoints/none-32", *DUMPS}),
+        ("data/tiny.yaml", "n_shadows: 4", "n_queries: 18", DUMPS),
+        ("data/tiny.yaml", "n_shadows: 4", "calibration_size: 64", QUANTIZED),
+        ("data/tiny.yaml", "n_shadows: 4", "root: elsewhere", set()),
+        ("shadow/tiny.yaml", "model:", "seed_everything: 9\nmodel:", set()),  # the study says 5
+        ("shadow/tiny.yaml", "model:", "trainer: {max_epochs: 9}\nmodel:", {"checkpoints/none-32"}),
+        ("shadow/tiny.yaml", "model:", "trainer: {enable_model_summary: false, callbacks: [a.B]}\nmodel:", set()),
+        ("shadow/tiny.yaml", "data:", "# one of them\ndata:", set()),
+        ("ptq/nearest.yaml", "Calibration", "Recalibration", {"checkpoints/nearest-4", "checkpoints/nearest-1.58"}),
+        ("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 2, 1.58]", {"checkpoints/nearest-2", "confidence/nearest-2"}),
+        ("study/tiny.yaml", "n_targets: 2", "n_targets: 2\ntrust: [own]", set()),
+        ("study/tiny.yaml", "split_seed: 3", "split_seed: 4", {"checkpoints/none-32", *QUANTIZED, *DUMPS}),
+        ("audit/tiny.yaml", "attacks: []", "attacks: [a]", {"results.csv", "metrics.json", "vulnerability.npz"}),
+    ],
+)
+def test_a_change_makes_stale_what_depends_on_it_and_nothing_else(
+    bench: Any, config: str, old: str, new: str, stale: set[str]
+) -> None:
+    assert changed(bench, config, old, new) == stale
+
+
+def test_one_more_target_changes_no_recipe_of_the_others(bench: Any) -> None:
+    before = recipes(jobs_of(bench))
+    bench.change("study/tiny.yaml", "n_targets: 2", "n_targets: 3")
+    after = recipes(jobs_of(bench))
+    assert before.items() <= after.items()
+    assert all("/006." in path for path in set(after) - set(before))
+
+
+def test_another_fleet_size_changes_no_recipe(bench: Any) -> None:
+    assert recipes(jobs_of(bench, Fleets(size=1, jobs=1))) == recipes(jobs_of(bench, Fleets(size=6, jobs=1)))
+
+
+def test_only_what_is_missing_is_planned(bench: Any) -> None:
+    study = read_study(bench.config)
+    missing = {"checkpoints/none-32/001.ckpt", "checkpoints/nearest-4/001.ckpt", "checkpoints/nearest-1.58/000.ckpt"}
+    jobs = plan(study, ROOT, Fleets(size=6, jobs=1), only=missing)
+    assert {path for job in jobs for path in job.outputs} == missing
+    assert [job.name for job in jobs] == [
+        "train-001-001", "quantize-nearest-1.58-000-000", "quantize-nearest-4-001-001",
+    ]  # fmt: skip
+    assert jobs[2].needs == ("train-001-001",)
+    assert jobs[2].argv[jobs[2].argv.index("--model.bits") + 1] == "[4]"
 
 
 def test_a_config_that_points_nowhere_is_named(bench: Any) -> None:

@@ -4,38 +4,26 @@ from typing import Any
 import pytest
 
 from lit_privq.study.plan import Fleets, plan
-from lit_privq.study.storage import bytes_needed, storage_line
+from lit_privq.study.storage import bytes_needed, check_space, storage_line
 from lit_privq.study.study_file import read_study
+
+FACTS = {"examples": 60_000, "float_bytes": 44_800_000, "code_bytes": 11_300_000}
 
 
 def test_bytes_are_models_times_variants_times_what_each_holds(bench: Any) -> None:
-    bench.change("data/tiny.yaml", "n_shadows: 4", "dataset: {class_path: x.CIFAR10}\nn_queries: 18")
-    bench.change("shadow/tiny.yaml", "small.small_resnet", "resnet.resnet18")
-    study = read_study(bench.config)
-    n_models = 6 * 3 + 2 * 2  # full precision and two variants of everyone, two variants of the targets
-    assert bytes_needed(study, plan(study, Path("runs"), Fleets(3, 2))) == n_models * (
-        60_000 * (4 * 18 + 9) + 4 * 11_200_000
-    )
-    assert bytes_needed(study, []) == 0
+    jobs = plan(read_study(bench.config), Path("runs"), Fleets(3, 2))
+    n_quantized = 6 * 2 + 2 * 2  # two variants of everyone, two variants of the targets
+    dumps = (6 + n_quantized) * 60_000 * (4 * 18 + 9)
+    assert bytes_needed(jobs, FACTS, n_queries=18) == dumps + 6 * 44_800_000 + n_quantized * 11_300_000
+    assert bytes_needed([], FACTS, n_queries=18) == 0
 
 
-def test_74_models_at_ten_precisions_and_18_queries_fit_in_four_gigabytes(bench: Any) -> None:
-    bench.change("data/tiny.yaml", "n_shadows: 4", "dataset: {class_path: x.CIFAR10}\nn_queries: 18")
-    bench.change("study/tiny.yaml", "n_shadows: 4", "n_shadows: 64")
-    bench.change("study/tiny.yaml", "n_targets: 2", "n_targets: 10")
-    bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [8, 7, 6, 5, 4, 3, 2, 1.58, 1]")
-    study = read_study(bench.config)
-    jobs = [job for job in plan(study, Path("runs"), Fleets(3, 2)) if not any("adaround" in o for o in job.outputs)]
-    assert sum(path.startswith("confidence/") for job in jobs for path in job.outputs) == 740
-    assert bytes_needed(study, jobs) == 740 * 60_000 * (4 * 18 + 9) < 4e9
-    assert storage_line(bytes_needed(study, jobs), Path("/")).startswith("about 3.6 GB will be written")
+def test_more_than_is_free_is_refused_with_what_can_be_done(tmp_path: Path) -> None:
+    check_space(10**6, tmp_path)
+    with pytest.raises(ValueError, match=rf"about 1e\+06 GB will be written, but only .* are free at {tmp_path}; make"):
+        check_space(10**15, tmp_path / "not/yet/there")
 
 
-def test_little_is_not_worth_a_line_and_too_much_is(tmp_path: Path) -> None:
-    assert storage_line(10**6, tmp_path) == ""
-    assert storage_line(10**15, tmp_path / "not/yet/there").endswith(f"are free at {tmp_path}; make room")
-
-
-def test_more_than_a_gigabyte_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_needed_and_what_is_free_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5 * 10**10}))
     assert storage_line(2 * 10**9, tmp_path) == "about 2 GB will be written; 50 GB are free"

@@ -8,9 +8,19 @@ import pytest
 from lit_privq.study.tasks import perform
 
 FUNCTIONS = """
-import weakref
+import pathlib, weakref
 
 class Trainer: pass
+
+class SIGTERMException(SystemExit): pass
+
+def stop(argv): raise SIGTERMException
+
+def write(argv):
+    for name in ("report.html", "figures/a.svg", "figures/deep/b.svg"):
+        path = pathlib.Path(argv[0]) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
 
 def run(argv):
     global trainer
@@ -33,3 +43,22 @@ def test_nothing_of_a_job_stays_in_its_workers_memory(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     assert perform("cyclic:run", ["fit"], tmp_path, []) == {}
     assert import_module("cyclic").trainer() is None
+
+
+@pytest.fixture
+def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acting.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("functions")
+def test_a_job_that_was_told_to_end_is_not_finished(tmp_path: Path) -> None:
+    """Lightning ends a fit at SIGTERM with a SystemExit that has no code."""
+    with pytest.raises(RuntimeError, match=r"it ended \(SIGTERMException\) without writing a.ckpt \(1 of 1 files"):
+        perform("acting:stop", ["fit"], tmp_path, ["a.ckpt"])
+
+
+@pytest.mark.usefixtures("functions")
+def test_whatever_lies_in_a_jobs_folders_is_its_own(tmp_path: Path) -> None:
+    stamps = perform("acting:write", [str(tmp_path)], tmp_path, ["report.html"], ["figures"])
+    assert list(stamps) == ["report.html", "figures/a.svg", "figures/deep/b.svg"]

@@ -1,0 +1,62 @@
+"""What a study asks of real data, networks and methods; everything else runs on the fakes of conftest.py."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lit_privq.artifacts.codes import stored_layer
+from lit_privq.artifacts.variant import for_network
+from lit_privq.models.small import small_resnet
+from lit_privq.quantization.layers import last_layer
+from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.network import NetworkQuantizer
+from lit_privq.study.facts import _bytes, facts
+from lit_privq.study.plan import shared_options
+from lit_privq.study.study_file import Study, read_study
+
+
+@pytest.fixture
+def study(conf: Path) -> Study:
+    return read_study(conf / "study/digits.yaml")
+
+
+def test_data_network_and_methods_tell_their_names_and_sizes(study: Study) -> None:
+    found = facts(study, shared_options(study))
+    assert (found["dataset"], found["net"], found["examples"]) == ("digits", "small_resnet-w4", 1797)
+    assert found["titles"] == {"nearest": "Nearest", "adaround": "AdaRound"}
+    assert found["code_bytes"] < found["float_bytes"]
+
+
+class Unfit(nn.Module):
+    """A network that cannot be traced: what it does depends on what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.fc(images.flatten(1))
+        return -outputs if outputs.sum() > 0 else outputs
+
+
+def test_a_network_that_no_method_can_take_is_refused_with_the_method_and_the_reason(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit_privq.study.facts.build", lambda _: Unfit())
+    with pytest.raises(ValueError, match=r"nearest.yaml cannot quantize this network: .*"):
+        facts(study, shared_options(study))
+
+
+def test_a_quantized_checkpoint_is_as_large_as_it_is_said_to_be() -> None:
+    net = small_resnet(num_classes=10, in_channels=1, width=16).eval()
+    quantizer = NetworkQuantizer([net], torch.rand(1, 4, 1, 8, 8), Nearest(), [for_network(2, last_layer(net))], [0])
+    for _ in quantizer.units:
+        quantizer.step()
+    layers = {name: stored_layer(net, name, layer, 2) for name, layer in quantizer.codes(0, 0).items()}
+    parts = [part for layer in layers.values() for part in layer.values() if isinstance(part, torch.Tensor)]
+    stored = sum(part.numel() * part.element_size() for part in parts)
+    weights = sum(4 * net.get_submodule(name).weight.numel() for name in layers)
+    whole, packed = _bytes(net)
+    assert packed == pytest.approx(whole - weights + stored, rel=0.01)

@@ -221,3 +221,17 @@ def test_every_section_is_in_the_list_of_contents(page: str) -> None:
         "numbers",
         "notes",
     ]
+
+
+def test_a_data_set_that_is_called_like_an_attack_keeps_its_own_name(
+    tmp_path: Path, conclude: Callable[[Path], None]
+) -> None:
+    row = ["threshold", "net", "1", "none", "32", "32", "", "unaware", "threshold", "tpr_at_0.01", "0.1"]
+    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join([*row, "", "", ""]) + "\n")
+    conclude(tmp_path)
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    content["titles"] = {"threshold": "Global threshold"}
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    page = build(tmp_path).read_text(encoding="utf-8")
+    assert "<title>threshold: " in page
+    assert "(Global threshold" in page

@@ -26,3 +26,7 @@ def test_seeds_are_found_where_the_study_asked_for_them() -> None:
 def test_nested_choices_are_one_line() -> None:
     found = provenance({"choices": {"fleet": {"shadow": 10, "adaround": 20}, "jobs": 2}})
     assert found.facts == (("Chosen by measurement", "fleet (shadow 10, adaround 20), jobs 2"),)
+
+
+def test_what_the_page_uses_elsewhere_is_not_told_twice() -> None:
+    assert provenance({"titles": {"obc": "OBC"}, "seconds": {"train": 3.0}}).rest == ""

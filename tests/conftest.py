@@ -93,7 +93,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
                 summary.add_utility(variant, index, {"accuracy": accuracy}, {"accuracy": 0.1})
                 rows += [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
         write_results(tmp_path / "results.csv", rows)
-        write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows)))
+        write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows), {}))
         return tmp_path
 
     return write

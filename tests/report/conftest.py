@@ -194,7 +194,7 @@ def concluded(results: Results) -> Measures:
             summary.add(key.variant, key.attacker, list(cells), {key.attack: values})
         else:
             summary.add_utility(key.variant, list(cells), values, {"accuracy": 0.1, "r2": 0.0})
-    return summary.measures({}, results)
+    return summary.measures({}, results, {})
 
 
 def write_conclusions(directory: Path) -> None:

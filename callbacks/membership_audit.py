@@ -1,4 +1,4 @@
-"""The audit as the last act of a predict."""
+"""An audit at the end of a predict."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from lit_privq import audit
 
 class MembershipAudit(L.Callback):
     """Audit ``<default_root_dir>/confidence`` as ``python -m lit_privq audit`` does; listed behind `DumpLogits`.
+
+    The audit reads the confidences of all models of the study, so the predict that carries it is the last one.
 
     Args:
         config: the audit's config file.

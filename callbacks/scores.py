@@ -1,4 +1,4 @@
-"""Scores of an attack, gathered batch by batch: what the audit computes at once, as torchmetrics."""
+"""The audit's metrics as a torchmetrics metric, for scores that come in batches."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class MembershipScores(Metric):
         self.add_state("members", default=[], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, members: Tensor) -> None:
-        """Take a batch: scores (batch,), larger for likelier members, and whether each is one, (batch,) bool."""
+        """Take a batch: scores (batch,), larger for more likely members, and membership (batch,), bool or 0 and 1."""
         self.scores.append(scores.detach().double())
         self.members.append(members.detach().bool())
 
     def compute(self) -> dict[str, Tensor]:
         """``auc``, ``balanced_accuracy``, ``log_auroc``, ``semilog_auroc`` and ``tpr_at_<max_fpr>``.
 
-        The last is NaN where its bound allows no false alarm; the balanced accuracy is that of the best threshold.
+        The last is NaN where its bound allows no false positive; the balanced accuracy is that of the best threshold.
         """
         curve = roc(torch.cat(self.scores).cpu().numpy(), torch.cat(self.members).cpu().numpy())
         found = {name: float(function(curve)) for name, function in statistics([self.max_fpr]).items()}

@@ -9,6 +9,7 @@ import jsonargparse
 import pytest
 import yaml
 
+from callbacks import ThresholdAttack
 from lit_privq.audit.options import parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
 from lit_privq.indicator.study import run as run_indicator
@@ -17,6 +18,7 @@ from lit_privq.study.command import main as run_study
 from lit_privq.study.study_file import read_study
 
 ROOT = Path(__file__).parents[1] / "configs"
+QUERY = ("--config", "model: {class_path: lit_privq.query.Query, init_args: {checkpoint: X.ckpt}}")
 SISTERS = Path(__file__).parent / "conf"
 
 
@@ -77,9 +79,7 @@ def test_a_methods_config_says_only_what_is_the_methods(config: str, study: Path
 
 @pytest.mark.parametrize("config", shipped("query/*.yaml"))
 def test_a_query_config_asks_as_its_data_config_says(config: str) -> None:
-    cli = parse(
-        config, options=("--config", "model: {class_path: lit_privq.query.Query, init_args: {checkpoint: X.ckpt}}")
-    )
+    cli = parse(config, options=QUERY)
     data = yaml.safe_load((ROOT / "data" / Path(config).name).read_text())
     assert type(cli.model).__name__ == "Query"
     assert len(cli.datamodule.queries) == data["n_queries"]
@@ -120,6 +120,16 @@ def test_an_indicator_study_is_understood(config: str) -> None:
     parser.add_function_arguments(run_indicator)
     parsed = parser.parse_args(["--config", str(ROOT / config), "--output", "somewhere"])
     assert parsed.study.experiments
+
+
+def test_a_querys_config_takes_the_callbacks_that_attack() -> None:
+    cli = parse("query/digits.yaml", "trainer/audit.yaml", options=QUERY)
+    names = [type(callback).__name__ for callback in cli.trainer.callbacks]
+    assert [name for name in names if name in ("DumpLogits", "ThresholdAttack", "MembershipAudit")] == [
+        "DumpLogits", "ThresholdAttack", "MembershipAudit",
+    ]  # fmt: skip
+    attack = next(callback for callback in cli.trainer.callbacks if isinstance(callback, ThresholdAttack))
+    assert attack.metric.max_fpr == 0.01
 
 
 def test_no_config_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""One thing to attack: the targets of one variant, before one attacker."""
+"""The targets of one variant, and the shadows of one attacker."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lit_privq.attacks import Attack, Observed, score_held_out, score_leave_one_
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Targets of one variant before one attacker.
+    """Targets of one variant and the shadows that one attacker has.
 
     Args:
         dataset: name of the data set.
         net: name of the network, empty where it is unknown.
-        variant: what was done to the targets.
-        attacker: ``unaware``, ``adaptive`` or ``paired``: whom the shadows make.
+        variant: of the targets.
+        attacker: ``unaware``, ``adaptive`` or ``paired``.
         index: (targets,) model indices, as in results.csv.
-        shadows: what the attacker made.
-        targets: what is attacked; None: shadows, each attacked with the others.
+        shadows: models of the attacker.
+        targets: models that are attacked; None: shadows, each attacked with the others.
         own: (targets,) each target's row among the shadows; None for held-out targets.
         calibration: per target the examples that calibrated it, members by construction.
         parents: the full-precision shadows and targets, for the paired attacker.

@@ -20,7 +20,7 @@ def log_auroc(curve: Roc) -> Floats:
     """Area under the ROC with both axes logarithmic ("loglog"), as a share of the whole square.
 
     With e = 1e-5: the integral of log10(TPR + e) + 5 over log10(FPR + e), by trapezoids between the ROC's points,
-    divided by 25. A perfect attack reaches 1, a coin 0.5.
+    divided by 25. A perfect attack reaches 1, random guessing 0.5.
 
     >>> from lit_privq.metrics.roc import roc
     >>> round(float(log_auroc(roc(np.array([1.0, 1.0]), np.array([True, False])))), 4)
@@ -34,7 +34,7 @@ def semilog_auroc(curve: Roc) -> Floats:
     """Area under the ROC with a logarithmic axis of false positives only ("semilog"), from 1e-5 to 1.
 
     The integral of TPR over ln FPR, exact for the straight lines between the ROC's points, divided by ln 1e5. A perfect
-    attack reaches 1, a coin (1 - 1e-5) / ln 1e5 = 0.087.
+    attack reaches 1, random guessing (1 - 1e-5) / ln 1e5 = 0.087.
 
     >>> from lit_privq.metrics.roc import roc
     >>> round(float(semilog_auroc(roc(np.array([1.0, 1.0]), np.array([True, False])))), 4)
@@ -68,8 +68,8 @@ def mean_log_aurocs(tpr: Floats, n_members: int, n_others: int) -> dict[str, Flo
     Returns:
         (...) by the names of the two functions above.
 
-    >>> coin = mean_log_aurocs(true_rates(1000), 1000, 1000)
-    >>> {name: round(float(area), 2) for name, area in coin.items()}
+    >>> guessing = mean_log_aurocs(true_rates(1000), 1000, 1000)
+    >>> {name: round(float(area), 2) for name, area in guessing.items()}
     {'log_auroc': 0.5, 'semilog_auroc': 0.09}
     """
     height = np.interp(tpr, true_rates(n_members), _mean_log(_raised, n_members)) - np.log(FLOOR)

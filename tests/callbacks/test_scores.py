@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from callbacks.scores import MembershipScores
+from callbacks import MembershipScores
 from lit_privq.metrics import auc, best_balanced_accuracy, log_auroc, roc, semilog_auroc, tpr_at_fpr
 
 

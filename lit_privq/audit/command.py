@@ -89,7 +89,7 @@ def _study(audit: Audit, path: Path, summary: Summary, output: Output, progress:
         raise ValueError(
             f"a study knows its own targets; got targets {' '.join(audit.targets)} for {path}; leave them out"
         )
-    folder = Folder(path)
+    folder = Folder(path, audit.n_targets)
     full = folder.full.observed(folder.shadows)
     attacks = audit.suited(full)
     summary.add_attacks(audit.chosen(), attacks, full)

@@ -15,7 +15,7 @@ from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
 
 Design = Literal["held_out", "leave_one_out"]
-_SAME = ("dataset", "net", "fingerprint", "n_shadows", "n_targets", "split_seed", "n_queries")
+_SAME = ("dataset", "net", "fingerprint", "n_shadows", "split_seed", "n_queries")
 FULL = FULL_PRECISION.name
 
 
@@ -46,6 +46,8 @@ class Folder:
 
     Args:
         path: holds a folder of .npz files per variant.
+        n_targets: held-out targets; None takes the most that a full-precision dump names, as targets can be added
+            later and do not change what others were trained on.
 
     Raises:
         FileNotFoundError: if there is no full-precision variant.
@@ -53,8 +55,8 @@ class Folder:
             nothing; names it and what mends it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, n_targets: int | None = None) -> None:
+        self.path, self._given, self._named = path, n_targets, 0
         found = {child.name for child in path.iterdir() if any(child.glob("*.npz"))}
         self.variants = [FULL, *sorted(found - {FULL})]
         if FULL not in found:
@@ -75,7 +77,7 @@ class Folder:
     @property
     def targets(self) -> range:
         """Indices of the held-out targets."""
-        return range(len(self.shadows), len(self.shadows) + self._meta["n_targets"])
+        return range(len(self.shadows), len(self.shadows) + (self._given or self._named))
 
     @property
     def _meta(self) -> Mapping[str, Any]:
@@ -91,6 +93,7 @@ class Folder:
             self._first = self._first or dump
             self._check(path, dump)
             dumps[int(dump.meta["index"])] = dump
+            self._named = max(self._named, dump.meta["n_targets"])
         indices = [*self.shadows, *self.targets] if name == FULL else list(self.targets)
         if name != FULL and any(index in dumps for index in self.shadows):
             indices = [*self.shadows, *indices]
@@ -171,11 +174,7 @@ class Folder:
     def _mend(self, name: str, index: int) -> str:
         root = self.path.parent
         return (
-            f"run `python -m lit_privq predict --config configs/query/{self._dataset}.yaml --ckpt_path "
+            f"run `python -m lit_privq predict --config CONFIG --ckpt_path "
             f"'{root}/checkpoints/{name}/{{index:03d}}.ckpt' --data.model_index {index} "
-            f"--trainer.default_root_dir {root}`"
+            f"--trainer.default_root_dir {root}`, CONFIG being the study's own of its queries"
         )
-
-    @property
-    def _dataset(self) -> str:
-        return "digits" if self._first is None else str(self._first.meta["dataset"])

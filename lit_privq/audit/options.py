@@ -38,6 +38,7 @@ class Audit:
         design: whether targets are held out from the shadows, or every shadow is a target in turn.
         targets: rows or ranges of rows of an .npz that are targets, such as 64:74, in quotes where YAML is read; a
             study knows its own.
+        n_targets: held-out targets of a study; None takes the most that a dump names, as targets can be added later.
         equal_groups: cut every held-out example's groups to the poorest example's, as the public reference does.
         max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
         paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these
@@ -57,6 +58,7 @@ class Audit:
     attacks: list[str] | None = None
     design: Design = "held_out"
     targets: list[str] | None = None
+    n_targets: int | None = None
     equal_groups: bool = False
     max_fpr: list[float] = field(default_factory=lambda: [0.00001, 0.0001, 0.001, 0.01])
     paired: dict[str, Attack] = field(default_factory=paired)

@@ -209,7 +209,8 @@ class _Planner:
     def audit(self) -> Iterator[Job]:
         dumps = tuple(_file("confidence", variant, model) for variant, models in self._queried() for model in models)
         folders = ("--input", str(self.root / "confidence"), "--output", str(self.root))
-        command = ("audit", "--config", self.study.audit, *folders, "--report", "false")  # the report job draws
+        targets = ("--n_targets", str(self.study.n_targets))
+        command = ("audit", "--config", self.study.audit, *folders, *targets, "--report", "false")  # another job draws
         paths = ("results.csv", "metrics.json", "vulnerability.npz")
         yield from self._whole("audit", command, self.tree(self.study.audit), paths, dumps, beside="audit")
 

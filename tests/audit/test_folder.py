@@ -10,6 +10,7 @@ import pytest
 
 from lit_privq.artifacts.confidences import read_dump, write_dump
 from lit_privq.audit import main
+from lit_privq.audit.folder import Folder
 
 Study = Callable[..., Path]
 QUICK = ["--attacks", "lira_online_fixed", "threshold", "--resamples", "20"]
@@ -35,6 +36,25 @@ def test_a_missing_shadow_is_named_with_the_command_that_mends_it(study: Study, 
     with pytest.raises(ValueError, match=r"1 of 10 models .* \[3\]; run `python -m lit_privq predict .* 3 "):
         audit(folder, tmp_path)
     assert not (tmp_path / "results.csv").exists()
+
+
+def test_the_command_that_mends_names_no_file_that_may_not_be_there(study: Study, tmp_path: Path) -> None:
+    folder = study()
+    (folder / "none-32" / "003.npz").unlink()
+    with pytest.raises(ValueError, match=r"--config CONFIG .*, CONFIG being the study's own of its queries"):
+        audit(folder, tmp_path)
+
+
+def test_a_target_may_be_added_to_a_study_later_and_left_out_again(study: Study) -> None:
+    folder = study({"none-32": 3.0})
+    *earlier, last = sorted((folder / "none-32").glob("*.npz"))
+    for path in earlier:
+        rewrite(path, meta={"n_targets": len(earlier) - len(Folder(folder).shadows)})
+    targets = Folder(folder).targets
+    assert targets[-1] == int(last.stem)
+    assert Folder(folder, n_targets=len(targets) - 1).targets == targets[:-1]
+    last.unlink()
+    assert Folder(folder).targets == targets[:-1]
 
 
 def test_a_missing_quantized_shadow_is_not_taken_for_an_unaware_study(study: Study, tmp_path: Path) -> None:

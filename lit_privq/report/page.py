@@ -40,6 +40,7 @@ OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
     tradeoff.section,
     leakage.section,
     numbers.section,
+    notes.section,
 )
 FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
     attackers.section,
@@ -51,7 +52,6 @@ FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
     epsilon.section,
     calibrated.section,
     indicator.section,
-    notes.section,
     provenance.section,
 )
 

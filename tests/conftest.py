@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from lit_privq.artifacts import results as results_csv
 from lit_privq.artifacts.measures import write_measures
-from lit_privq.artifacts.results import Row, gather, write_results
+from lit_privq.artifacts.results import COLUMNS, Result, gather
 from lit_privq.artifacts.variant import Variant
 from lit_privq.audit.measure import PerTarget
 from lit_privq.audit.summary import Summary
@@ -60,6 +62,23 @@ def study(privq: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
+def write_results(tmp_path: Path) -> Callable[..., Path]:
+    """Write a results.csv of given rows (column: value) with sensible defaults."""
+    model = {"dataset": "digits", "net": "small", "target": "16", "method": "none", "bits": "32", "last_bits": "32"}
+    defaults: dict[str, object] = {**dict.fromkeys(COLUMNS, ""), **model}
+
+    def write(*rows: dict[str, object]) -> Path:
+        path = tmp_path / "results.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(defaults))
+            writer.writeheader()
+            writer.writerows(defaults | row for row in rows)
+        return path
+
+    return write
+
+
+@pytest.fixture
 def made_up(tmp_path: Path) -> Callable[..., Path]:
     """Write results.csv and metrics.json of an audit with made-up numbers; returns their folder."""
 
@@ -79,7 +98,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             metric: of leakage.
         """
         random = np.random.default_rng(0)
-        summary, rows = Summary([0.01]), list[Row]()
+        summary, rows = Summary([0.01]), list[Result]()
         for name, values in leaks.items():
             variant, index = Variant.parse(name), range(16, 16 + len(values))
             estimates = np.array(values)
@@ -92,13 +111,13 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
                 accuracy = PerTarget(np.array(useful[name]))
                 summary.add_utility(variant, index, {"accuracy": accuracy}, {"accuracy": 0.1})
                 rows += [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
-        write_results(tmp_path / "results.csv", rows)
+        results_csv.write_results(tmp_path / "results.csv", rows)
         write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows), {}))
         return tmp_path
 
     return write
 
 
-def _row(what: tuple[Variant, str, str, str], target: int, found: PerTarget, place: int) -> Row:
+def _row(what: tuple[Variant, str, str, str], target: int, found: PerTarget, place: int) -> Result:
     variant, *names = what
-    return Row("digits", "small", variant, target, *names, float(found.estimates[place]), *found.own_interval(place))
+    return Result("digits", "small", variant, target, *names, float(found.estimates[place]), *found.own_interval(place))

@@ -40,6 +40,8 @@ class TargetMean:
         verdict: the interval compared with random guessing, a statement about other targets.
         targets: how many were measured.
         above: how many of these targets leak more than random guessing by their own interval, that of their examples.
+        these: the mean of these targets compared with random guessing, by the interval that their examples give it; it
+            says nothing of other targets, and so needs fewer of them.
     """
 
     value: float
@@ -49,6 +51,7 @@ class TargetMean:
     verdict: Verdict
     targets: int
     above: int
+    these: Verdict
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,17 @@ class ShadowThreshold:
 
 @dataclass(frozen=True)
 class EpsilonBounds:
-    """Each target's lower bound on the epsilon of differential privacy, 95 % confident."""
+    """Each target's lower bound on the epsilon of differential privacy, 95 % confident.
+
+    Args:
+        targets: model indices.
+        lower_bounds: of each.
+        above: how many bounds are above 0: these targets leak more than random guessing.
+    """
 
     targets: tuple[int, ...]
     lower_bounds: tuple[float, ...]
+    above: int
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ COLUMNS = (
 _OPTIONAL = ("layers", "low", "high", "fpr")  # files of earlier versions lack them
 
 
-class Row(NamedTuple):
+class Result(NamedTuple):
     """One number of one target; attacker and attack are empty where nobody attacks.
 
     ``fpr`` is the false-positive rate at which a true-positive rate was read: below its bound, far below where scores
@@ -58,7 +58,7 @@ class Row(NamedTuple):
         return Key(self.variant, self.metric, self.attacker, self.attack)
 
 
-class Cell(NamedTuple):
+class OwnValue(NamedTuple):
     """One value of results.csv, NaN where it is empty; beside it its 95 % interval and false-positive rate, or NaN."""
 
     value: float
@@ -88,9 +88,9 @@ class Results:
 
     dataset: str
     net: str
-    series: Mapping[Key, Mapping[int, Cell]]
+    series: Mapping[Key, Mapping[int, OwnValue]]
 
-    def cells(self, variant: Variant, metric: str, attacker: str = "", attack: str = "") -> dict[int, Cell]:
+    def cells(self, variant: Variant, metric: str, attacker: str = "", attack: str = "") -> dict[int, OwnValue]:
         """The cells that hold a value, by target; none where it was not measured or the value is empty."""
         cells = self.series.get(Key(variant, metric, attacker, attack), {})
         return {target: cell for target, cell in cells.items() if isfinite(cell.value)}
@@ -141,23 +141,23 @@ class Results:
         return tuple(dict.fromkeys(key.attacker for key in self.series if key.attack and key.variant == variant))
 
 
-def gather(rows: Iterable[Row]) -> Results:
+def gather(rows: Iterable[Result]) -> Results:
     """The results that rows of one data set and one network make.
 
     Raises:
         ValueError: if there are no rows.
     """
-    series: dict[Key, dict[int, Cell]] = {}
+    series: dict[Key, dict[int, OwnValue]] = {}
     subject: tuple[str, str] | None = None
     for row in rows:
         subject = row.dataset, row.net
-        series.setdefault(row.key, {})[row.target] = Cell(row.value, row.low, row.high, row.fpr)
+        series.setdefault(row.key, {})[row.target] = OwnValue(row.value, row.low, row.high, row.fpr)
     if subject is None:
         raise ValueError("results must hold at least one row; got none; run `audit` again")
     return Results(*subject, series)
 
 
-def write_results(path: Path, rows: Iterable[Row]) -> None:
+def write_results(path: Path, rows: Iterable[Result]) -> None:
     """Write results.csv; NaN, "not measurable", is an empty field."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -221,7 +221,7 @@ def _records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, 
 
 def _collect(path: Path, records: Iterator[tuple[int, dict[str, str]]]) -> Results:
     """All rows as one object, refused where two of them contradict each other."""
-    rows: dict[tuple[Key, int], Row] = {}
+    rows: dict[tuple[Key, int], Result] = {}
     for line, record in records:
         try:
             row = _parse(record)
@@ -241,7 +241,7 @@ def _collect(path: Path, records: Iterator[tuple[int, dict[str, str]]]) -> Resul
     return gather(rows.values())
 
 
-def _parse(record: Mapping[str, str]) -> Row:
+def _parse(record: Mapping[str, str]) -> Result:
     """One row."""
     bits = _number(record["bits"], 32.0)
     variant = Variant(record["method"], bits, _number(record["last_bits"], bits), record.get("layers", ""))
@@ -249,7 +249,7 @@ def _parse(record: Mapping[str, str]) -> Row:
     if abs(value) == inf:
         raise ValueError("the value is infinite")
     names = record["attacker"], record["attack"], record["metric"]
-    return Row(record["dataset"], record["net"], variant, int(record["target"]), *names, value, *ends)
+    return Result(record["dataset"], record["net"], variant, int(record["target"]), *names, value, *ends)
 
 
 def _number(text: str, empty: float) -> float:

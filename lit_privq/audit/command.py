@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.measures import write_measures
-from lit_privq.artifacts.results import Row, gather, write_results
+from lit_privq.artifacts.results import Result, gather, write_results
+from lit_privq.artifacts.scores import scores_path, write_scores
+from lit_privq.artifacts.vulnerability import write_separations
 from lit_privq.attacks import Attack
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
@@ -24,7 +25,7 @@ from lit_privq.audit.output import Output, replacing
 from lit_privq.audit.plausible import doubts, doubts_of_design
 from lit_privq.audit.progress import AuditProgress
 from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
-from lit_privq.metrics import Vulnerability, vulnerability
+from lit_privq.metrics import vulnerability
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,7 +85,7 @@ def _say(notes: Iterator[str], summary: Summary, progress: AuditProgress) -> Non
         summary.notes.append(note)
 
 
-def _study(audit: Audit, path: Path, summary: Summary, output: Output, progress: AuditProgress) -> Iterator[Row]:
+def _study(audit: Audit, path: Path, summary: Summary, output: Output, progress: AuditProgress) -> Iterator[Result]:
     if audit.targets:
         raise ValueError(
             f"a study knows its own targets; got targets {' '.join(audit.targets)} for {path}; leave them out"
@@ -102,10 +103,10 @@ def _study(audit: Audit, path: Path, summary: Summary, output: Output, progress:
         models = folder.full if name == FULL else folder.read(name)
         for target in folder.targets:
             for metric, value in models.dumps[target].utility.items():
-                yield Row(models.dataset, models.net, models.variant, target, "", "", metric, value)
+                yield Result(models.dataset, models.net, models.variant, target, "", "", metric, value)
             for fact in ("size_bytes", "float_weights"):
                 if count := models.dumps[target].meta.get(fact):
-                    yield Row(models.dataset, models.net, models.variant, target, "", "", fact, count)
+                    yield Result(models.dataset, models.net, models.variant, target, "", "", fact, count)
         dumps = [models.dumps[target] for target in folder.targets]
         useful = utility(dumps, audit.resamples, audit.seed)
         summary.add_utility(models.variant, folder.targets, useful, utility_of_guessing(dumps))
@@ -115,7 +116,7 @@ def _study(audit: Audit, path: Path, summary: Summary, output: Output, progress:
             chosen = audit.chosen_paired() if case.attacker == "paired" else attacks
             if not chosen:
                 continue
-            path = output.path(f"audit/{name}/{case.attacker}.npz")
+            path = scores_path(output.staging, name, case.attacker)
             told = progress.counted(f"{where}, intervals", len(case.index))
             scores, measured = _attack(audit, case, chosen, path, told)
             summary.add_empty(case)
@@ -133,10 +134,10 @@ def _study(audit: Audit, path: Path, summary: Summary, output: Output, progress:
             examples[name] = vulnerability(shadows.confidence, shadows.members)
             summary.add_vulnerability(models.variant, examples[FULL], examples[name])
     summary.close_thresholds(leading)
-    _write_examples(output.path("vulnerability.npz"), examples)
+    write_separations(output.staging, {name: found.separation for name, found in examples.items()})
 
 
-def _arrays(audit: Audit, summary: Summary, output: Output, progress: AuditProgress) -> Iterator[Row]:
+def _arrays(audit: Audit, summary: Summary, output: Output, progress: AuditProgress) -> Iterator[Result]:
     models, forms = read_arrays(audit.input)
     _say(iter(forms), summary, progress)
     _say(doubts(models), summary, progress)
@@ -147,7 +148,7 @@ def _arrays(audit: Audit, summary: Summary, output: Output, progress: AuditProgr
     attacks = audit.suited(case.shadows)
     summary.add_attacks(audit.chosen(), attacks, case.shadows)
     told = progress.counted("drawing intervals", len(case.index))
-    scores, measured = _attack(audit, case, attacks, output.path("scores.npz"), told)
+    scores, measured = _attack(audit, case, attacks, scores_path(output.staging), told)
     summary.add_empty(case)
     summary.add(case.variant, case.attacker, case.index.tolist(), measured)
     progress.say("attacking shadows, for thresholds")
@@ -158,7 +159,7 @@ def _arrays(audit: Audit, summary: Summary, output: Output, progress: AuditProgr
     if min(case.shadows.members.sum(0).min(), (~case.shadows.members).sum(0).min()) > 1:
         found = vulnerability(case.shadows.confidence, case.shadows.members)
         summary.add_vulnerability(case.variant, found, found)
-        _write_examples(output.path("vulnerability.npz"), {case.variant.name: found})
+        write_separations(output.staging, {case.variant.name: found.separation})
     yield from rows(case, measured)
 
 
@@ -167,22 +168,10 @@ def _attack(
 ) -> tuple[dict[str, NDArray[np.float64]], Measurements]:
     """Scores of a case, which are written to a file, and what is measured on them."""
     scores = case.scores(attacks, equal_groups=audit.equal_groups)
-    _write_scores(path, case, scores)
+    write_scores(path, case.index, case.members, scores)
     return scores, measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, told)
 
 
 def _leading(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
     """The first two attacks, whose thresholds are also set honestly, from shadows."""
     return dict(islice(attacks.items(), 2))
-
-
-def _write_examples(path: Path, examples: Mapping[str, Vulnerability]) -> None:
-    separation: dict[str, Any] = {name: one.separation for name, one in examples.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **separation)
-
-
-def _write_scores(path: Path, case: Case, scores: Mapping[str, NDArray[np.float64]]) -> None:
-    arrays: dict[str, Any] = dict(scores)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, targets=case.index, members=case.members, **arrays)

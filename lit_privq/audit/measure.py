@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.confidences import Dump
-from lit_privq.artifacts.results import Row
+from lit_privq.artifacts.results import Result
 from lit_privq.audit.case import Case
 from lit_privq.metrics import (
     Roc,
@@ -54,6 +54,10 @@ class PerTarget:
     def own_interval(self, place: int) -> tuple[float, float]:
         """The 95 % interval of one target, that of its examples; NaN where there are no replicates."""
         return (np.nan, np.nan) if self.replicates is None else interval(self.replicates[place])
+
+    def shared_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean of these targets, that of their examples; NaN where there are no replicates."""
+        return (np.nan, np.nan) if self.replicates is None else interval(self.replicates.mean(axis=0))
 
     def __sub__(self, other: PerTarget) -> PerTarget:
         """The difference, target by target and resample by resample."""
@@ -197,11 +201,11 @@ def without(
     return np.array([metric(roc(row[kept], members[kept])) for row, members, kept in rows])
 
 
-def rows(case: Case, measured: Measurements) -> Iterator[Row]:
+def rows(case: Case, measured: Measurements) -> Iterator[Result]:
     """The rows of results.csv, each with its own interval where there is one."""
     for attack, metrics in measured.items():
         for place, target in enumerate(case.index.tolist()):
             for name, found in metrics.items():
                 key = case.dataset, case.net, case.variant, target, case.attacker, attack, name
                 fpr = np.nan if found.fpr is None else float(found.fpr[place])
-                yield Row(*key, float(found.estimates[place]), *found.own_interval(place), fpr)
+                yield Result(*key, float(found.estimates[place]), *found.own_interval(place), fpr)

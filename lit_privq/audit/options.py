@@ -12,10 +12,10 @@ import jsonargparse
 import numpy as np
 
 from lit_privq import __version__
+from lit_privq.artifacts.scores import RESERVED
 from lit_privq.attacks import Attack, Observed, paired, standard
 from lit_privq.audit.folder import Design
 
-_RESERVED = ("targets", "members", "file", "allow_pickle")  # names in scores.npz, and arguments of what writes it
 _LISTS = ("attacks", "targets", "max_fpr")
 _QUOTED = 'attacks and targets in a YAML file are lists of words in quotes, such as ["64:74", "80"]'
 _EXAMPLE = """examples:
@@ -73,9 +73,9 @@ class Audit:
         if not self.defined():
             raise ValueError("define must hold at least one attack; got none; leave it out for the standard ones")
         for name in (*self.defined(), *self.paired):
-            if not isinstance(name, str) or name in _RESERVED:
+            if not isinstance(name, str) or name in RESERVED:
                 raise ValueError(
-                    f"an attack's name must be text other than {', '.join(_RESERVED)}, which scores.npz and its "
+                    f"an attack's name must be text other than {', '.join(RESERVED)}, which scores.npz and its "
                     f"writer need; got {name!r}; rename it"
                 )
         if bad := [bound for bound in self.max_fpr if not 0 < bound <= 1]:

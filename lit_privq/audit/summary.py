@@ -89,7 +89,7 @@ class Summary:
             self._add(Key(variant, metric), index, found, guessing.get(metric, nan))
 
     def _add(self, key: Key, index: Sequence[int], found: PerTarget, chance: float) -> None:
-        self._means[key] = _mean(key.metric, found, chance)
+        self._means[key] = over_targets(key.metric, found, chance)
         if not key.variant.quantized:
             self._full[key.metric, key.attack] = found
         elif (full := self._full.get((key.metric, key.attack))) is not None:
@@ -160,7 +160,9 @@ class Summary:
                 self._add_operating_points(case, attack, values, shadows)
             pairs = zip(values, case.members, strict=True)
             bounds = tuple(float(epsilon_lower_bound(row, members, Bonferroni())) for row, members in pairs)
-            self._epsilon[Key(case.variant, "epsilon", case.attacker, attack)] = EpsilonBounds(targets, bounds)
+            self._epsilon[Key(case.variant, "epsilon", case.attacker, attack)] = EpsilonBounds(
+                targets, bounds, sum(bound > 0 for bound in bounds)
+            )
 
     def _add_without_calibration(
         self, case: Case, attack: str, scores: NDArray[np.float64], calibrated: NDArray[np.bool_]
@@ -232,7 +234,7 @@ class Summary:
         )
 
 
-def _mean(metric: str, found: PerTarget, chance: float) -> TargetMean:
+def over_targets(metric: str, found: PerTarget, chance: float) -> TargetMean:
     """A mean over targets beside random guessing."""
     if metric in _UNBOUNDED:
         over = Estimate(*astuple(difference_over_targets(found.estimates, found.replicates))[:3])
@@ -240,9 +242,9 @@ def _mean(metric: str, found: PerTarget, chance: float) -> TargetMean:
         over = mean_over_targets(found.estimates, found.replicates)
     targets = found.estimates.size
     own = [compared(*found.own_interval(place), chance) for place in range(targets)]
-    return TargetMean(
-        over.value, over.low, over.high, chance, compared(over.low, over.high, chance), targets, own.count("higher")
-    )
+    verdict = compared(over.low, over.high, chance)
+    these = compared(*found.shared_interval(), chance)
+    return TargetMean(over.value, over.low, over.high, chance, verdict, targets, own.count("higher"), these)
 
 
 def _change(index: Sequence[int], found: PerTarget) -> Change:

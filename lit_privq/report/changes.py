@@ -27,12 +27,11 @@ def phrase(change: Change, step: Step = POINTS, tests: int = 1) -> str:
     """
     if change.verdict == "untested":
         return _in_this_target(change.each[0], step)
-    if change.verdict != "unclear":
-        among = f", {p_value(change.holm)} with all {tests} tests counted" if tests > 1 else ""
-        return f"{_moves(change, step)}, {p_value(change.p)}{among}"
     p = p_value(change.p)
-    if change.alone != "unclear":
+    if change.alone != "unclear" and tests > 1:
         p += f" taken alone, {p_value(change.holm)} with all {tests} tests counted"
+    if change.verdict != "unclear":
+        return f"{_moves(change, step)}, {p}"
     return f"{_changes(change, step)}, {p}: no difference shown for other targets{_agreement(change)}"
 
 

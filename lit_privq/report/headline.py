@@ -58,21 +58,39 @@ def leak(view: View, variant: Variant) -> str:
     ends = ranged(rate.low, rate.high, digits)
     how = view.attack_title(view.attack) + (f"; {ends} {view.scope}" if ends else "")
     what = f"{capitalized(measure(view.bound))}: {percent(found.value, digits)} ({how})"
-    return f"{subject}{what}, {_beside_chance(view, found)}."
+    return f"{subject}{what}, {'; '.join(_beside_chance(view, variant, found))}."
 
 
-def _beside_chance(view: View, found: TargetMean) -> str:
-    """The comparison with random guessing: for other targets, and in each of these."""
-    chance = f"random guessing ({bound_percent(view.chance)})"
-    if found.targets == 1:
-        return f"in this target above {chance}" if found.above else f"in this target not told apart from {chance}"
-    if found.verdict == "higher":
-        return f"{found.value / view.chance:.1f} times {chance}" if view.bound else f"above {chance}"
-    if found.verdict == "lower":
-        return f"below {chance}"
-    which = "each" if found.above == found.targets else str(found.above)
-    each = f"; in {which} of these {found.targets} targets above it by the target’s own interval" if found.above else ""
-    return f"not told apart from {chance} for other targets{each}"
+def _beside_chance(view: View, variant: Variant, found: TargetMean) -> Iterator[str]:
+    """The comparison with random guessing: for other targets, and where that stays open, by the AUC and in these."""
+    one, chance = found.targets == 1, f"random guessing ({bound_percent(view.chance)})"
+    where, verdict = ("in this target ", found.these) if one else ("", found.verdict)
+    if verdict in ("higher", "lower"):
+        above = f"{found.value / view.chance:.1f} times" if view.bound else "above"
+        yield f"{where}{above if verdict == 'higher' else 'below'} {chance}"
+        return
+    yield (
+        f"{where}not told apart from {chance}{'' if one else ' for other targets'}"
+        if verdict == "unclear"
+        else f"beside {chance}"
+    )
+    area = view.measures.means.get(view.focus.key(variant, "auc"))
+    if view.bound and area and area.verdict == "higher":
+        ends = f"{area.low:.2f} to {area.high:.2f} for other targets"
+        yield f"but its AUC is above random guessing: {area.value:.2f} ({ends})"
+    yield from _in_these_targets(view, variant, found)
+
+
+def _in_these_targets(view: View, variant: Variant, found: TargetMean) -> Iterator[str]:
+    """How these targets themselves leak more than random guessing, though others may not."""
+    these = "this target" if found.targets == 1 else f"each of these {found.targets} targets"
+    bounds = view.measures.epsilon.get(view.focus.key(variant, "epsilon"))
+    if found.above == found.targets:
+        yield f"in {these} above it by the target’s own interval"
+    elif bounds and bounds.above == found.targets:
+        yield f"in {these} more than random guessing, as ε is at least {min(bounds.lower_bounds):.2f}"
+    elif found.these == "higher":
+        yield f"these {found.targets} targets, taken together, are above it by the interval of their examples"
 
 
 def _lead(view: View, changes: Changes) -> str:
@@ -84,6 +102,12 @@ def _lead(view: View, changes: Changes) -> str:
         return _saving(view, "least costly saving", chosen[view.focus.least_costly])
     if view.focus.largest is not None:
         return _saving(view, "largest saving", chosen[view.focus.largest])
+    useless = [variant for variant, change in changes.items() if change.verdict == "lower"]
+    if useless:
+        return (
+            f"Leakage is lower only with {_named(view, useless)}, of no more use than random guessing: these data do "
+            "not show that quantization protects models that are of use."
+        )
     alone = [variant for variant, change in changes.items() if change.alone == "lower"]
     if alone:
         return (

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lit_privq.artifacts.json_file import read_json
 from lit_privq.artifacts.measures import read_measures
-from lit_privq.artifacts.results import Results, read_results
+from lit_privq.artifacts.results import read_results
+from lit_privq.artifacts.scores import AttackScores, read_scores, scores_path
 from lit_privq.artifacts.variant import Variant
 from lit_privq.indicator.shadows import ShadowRuns, read_shadows
 from lit_privq.report.view import View
 from lit_privq.report.words import Titles
-
-
-@dataclass(frozen=True)
-class AttackScores:
-    """One attack's scores of one variant's targets.
-
-    Args:
-        targets: (targets,) model indices.
-        members: (targets, examples) bool.
-        scores: (targets, examples), larger = more likely a member.
-    """
-
-    targets: NDArray[np.int64]
-    members: NDArray[np.bool_]
-    scores: NDArray[np.float64]
-
-    def rates(self) -> NDArray[np.float64]:
-        """The false-positive rate at which each example is accused, by target, (targets, examples).
-
-        The share of the target's non-members that score as high or higher, the example itself counted once, so that
-        it is never 0.
-        """
-        return np.stack([_rates(row, row[~inside]) for row, inside in zip(self.scores, self.members, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -73,41 +47,14 @@ def read_inputs(directory: Path) -> tuple[View, Inputs]:
     results, study = read_results(directory / "results.csv"), read_json(directory / "study.json")
     measures = read_measures(directory / "metrics.json", results)
     view = View(results, measures, Titles(study.get("titles", {}), measures.titles))
-    scores = {
-        variant: read_scores(directory, results, variant, view.strongest(variant), view.attack)
-        for variant in results.variants
-    }
+    scores = {variant: _scores(directory, view, variant) for variant in results.variants}
     kept = {variant: found for variant, found in scores.items() if found is not None}
     return view, Inputs(study, kept, read_shadows(directory / "indicator"))
 
 
-def read_scores(directory: Path, results: Results, variant: Variant, attacker: str, attack: str) -> AttackScores | None:
-    """The scores behind a row of results.csv, or None where they were not kept.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
-    path = directory / "audit" / variant.name / f"{attacker}.npz"
-    if not path.is_file() and len(results.variants) == 1:
-        path = directory / "scores.npz"
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if attack not in arrays:
-                return None
-            scores = AttackScores(arrays["targets"], arrays["members"], arrays[attack].astype(np.float64))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} must hold scores, targets and members; {error}; run `audit` again") from error
-    if scores.members.shape != scores.scores.shape or scores.members.dtype != np.bool_:
-        raise ValueError(
-            f"{path} must hold boolean members shaped as the scores; got {scores.members.dtype} "
-            f"{scores.members.shape} and {scores.scores.shape}; run `audit` again"
-        )
-    return scores
-
-
-def _rates(scores: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One target's, (examples,)."""
-    above = others.size - np.searchsorted(np.sort(others), scores, side="left")
-    return np.asarray((1 + above) / (1 + others.size), dtype=np.float64)
+def _scores(directory: Path, view: View, variant: Variant) -> AttackScores | None:
+    """The headline attack's scores of a variant; an audit of arrays keeps its only ones elsewhere."""
+    path = scores_path(directory, variant.name, view.strongest(variant))
+    if not path.is_file() and len(view.results.variants) == 1:
+        path = scores_path(directory)
+    return read_scores(path, view.attack)

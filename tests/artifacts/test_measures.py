@@ -21,7 +21,7 @@ from lit_privq.artifacts.measures import (
     read_measures,
     write_measures,
 )
-from lit_privq.artifacts.results import Cell, Key, Results
+from lit_privq.artifacts.results import Key, OwnValue, Results
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 
 COARSE = Variant("obc", 1.58, 8.0)
@@ -31,8 +31,10 @@ FOCUS = Focus(
     ("lira",), "tpr_at_0.01", 0.01, 0.01, (0.001,), "accuracy", {"none-32": "unaware", COARSE.name: "adaptive"},
     {COARSE.name: {"adaptive": "lira"}}, (COARSE.name,), COARSE.name, None, (),
 )  # fmt: skip
-RESULTS = Results("digits", "small", {Key(v, "accuracy"): {8: Cell(0.9, nan, nan)} for v in (FULL_PRECISION, COARSE)})
-UNMEASURED = TargetMean(nan, nan, nan, 0.001, "untested", 4, 0)
+RESULTS = Results(
+    "digits", "small", {Key(v, "accuracy"): {8: OwnValue(0.9, nan, nan)} for v in (FULL_PRECISION, COARSE)}
+)
+UNMEASURED = TargetMean(nan, nan, nan, 0.001, "untested", 4, 0, "untested")
 THRESHOLD = ShadowThreshold(
     COARSE, "adaptive", "lira", 0.01, 1.5, Rate(0.01, 0.0, 0.02), Rate(0.05, 0.01, 0.1), {0.5: Rate(nan, nan, nan)}
 )
@@ -41,11 +43,11 @@ WHOLE = Measures(
     FOCUS,
     {"lira": "LiRA"},
     ("RMIA – at temperature 1",),
-    {KEY: TargetMean(0.05, 0.02, 0.1, 0.01, "higher", 4, 3), KEY._replace(metric="tpr_at_0.001"): UNMEASURED},
+    {KEY: TargetMean(0.05, 0.02, 0.1, 0.01, "higher", 4, 3, "higher"), KEY._replace(metric="tpr_at_0.001"): UNMEASURED},
     {KEY: CHANGE},
     {KEY: WithoutCalibration(0.04, 88, CHANGE)},
     (THRESHOLD,),
-    {KEY: EpsilonBounds((8, 9), (0.0, 1.5))},
+    {KEY: EpsilonBounds((8, 9), (0.0, 1.5), 1)},
     {COARSE.name: Standing(30, 40, 12, (3, 1), 0.5, 0.6, 0, 100)},
 )
 

@@ -16,7 +16,7 @@ LIRA = "lira_online_fixed"
 
 def means(*cells: tuple[Variant, str, str, str, float]) -> dict[Key, TargetMean]:
     """Means by variant, metric, attacker and attack."""
-    return {Key(*key): TargetMean(value, nan, nan, nan, "untested", 2, 0) for *key, value in cells}  # type: ignore[arg-type]
+    return {Key(*key): TargetMean(value, nan, nan, nan, "untested", 2, 0, "untested") for *key, value in cells}  # type: ignore[arg-type]
 
 
 def change(value: float, p: float, metric: str = "tpr_at_0.01", variant: Variant = TWO) -> dict[Key, Change]:
@@ -130,7 +130,8 @@ def test_a_rise_is_no_saving() -> None:
 def test_a_variant_that_only_guesses_is_named_and_never_leads() -> None:
     useful = dict(zip((FULL_PRECISION, FOUR, TWO), (0.98, 0.97, 0.15), strict=True))
     found = study(accuracy=False) | {
-        Key(variant, "accuracy"): TargetMean(value, nan, nan, 0.1, "higher", 2, 2) for variant, value in useful.items()
+        Key(variant, "accuracy"): TargetMean(value, nan, nan, 0.1, "higher", 2, 2, "higher")
+        for variant, value in useful.items()
     }
     changes = change(-0.02, 0.001, variant=FOUR) | change(-0.09, 0.001)
     costs = change(-0.01, 0.001, "accuracy", FOUR) | change(-0.83, 0.001, "accuracy")
@@ -143,7 +144,7 @@ def test_a_variant_that_only_guesses_is_named_and_never_leads() -> None:
 @pytest.mark.parametrize("value", [0.2, 0.98])
 def test_a_variant_that_keeps_more_than_a_tenth_above_guessing_is_no_guess(value: float) -> None:
     found = study(accuracy=False) | {
-        Key(variant, "accuracy"): TargetMean(mean, nan, nan, 0.1, "higher", 2, 2)
+        Key(variant, "accuracy"): TargetMean(mean, nan, nan, 0.1, "higher", 2, 2, "higher")
         for variant, mean in ((FULL_PRECISION, 0.98), (TWO, value))
     }
     assert focus(found).guessing == ()

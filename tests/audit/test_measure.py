@@ -5,14 +5,14 @@ import pytest
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.confidences import Dump
-from lit_privq.artifacts.results import Row
+from lit_privq.artifacts.results import Result
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
 from lit_privq.audit.measure import measure, rows, utility_of_guessing
 
 
-def measured(scores: NDArray[np.float64], members: NDArray[np.bool_], *bounds: float) -> dict[str, Row]:
+def measured(scores: NDArray[np.float64], members: NDArray[np.bool_], *bounds: float) -> dict[str, Result]:
     """The rows of one target, by metric."""
     targets = Observed(scores[None], members[None])
     shadows = Observed(np.stack([scores] * 2), np.stack([members, ~members]))

@@ -141,24 +141,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def write_results(tmp_path: Path) -> Callable[..., Path]:
-    """Write a results.csv of given rows (column: value) with sensible defaults."""
-    defaults = dict.fromkeys(COLUMNS, "") | {
-        "dataset": "digits", "net": "small", "target": "16", "method": "none", "bits": "32", "last_bits": "32",
-    }  # fmt: skip
-
-    def write(*rows: dict[str, object]) -> Path:
-        path = tmp_path / "results.csv"
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(defaults))
-            writer.writeheader()
-            writer.writerows(defaults | row for row in rows)
-        return path
-
-    return write
-
-
-@pytest.fixture
 def conclude() -> Callable[[Path], None]:
     """Write the metrics.json that goes with a folder's results.csv."""
     return write_conclusions
@@ -194,13 +176,12 @@ def concluded(results: Results) -> Measures:
             summary.add(key.variant, key.attacker, list(cells), {key.attack: values})
         else:
             summary.add_utility(key.variant, list(cells), values, {"accuracy": 0.1, "r2": 0.0})
-    return summary.measures({}, results, {})
+    return summary.measures({}, results, TITLES.attacks)
 
 
 def write_conclusions(directory: Path) -> None:
     """The part of metrics.json that results.csv alone decides."""
-    measures = concluded(read_results(directory / "results.csv"))
-    write_measures(directory / "metrics.json", replace(measures, titles=TITLES.attacks))
+    write_measures(directory / "metrics.json", concluded(read_results(directory / "results.csv")))
 
 
 def write_metrics(directory: Path) -> None:
@@ -226,12 +207,11 @@ def write_metrics(directory: Path) -> None:
             for key, tpr in reached.items()
         ),
         epsilon={
-            key._replace(metric="epsilon"): EpsilonBounds((16, 17, 18, 19), (0.0, 0.5, 1.0, 10 * tpr))
+            key._replace(metric="epsilon"): EpsilonBounds((16, 17, 18, 19), (0.0, 0.5, 1.0, 10 * tpr), 3)
             for key, tpr in reached.items()
         },
         standing={variant.name: standing for variant in results.variants},
         notes=("RMIA at temperature 1",),
-        titles=TITLES.attacks,
     )  # fmt: skip
     write_measures(directory / "metrics.json", whole)
 

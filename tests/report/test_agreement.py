@@ -104,7 +104,7 @@ def test_the_headline_names_a_saving_just_where_the_audit_shows_one(folder: Path
     named = re.match(r"The (?:least costly|largest) saving is (.*?): it brings", sentence)
     assert (named is not None) == bool(lower)
     assert named is None or named[1] in lower
-    assert ("show that quantization protects" in sentence) <= (not lower)
+    assert ("show that quantization protects." in sentence) <= (not lower)
 
 
 def test_what_the_text_says_of_a_variant_is_its_verdict(folder: Path) -> None:
@@ -145,6 +145,8 @@ def test_random_guessing_is_told_apart_just_where_the_interval_beside_it_is(fold
     assert ("not told apart from random guessing (1 %) for other targets" in text) == (leak.low <= 0.01 <= leak.high)
     every = f"in each of these {leak.targets} targets above it by the target’s own interval"
     assert (every in text) == (leak.verdict == "unclear" and leak.above == leak.targets)
+    together = f"these {leak.targets} targets, taken together, are above it by the interval of their examples"
+    assert (together in text) <= (leak.verdict == "unclear" and leak.these == "higher")
 
 
 def test_one_target_is_never_given_an_interval_for_other_targets(folder: Path) -> None:

@@ -4,7 +4,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lit_privq.report.headline import headline
+from lit_privq.artifacts.measures import EpsilonBounds, TargetMean
+from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.variant import Variant
+from lit_privq.report.headline import headline, leak
 from lit_privq.report.inputs import read_inputs
 from lit_privq.report.view import View
 
@@ -16,9 +19,9 @@ def model(method: str, bits: float, accuracy: float, leaks: list[float]) -> Rows
     head = {"method": method, "bits": bits, "last_bits": bits}
     attack = {"attacker": "unaware", "attack": "lira_online_fixed", "metric": "tpr_at_0.01"}
     rows: Rows = []
-    for target, leak in enumerate(leaks):
+    for target, value in enumerate(leaks):
         rows.append(head | {"target": target, "metric": "accuracy", "value": accuracy + 1e-4 * target})
-        rows.append(head | attack | {"target": target, "value": leak})
+        rows.append(head | attack | {"target": target, "value": value})
     return rows
 
 
@@ -68,6 +71,15 @@ def test_a_saving_that_the_correction_takes_away_is_suggested_and_not_shown(writ
     assert "1 more variant would differ taken alone" in details
 
 
+def test_a_saving_of_a_model_that_only_guesses_is_none_worth_having(write_view: Write) -> None:
+    sentence, details = said(write_view(*FULL, *model("obc", 2, 0.1, [0.06, 0.071, 0.08, 0.09])))
+    assert sentence == (
+        "Leakage is lower only with obc 2 bits, of no more use than random guessing: these data do not show that "
+        "quantization protects models that are of use."
+    )
+    assert "obc 2 bits lowers leakage by 4.0 points" in details
+
+
 def test_a_rise_is_said(write_view: Write) -> None:
     sentence, details = said(write_view(*FULL, *model("obc", 4, 0.9, [0.2, 0.21, 0.222, 0.23])))
     assert "do not show that quantization protects" in sentence
@@ -89,7 +101,7 @@ def test_one_target_has_the_interval_of_its_own_examples(made_up: Callable[..., 
         "own interval."
     )
     assert re.search(r"50\.0 % \(lira online fixed; 4[78]\.\d to 5[12]\.\d % of this target’s examples\)", details)
-    assert "in this target above random guessing (1 %)" in details
+    assert "in this target 50.0 times random guessing (1 %)" in details
     assert re.search(r"obc 2 bits lowers leakage by 40\.0 points \(.*\) in this target; others are another", details)
     assert re.search(
         r"obc 4 bits changes leakage by −0\.1 points \(.*\) in this target: no difference shown\.", details
@@ -99,6 +111,30 @@ def test_one_target_has_the_interval_of_its_own_examples(made_up: Callable[..., 
 def test_a_leak_like_random_guessing_is_called_that(write_view: Write) -> None:
     guessing = model("none", 32, 0.9, [0.008, 0.013, 0.009, 0.012])
     assert "not told apart from random guessing (1 %) for other targets." in said(write_view(*guessing))[0]
+
+
+def test_a_leak_that_a_rate_leaves_open_is_told_by_the_auc_and_by_these_targets(seen_with: Callable[..., View]) -> None:
+    open_rate = TargetMean(0.05, 0.0, 0.3, 0.01, "unclear", 4, 1, "higher")
+    area = TargetMean(0.7, 0.66, 0.74, 0.5, "higher", 4, 4, "higher")
+    key = Key(Variant("none", 32, 32), "tpr_at_0.01", "unaware", "lira_online_fixed")
+    parts: dict[str, dict[Key, object]] = {"means": {key: open_rate}, "epsilon": {}}
+    told = [said_of(seen_with(**parts))]
+    parts["means"][key._replace(metric="auc")] = area
+    told.append(said_of(seen_with(**parts)))
+    parts["epsilon"] = {key._replace(metric="epsilon"): EpsilonBounds((16, 17, 18, 19), (0.6, 0.7, 0.8, 0.9), 4)}
+    told.append(said_of(seen_with(**parts)))
+    unclear = "not told apart from random guessing (1 %) for other targets"
+    together = "these 4 targets, taken together, are above it by the interval of their examples"
+    assert told[0].endswith(f"{unclear}; {together}.")
+    by_area = "but its AUC is above random guessing: 0.70 (0.66 to 0.74 for other targets)"
+    assert told[1].endswith(f"{unclear}; {by_area}; {together}.")
+    each = "in each of these 4 targets more than random guessing, as ε is at least 0.60"
+    assert told[2].endswith(f"{unclear}; {by_area}; {each}.")
+
+
+def said_of(view: View) -> str:
+    """What is said of full precision's leak."""
+    return leak(view, Variant("none", 32, 32)).replace("\xa0", " ")
 
 
 def test_a_leak_below_random_guessing_is_called_that(write_view: Write) -> None:

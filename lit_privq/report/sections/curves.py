@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.scores import AttackScores
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report import figures
 from lit_privq.report.figures import Curve, Drawing
-from lit_privq.report.inputs import AttackScores, Inputs
+from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.view import View
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.scores import AttackScores
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.inputs import AttackScores, Inputs
+from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.view import View
 from lit_privq.report.words import joined, percent
@@ -88,6 +89,21 @@ def exposure(
     )
 
 
+def rates(scores: AttackScores) -> NDArray[np.float64]:
+    """The false-positive rate at which each example is accused, by target, (targets, examples).
+
+    The share of the target's non-members that score as high or higher, the example itself counted once, so that it is
+    never 0.
+    """
+    return np.stack([_rates(row, row[~inside]) for row, inside in zip(scores.scores, scores.members, strict=True)])
+
+
+def _rates(scores: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One target's, (examples,)."""
+    above = others.size - np.searchsorted(np.sort(others), scores, side="left")
+    return np.asarray((1 + above) / (1 + others.size), dtype=np.float64)
+
+
 def _comparable(scores: AttackScores, plain: AttackScores) -> bool:
     """Whether two files speak of the same targets and members."""
     return np.array_equal(scores.targets, plain.targets) and np.array_equal(scores.members, plain.members)
@@ -96,7 +112,7 @@ def _comparable(scores: AttackScores, plain: AttackScores) -> bool:
 def _mean_rate(scores: AttackScores, targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """Geometric mean of the rates over those targets that trained on an example, NaN where none did, (examples,)."""
     inside = scores.members[targets]  # (targets, examples)
-    total = np.where(inside, np.log(scores.rates()[targets]), 0.0).sum(axis=0)
+    total = np.where(inside, np.log(rates(scores)[targets]), 0.0).sum(axis=0)
     trained = inside.sum(axis=0)
     mean = np.divide(total, trained, out=np.full(total.shape, np.nan), where=trained > 0)
     return np.asarray(np.exp(mean), dtype=np.float64)
@@ -105,7 +121,7 @@ def _mean_rate(scores: AttackScores, targets: NDArray[np.int64]) -> NDArray[np.f
 def _caught(scores: AttackScores, targets: NDArray[np.int64], examples: NDArray[np.int64], bound: float) -> float:
     """Share of (target, member) pairs accused at the bound."""
     inside = scores.members[np.ix_(targets, examples)]
-    return float((scores.rates()[np.ix_(targets, examples)] <= bound)[inside].mean())
+    return float((rates(scores)[np.ix_(targets, examples)] <= bound)[inside].mean())
 
 
 def _heat(rate: float) -> int:

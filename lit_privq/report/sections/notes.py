@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from lit_privq.artifacts.measures import PAPER_BOUND
 from lit_privq.artifacts.results import Results
-from lit_privq.report.inputs import AttackScores, Inputs
+from lit_privq.artifacts.scores import AttackScores
+from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import attackers
 from lit_privq.report.utility import R_SQUARED

@@ -1,7 +1,7 @@
 import numpy as np
 
+from lit_privq.artifacts.scores import AttackScores
 from lit_privq.metrics.roc import roc
-from lit_privq.report.inputs import AttackScores
 from lit_privq.report.sections.curves import mean_curve
 
 

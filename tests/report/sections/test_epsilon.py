@@ -15,7 +15,9 @@ Seen = Callable[..., View]
 @pytest.fixture
 def same(seen: View, seen_with: Seen) -> Seen:
     """The view where these are the bounds of every variant."""
-    return lambda *bounds: seen_with(epsilon=dict.fromkeys(seen.measures.epsilon, EpsilonBounds((16, 17), bounds)))
+    return lambda *bounds: seen_with(
+        epsilon=dict.fromkeys(seen.measures.epsilon, EpsilonBounds((16, 17), bounds, sum(map(bool, bounds))))
+    )
 
 
 def test_a_bound_on_every_target_is_said_with_its_odds(same: Seen) -> None:

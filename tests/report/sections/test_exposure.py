@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.scores import AttackScores
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.inputs import AttackScores
-from lit_privq.report.sections.exposure import Exposure, exposure
+from lit_privq.report.sections.exposure import Exposure, exposure, rates
 
 FULL, LOW = Variant("none", 32, 32), Variant("obc", 2, 2)
 
@@ -50,3 +50,8 @@ def test_one_target_leaves_nobody_to_show_it_on(members: NDArray[np.bool_]) -> N
 def test_scores_of_other_targets_are_not_compared(members: NDArray[np.bool_]) -> None:
     found = shown(made(np.ones(400), members, 1), made(np.ones(400), ~members, 2))
     assert list(found.rates) == [FULL]
+
+
+def test_rates_count_the_non_members_that_score_as_high() -> None:
+    scores, members = np.array([[5.0, 3.0, 3.0, 1.0]]), np.array([[True, False, True, False]])
+    np.testing.assert_allclose(rates(AttackScores(np.array([9]), members, scores)), [[1 / 3, 2 / 3, 2 / 3, 3 / 3]])

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lit_privq.report.inputs import AttackScores
+from lit_privq.artifacts.scores import AttackScores
 from lit_privq.report.sections.notes import notes
 from lit_privq.report.view import View
 

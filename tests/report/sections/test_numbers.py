@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from lit_privq.artifacts.results import Cell, Key
+from lit_privq.artifacts.results import Key, OwnValue
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.numbers import all_attacks, section, summary
@@ -65,7 +65,9 @@ def test_a_rate_read_near_its_bound_says_nothing(seen: View) -> None:
 
 def test_weights_left_in_float_are_counted_where_there_are_any(seen: View) -> None:
     assert "Weights left in float" not in summary(seen).heads
-    counts = {Key(Variant("nearest", 2, 2), "float_weights"): {16: Cell(3.0, 0.0, 0.0), 17: Cell(3.0, 0.0, 0.0)}}
+    counts = {
+        Key(Variant("nearest", 2, 2), "float_weights"): {16: OwnValue(3.0, 0.0, 0.0), 17: OwnValue(3.0, 0.0, 0.0)}
+    }
     table = summary(replace(seen, results=replace(seen.results, series={**seen.results.series, **counts})))
     column = table.heads.index("Weights left in float") - 1
     assert [row.cells[column].text for row in table.rows if row.name == "Nearest 2\xa0bits"] == ["3"]

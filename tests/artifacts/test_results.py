@@ -1,9 +1,10 @@
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 
 import pytest
 
-from lit_privq.artifacts.results import read_results
+from lit_privq.artifacts.results import Result, gather, read_results, write_results
 from lit_privq.artifacts.variant import Variant
 
 Write = Callable[..., Path]
@@ -43,11 +44,28 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
         read_results(path)
 
 
-def test_a_file_cut_short_names_the_line(study: Path, tmp_path: Path) -> None:
-    path = tmp_path / "results.csv"
-    path.write_text((study / "results.csv").read_text()[:2000].rsplit(",", 3)[0])
-    with pytest.raises(ValueError, match=r"damaged: line \d+ has \d+ fields, the header 12"):
+def test_a_file_cut_short_names_the_line(write_results: Write) -> None:
+    path = write_results(*({"target": target, "metric": "accuracy", "value": 0.9} for target in range(4)))
+    path.write_text(path.read_text().rsplit(",", 6)[0])
+    with pytest.raises(ValueError, match=r"damaged: line 5 has \d+ fields, the header 14"):
         read_results(path)
+
+
+def test_a_file_of_an_earlier_version_has_neither_intervals_nor_rates(write_results: Write) -> None:
+    path = write_results({"metric": "accuracy", "value": 0.9})
+    path.write_text("\n".join(line.rsplit(",", 3)[0] for line in path.read_text().splitlines()))
+    assert read_results(path).values(Variant("none", 32, 32), "accuracy") == {16: 0.9}
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    full = Variant("none", 32.0, 32.0)
+    rows = [
+        Result("digits", "small", full, 16, "", "", "accuracy", 0.9),
+        Result("digits", "small", full, 16, "unaware", "lira", "tpr_at_0.01", 0.1, 0.05, 0.2, 0.008),
+        Result("digits", "small", full, 16, "unaware", "lira", "tpr_at_0.001", nan),
+    ]
+    write_results(tmp_path / "results.csv", rows)
+    assert repr(read_results(tmp_path / "results.csv")) == repr(gather(rows))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01", b"\xff\xfe\xfa", b"PK\x03\x04"])

@@ -29,7 +29,7 @@ from lit_privq.study import workers as processes
 from lit_privq.study.tasks import cores
 
 SHADOW = Path(__file__).parent.parent / "configs/shadow"
-SMALL = "lit_privq.models.small.small_resnet"
+SMALL = "lit_privq.models.small_resnet"
 EPOCHS = 4  # of a training that is extrapolated; the first is not counted
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from rows import hardware
 
-from lit_privq.study.recipe import config_tree
+from lit_privq.artifacts.config import config_tree
 from lit_privq.study.record import commit
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -1,19 +1,5 @@
 """What runs leave: checkpoints, confidences, audits, indicators, W&B runs. Named by configs, imported nowhere else."""
 
-from callbacks.checkpoints import WriteCheckpoints
-from callbacks.dump_logits import DumpLogits
-from callbacks.membership_audit import MembershipAudit
-from callbacks.mis_indicator import MisIndicator
-from callbacks.scores import MembershipScores
-from callbacks.threshold_attack import ThresholdAttack
-from callbacks.wandb_runs import WandbRuns
+import lazy_loader
 
-__all__ = [
-    "DumpLogits",
-    "MembershipAudit",
-    "MembershipScores",
-    "MisIndicator",
-    "ThresholdAttack",
-    "WandbRuns",
-    "WriteCheckpoints",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
-_VERBS = {
-    "fit": (
-        "lit_privq.cli",
-        "train shadow models, or quantize them",
-        "--config configs/shadow/digits.yaml --data.model_index 3",
-    ),
-    "validate": ("lit_privq.cli", "accuracy of a checkpoint", "--config configs/shadow/digits.yaml --ckpt_path X.ckpt"),
-    "test": ("lit_privq.cli", "the same, on the test set", "--config configs/shadow/digits.yaml --ckpt_path X.ckpt"),
-    "predict": ("lit_privq.cli", "query a checkpoint", "--config configs/query/digits.yaml --ckpt_path X.ckpt"),
-    "audit": (
-        "lit_privq.audit",
-        "attack confidences",
-        "--config configs/audit/digits.yaml --input DIR/confidence --output DIR",
-    ),
-    "study": ("lit_privq.study", "all of it, resumable", "--config configs/study/digits.yaml --output DIR"),
-    "report": ("lit_privq.report.command", "draw the page again", "DIR"),
-    "export": ("lit_privq.export", "pack a quantized checkpoint", "--ckpt X.ckpt --output X.safetensors"),
-}
-_LIGHTNING = "lit_privq.cli"
-EXAMPLES = {verb: example for verb, (_, _, example) in _VERBS.items()}
+from lit_privq import __version__
+from lit_privq.verbs import LIGHTNING, VERBS
 
 
 def usage() -> str:
@@ -37,25 +22,44 @@ def usage() -> str:
         "How much privacy does post-training quantization buy, and at what cost?",
         "",
     ]
-    for verb, (_, does, example) in _VERBS.items():
-        lines += [f"  {verb:9} {does}", f"            e.g. python -m lit_privq {verb} {example}"]
-    return "\n".join([*lines, "", "python -m lit_privq VERB --help explains the options of a verb."])
+    for name, verb in VERBS.items():
+        lines += [f"  {name:9} {verb.does}", f"            e.g. python -m lit_privq {name} {verb.example}"]
+    return "\n".join(
+        [*lines, "", "python -m lit_privq VERB --help explains the options of a verb; --version says which."]
+    )
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one verb; what a user can put right is one sentence on stderr and exit status 2."""
+    """Run one verb; what a user can put right is one sentence on stderr and exit status 2.
+
+    Args:
+        argv: the verb and its options.
+
+    Returns:
+        The exit status: 0, 2 after an error that the message explains, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: with the status of a verb that ends itself; 143 after SIGTERM.
+    """
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
-    verb, *rest = argv
-    if verb not in _VERBS:
-        print(f"lit_privq: error: no verb {verb!r}; there are {', '.join(_VERBS)}", file=sys.stderr)
+    if argv[0] == "--version":
+        print(f"lit_privq {__version__}")
+        return 0
+    name, *rest = argv
+    if name not in VERBS:
+        print(f"lit_privq: error: no verb {name!r}; there are {', '.join(VERBS)}", file=sys.stderr)
         return 2
-    module = _VERBS[verb][0]
+    module = VERBS[name].module
     try:
-        main: Callable[[list[str]], None] = import_module(module).main
-        main([verb, *rest] if module == _LIGHTNING else rest)
+        with _ended_by_sigterm():
+            main: Callable[[list[str]], None] = import_module(module).main
+            main([name, *rest] if module == LIGHTNING else rest)
+            sys.stdout.flush()  # here, so that a closed pipe is found here
     except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 0
         print(f"lit_privq: error: {_said(error)}", file=sys.stderr)
         if os.environ.get("LIT_PRIVQ_TRACEBACK"):
             raise
@@ -65,12 +69,47 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
+def script() -> None:
+    """The command ``lit_privq``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End with status 143 on SIGTERM, as a shell expects; Lightning alone would end with 0.
+
+    Lightning calls this handler behind its own.
+    """
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose reader has left, such as ``head``; then nothing more is written to it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return True
+    return False
+
+
 def _said(error: ValueError | OSError) -> str:
     """An error as one sentence; what the operating system says gets the path first and a remedy behind it."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror.lower()}; check the path, its permissions and the space left"
-    return str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}{error.strerror.lower()}; make room, and run the same command again"
+    return f"{where}{error.strerror.lower()}; check the path, its permissions and the space left"
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    script()

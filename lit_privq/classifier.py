@@ -122,7 +122,7 @@ class Recipe(ShadowModule):
         recipe = {name: value for name, value in plain(self.hparams).items() if name != "stacking"}
         return {
             "state_dict": with_prefix(detached(state), "net"),
-            "hyper_parameters": {**recipe, "_class_path": "lit_privq.classifier.Classifier"},
+            "hyper_parameters": {**recipe, "_class_path": "lit_privq.Classifier"},
             "pytorch-lightning_version": L.__version__,
             "epoch": self.current_epoch,
             "global_step": self.global_step,

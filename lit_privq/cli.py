@@ -19,11 +19,12 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from lit_privq.__main__ import EXAMPLES
 from lit_privq.artifacts.checkpoint import checkpoint_path, plain, read_checkpoint, read_hyper_parameters
-from lit_privq.artifacts.trust import check_trusted, packages
+from lit_privq.artifacts.config import config_tree
+from lit_privq.artifacts.trust import check_trusted, packages, resolve
+from lit_privq.classifier import Classifier
 from lit_privq.data.datamodule import ShadowDataModule
-from lit_privq.study.recipe import config_tree
+from lit_privq.verbs import VERBS
 
 # Lightning's hints that do not apply: batches are made on the device, and one step an epoch is meant.
 _HINTS = (
@@ -84,7 +85,7 @@ class PrivqCLI(LightningCLI):
         if "checkpoint" in config.model.get("init_args", {}):
             config.model.init_args.trust = [*config.model.init_args.get("trust", []), *config.trust]
         trains = self.subcommand in ("fit", None)
-        if trains and ":" in config.data.model_index and config.model.class_path == "lit_privq.classifier.Classifier":
+        if trains and ":" in config.data.model_index and resolve(config.model.class_path) is Classifier:
             config.model.class_path = "lit_privq.fleet.Fleet"
         if self.subcommand == "fit":
             rest = resting_point(config)
@@ -169,7 +170,7 @@ def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
 
 def _parser_options(verb: str) -> dict[str, Any]:
     """Errors as exceptions, and below the options an example."""
-    example = f"example: python -m lit_privq {verb} {EXAMPLES[verb]}"
+    example = f"example: python -m lit_privq {verb} {VERBS[verb].example}"
     return {"exit_on_error": False, "epilog": example}
 
 

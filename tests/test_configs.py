@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import jsonargparse
 import pytest
 import yaml
 
 from callbacks import ThresholdAttack
 from lit_privq.audit.options import parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
-from lit_privq.indicator.study import run as run_indicator
 from lit_privq.study.command import Hooks
 from lit_privq.study.command import main as run_study
 from lit_privq.study.study_file import read_study
@@ -93,11 +91,7 @@ def test_an_audit_config_defines_attacks(config: str) -> None:
     assert max(audit.max_fpr) < 0.5
 
 
-def lightning_studies() -> list[str]:
-    return [config for config in shipped("study/*.yaml") if not Path(config).stem.startswith("mis_")]
-
-
-@pytest.mark.parametrize("config", lightning_studies())
+@pytest.mark.parametrize("config", shipped("study/*.yaml"))
 def test_a_study_can_be_planned_and_prints_its_commands(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,15 +107,6 @@ def test_a_study_can_be_planned_and_prints_its_commands(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("config", shipped("study/mis_*.yaml"))
-def test_an_indicator_study_is_understood(config: str) -> None:
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
-    parser.add_function_arguments(run_indicator)
-    parsed = parser.parse_args(["--config", str(ROOT / config), "--output", "somewhere"])
-    assert parsed.study.experiments
-
-
 def test_a_querys_config_takes_the_callbacks_that_attack() -> None:
     cli = parse("query/digits.yaml", "trainer/audit.yaml", options=QUERY)
     names = [type(callback).__name__ for callback in cli.trainer.callbacks]
@@ -133,7 +118,7 @@ def test_a_querys_config_takes_the_callbacks_that_attack() -> None:
 
 
 def test_no_config_is_left_out() -> None:
-    kinds = {"data", "trainer", "shadow", "model", "ptq", "query", "audit", "study"}
+    kinds = {"data", "trainer", "shadow", "model", "ptq", "query", "audit", "indicator", "study"}
     assert {path.parts[0] for path in (Path(config) for config in shipped("**/*.yaml"))} == kinds
 
 

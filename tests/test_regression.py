@@ -26,7 +26,7 @@ from lit_privq.metrics import auc, roc
 from lit_privq.models.mlp import perceptron
 from lit_privq.quantization.graph import Graph
 from lit_privq.quantization.importance import output_importance
-from lit_privq.study import main as run_study
+from lit_privq.study.command import main as run_study
 from lit_privq.study.fleet_size import choose
 
 pytest.importorskip("rdkit")

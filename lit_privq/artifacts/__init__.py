@@ -1,0 +1,5 @@
+"""Every file on disk has one owner: checkpoints, confidences, results.csv, metrics.json."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -138,7 +138,7 @@ def construct(value: Any) -> Any:  # noqa: ANN401  # whatever a config holds
 def network_name(spec: Spec) -> str:
     """Short name of a network for tables: its function's name, with the width where one is given.
 
-    >>> network_name({"class_path": "lit_privq.models.resnet.resnet18", "init_args": {"width": 16}})
+    >>> network_name({"class_path": "lit_privq.models.resnet18", "init_args": {"width": 16}})
     'resnet18-w16'
     """
     width = spec.get("init_args", {}).get("width")

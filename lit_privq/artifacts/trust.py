@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 KNOWN = (
+    "lit_privq.Classifier",
     "lit_privq.classifier",
     "lit_privq.data",
     "lit_privq.fleet",

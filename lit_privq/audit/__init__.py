@@ -1,6 +1,5 @@
-"""Attack confidences and say what leaks; see :func:`lit_privq.audit.command.main`."""
+"""Attack confidences and say what leaks."""
 
-from lit_privq.audit.command import main
-from lit_privq.audit.options import Audit
+import lazy_loader
 
-__all__ = ["Audit", "main"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

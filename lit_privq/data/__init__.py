@@ -1,0 +1,5 @@
+"""Data sets, the half-membership split and the loaders that respect it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,3 +1,5 @@
-from lit_privq.export.command import load, main, size_on_disk
+"""Quantized checkpoints as small files: safetensors and ONNX."""
 
-__all__ = ["load", "main", "size_on_disk"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,3 +1,5 @@
-from lit_privq.fleet.module import Fleet
+"""Many networks of one architecture trained as one module."""
 
-__all__ = ["Fleet"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

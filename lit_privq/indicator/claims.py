@@ -42,7 +42,7 @@ class Claim:
     values: tuple[float, ...]
 
 
-def read_study(folders: Sequence[Path]) -> tuple[list[StoredRuns], FiniteTruth | None]:
+def read_folders(folders: Sequence[Path]) -> tuple[list[StoredRuns], FiniteTruth | None]:
     """All stored experiments below some study folders, and the finite problems if one of them has them.
 
     Raises:

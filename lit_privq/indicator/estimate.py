@@ -22,7 +22,7 @@ from lit_privq.attacks.observed import Observed
 from lit_privq.data.task import Classification
 from lit_privq.indicator.codes import code_agreement, first_seen, flip_margin
 from lit_privq.indicator.gaps import Gaps, loss_gaps
-from lit_privq.indicator.heads import Layers, Recipe, Task, head_losses, head_outputs, train_heads
+from lit_privq.indicator.heads import HeadData, HeadRecipe, Layers, head_losses, head_outputs, train_heads
 from lit_privq.indicator.quantizers import FrozenMap, Quantizer
 from lit_privq.indicator.runs import FULL_PRECISION, StoredRuns
 
@@ -118,7 +118,7 @@ def performance(outputs: Tensor, targets: Tensor) -> tuple[str, Array]:
 
 
 def run_experiment(
-    name: str, task: Task, members: Bools, recipe: Recipe, quantizers: Mapping[str, Quantizer]
+    name: str, task: HeadData, members: Bools, recipe: HeadRecipe, quantizers: Mapping[str, Quantizer]
 ) -> StoredRuns:
     """Train all runs, estimate every quantizer and full precision, and attack the same heads with LiRA.
 
@@ -148,7 +148,7 @@ def run_experiment(
     return StoredRuns(name=name, quantizers=tuple(rows), train_score=train_score, meta=meta, **stacked)
 
 
-def _row(snapshots: Sequence[Layers], quantizer: Quantizer | None, task: Task, members: Bools) -> dict[str, Any]:
+def _row(snapshots: Sequence[Layers], quantizer: Quantizer | None, task: HeadData, members: Bools) -> dict[str, Any]:
     """What is stored of one quantizer."""
     competition = compete(snapshots, quantizer, task.test_inputs, task.test_targets)
     gaps, final = competition.gaps, snapshots[-1]

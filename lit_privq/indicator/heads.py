@@ -19,7 +19,7 @@ Layers = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Task:
+class HeadData:
     """Features that are trained on, and others that are not.
 
     Args:
@@ -43,7 +43,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class HeadRecipe:
     """How heads are trained: plain SGD at a constant rate, so that the last weights still move among their rivals.
 
     Args:
@@ -106,7 +106,7 @@ def head_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(outputs.movedim(-1, 1), targets, reduction="none")
 
 
-def train_heads(task: Task, members: NDArray[np.bool_], recipe: Recipe) -> list[Layers]:
+def train_heads(task: HeadData, members: NDArray[np.bool_], recipe: HeadRecipe) -> list[Layers]:
     """Train a head on each row of members, all of them in every step.
 
     Args:
@@ -152,7 +152,7 @@ def train_heads(task: Task, members: NDArray[np.bool_], recipe: Recipe) -> list[
     return kept
 
 
-def _initial(task: Task, recipe: Recipe, generators: Sequence[torch.Generator]) -> Layers:
+def _initial(task: HeadData, recipe: HeadRecipe, generators: Sequence[torch.Generator]) -> Layers:
     """Every head's own normal weights, of variance 1 / columns (2 / columns before a ReLU)."""
     widths = [task.inputs.shape[1], *([recipe.hidden] if recipe.hidden else []), task.n_outputs]
     layers = []

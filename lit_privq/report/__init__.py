@@ -1,5 +1,5 @@
-"""The page of a study or an audit: tables, figures and one static file; NumPy, matplotlib and jinja2 only."""
+"""The page of a study or an audit: tables, figures and one static file."""
 
-from lit_privq.report.command import build
+import lazy_loader
 
-__all__ = ["build"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

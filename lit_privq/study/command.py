@@ -18,12 +18,13 @@ from typing import Any
 import yaml
 
 from lit_privq import tracking
+from lit_privq.artifacts.config import config_tree
 from lit_privq.study import tasks
 from lit_privq.study.engine import Engine, StudyFailed, log_of
 from lit_privq.study.ledger import CHANGED, WITH_ANOTHER, Ledger, locked
 from lit_privq.study.plan import STAGES, Fleets, Job, Stage, plan, shared_options, training_recipe
 from lit_privq.study.progress import StudyProgress, duration
-from lit_privq.study.recipe import config_tree, find, recipe
+from lit_privq.study.recipe import find, recipe
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
 from lit_privq.study.storage import bytes_needed, check_space, storage_line
 from lit_privq.study.study_file import Study, read_study

@@ -9,12 +9,13 @@ import jsonargparse
 from torch import nn
 
 from lit_privq.artifacts.checkpoint import build, network_name, plain
+from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.variant import for_network
 from lit_privq.cli import run_cli
 from lit_privq.quantization.layers import is_layer, last_layer, modules_of
 from lit_privq.quantization.method import Method
 from lit_privq.quantization.network import check_quantizable
-from lit_privq.study.recipe import config_tree, find
+from lit_privq.study.recipe import find
 from lit_privq.study.study_file import MethodRow, Study
 
 _GRID_BYTES = 8  # scale and zero of an output channel

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.trust import packages
 from lit_privq.artifacts.variant import FULL_PRECISION, Bits, Variant, precisions
-from lit_privq.study.recipe import config_tree, find, recipe
+from lit_privq.study.recipe import find, recipe
 from lit_privq.study.study_file import MethodRow, Study
 
 Stage = Literal["train", "quantize", "query", "audit", "report"]

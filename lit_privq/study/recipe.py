@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from lit_privq.study.sources import digests
-from lit_privq.study.study_file import read_tree
 
 # What a trainer shows, logs or writes. Callbacks are among it: they watch a fit, and what changes it is no callback's.
 _SHOWN = (
@@ -53,30 +50,6 @@ def _words(node: Any) -> Iterator[str]:  # noqa: ANN401 - a YAML tree
         yield node
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from _words(child)
-
-
-def config_tree(path: Path) -> dict[str, Any]:
-    """A config with every config it points at put in its place.
-
-    Raises:
-        FileNotFoundError: if it points at one that does not exist.
-    """
-    tree = _expand(read_tree(path), path)
-    assert isinstance(tree, dict)
-    return tree
-
-
-def _expand(node: Any, path: Path) -> Any:  # noqa: ANN401 - a YAML tree
-    if isinstance(node, dict):
-        return {key: _expand(value, path) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_expand(value, path) for value in node]
-    if not isinstance(node, str) or not node.endswith((".yaml", ".yml")):
-        return node
-    file = Path(os.path.normpath(path.parent / node))
-    if not file.is_file():
-        raise FileNotFoundError(f"{path} names {node}, but there is no {file}; correct the path")
-    return config_tree(file)
 
 
 def find(tree: Any, key: str) -> Any:  # noqa: ANN401 - a YAML tree

@@ -7,11 +7,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jsonargparse
-import yaml
 
+from lit_privq.artifacts.config import read_tree
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant, precisions
 
 
@@ -89,10 +89,15 @@ def read_study(path: Path) -> Study:
         ValueError: for a misspelt key or a value that cannot be meant, in one sentence.
         FileNotFoundError: if the file, or a config it names, does not exist.
     """
+    tree = read_tree(path)
+    if "experiments" in tree:
+        raise ValueError(
+            f"{path} is a study of the MIS indicator; run it with python -m lit_privq indicator --config {path}"
+        )
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Study)
     try:
-        fields = parser.parse_object(read_tree(path)).as_dict()
+        fields = parser.parse_object(tree).as_dict()
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise ValueError(f"{path}: {_sentence(str(error))}") from None
     rows = [MethodRow(**{**row, "method": _beside(path, row["method"])}) for row in fields["quantize"]]
@@ -100,19 +105,6 @@ def read_study(path: Path) -> Study:
     study = Study(**{**fields, **configs, "quantize": rows})
     _check(study, path)
     return study
-
-
-def read_tree(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; check the path")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be a YAML file; {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path} must hold keys and values; got {type(tree).__name__}")
-    return tree
 
 
 def _beside(path: Path, name: str) -> str:

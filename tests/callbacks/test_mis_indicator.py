@@ -152,9 +152,7 @@ def test_a_calibration_is_refused(privq: Callable[..., None], fleet: Path, tmp_p
 
 
 def test_quantizers_are_named_by_class_path(privq: Callable[..., None], tmp_path: Path) -> None:
-    method = (
-        "{class_path: lit_privq.quantization.nearest.Nearest, init_args: {grid: lit_privq.quantization.grid.MinMax}}"
-    )
+    method = "{class_path: lit_privq.quantization.Nearest, init_args: {grid: lit_privq.quantization.MinMax}}"
     chosen = ("--trainer.callbacks.quantizers", f"{{mine: {{bits: 3, method: {method}}}}}")
     privq("fit", "shadow/digits.yaml", tmp_path, "--data.model_index", "0", *SHORT, *FEW, *chosen)
     assert runs(tmp_path, 0).quantizers == ("mine", "full")

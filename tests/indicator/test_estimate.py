@@ -7,7 +7,7 @@ import torch
 from lit_privq.data.membership import half_membership
 from lit_privq.indicator.estimate import compete, largest_difference, lira_advantage, performance, run_experiment
 from lit_privq.indicator.gaps import indicator, loss_gaps
-from lit_privq.indicator.heads import Recipe, Task, head_losses, head_outputs, train_heads
+from lit_privq.indicator.heads import HeadData, HeadRecipe, head_losses, head_outputs, train_heads
 from lit_privq.indicator.quantizers import compared_quantizers
 from lit_privq.indicator.reach import INTERPOLATING
 from lit_privq.indicator.runs import FULL_PRECISION, StoredRuns
@@ -15,24 +15,24 @@ from lit_privq.indicator.runs import FULL_PRECISION, StoredRuns
 CHOSEN = {name: compared_quantizers()[name] for name in ("sign", "ternary-90", "uniform-2", "uniform-8")}
 
 
-def make_task(regression: bool) -> Task:
+def make_task(regression: bool) -> HeadData:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(260, 12, generator=generator)
     value = inputs @ torch.randn(12, generator=generator) + torch.randn(260, generator=generator)
     targets = (value - value.mean()) / value.std() if regression else (value > 0).long()
-    return Task(inputs[:160], targets[:160], inputs[160:], targets[160:], 0 if regression else 2)
+    return HeadData(inputs[:160], targets[:160], inputs[160:], targets[160:], 0 if regression else 2)
 
 
 @pytest.fixture(scope="module")
 def classified() -> StoredRuns:
-    recipe = Recipe(epochs=20, snapshots=10, batch_size=20, spacing=0)
+    recipe = HeadRecipe(epochs=20, snapshots=10, batch_size=20, spacing=0)
     return run_experiment("tiny-0", make_task(regression=False), half_membership(12, 160, seed=0), recipe, CHOSEN)
 
 
 def test_the_indicator_of_a_run_is_that_of_its_distinct_codewords() -> None:
     """The slow obvious twin: one run at a time, duplicates removed by hand."""
     task = make_task(regression=False)
-    snapshots = train_heads(task, half_membership(4, 160, seed=0), Recipe(epochs=12, snapshots=8, spacing=0))
+    snapshots = train_heads(task, half_membership(4, 160, seed=0), HeadRecipe(epochs=12, snapshots=8, spacing=0))
     quantizer = CHOSEN["ternary-90"]
     got = compete(snapshots, quantizer, task.test_inputs, task.test_targets)
     for run in range(4):
@@ -47,7 +47,7 @@ def test_the_indicator_of_a_run_is_that_of_its_distinct_codewords() -> None:
 
 def test_a_run_that_never_changes_its_code_has_no_competitor() -> None:
     task = make_task(regression=False)
-    snapshots = train_heads(task, half_membership(2, 160, seed=0), Recipe(epochs=3, snapshots=1))
+    snapshots = train_heads(task, half_membership(2, 160, seed=0), HeadRecipe(epochs=3, snapshots=1))
     got = compete(snapshots * 5, CHOSEN["sign"], task.test_inputs, task.test_targets)
     assert got.distinct.tolist() == [1, 1]
     assert indicator(got.gaps).tolist() == [np.inf, np.inf]
@@ -79,7 +79,7 @@ def test_all_that_is_stored_has_its_shape(classified: StoredRuns) -> None:
 
 
 def test_a_regression_is_estimated_alike() -> None:
-    recipe = Recipe(epochs=10, snapshots=5, batch_size=20, learning_rate=0.02)
+    recipe = HeadRecipe(epochs=10, snapshots=5, batch_size=20, learning_rate=0.02)
     runs = run_experiment("values-0", make_task(regression=True), half_membership(8, 160, seed=0), recipe, CHOSEN)
     assert (runs.meta["kind"], runs.meta["metric"]) == ("regression", "R2")
     assert 0.3 < runs.performance[-1].mean() < 1

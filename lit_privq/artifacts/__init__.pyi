@@ -1,0 +1,10 @@
+from .checkpoint import network_of as network_of
+from .checkpoint import read_checkpoint as read_checkpoint
+from .confidences import Dump as Dump
+from .confidences import read_dump as read_dump
+from .confidences import write_dump as write_dump
+from .measures import Measures as Measures
+from .measures import read_measures as read_measures
+from .results import Results as Results
+from .results import read_results as read_results
+from .variant import Variant as Variant

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+from lit_privq.artifacts.measures import Measures, read_measures
+from lit_privq.artifacts.results import Key, Results, read_results
 
 if TYPE_CHECKING:
     import wandb
 
 PROJECT = "lit_privq"
+_MEAN = ("value", "low", "high", "verdict")
+_CHANGE = ("value", "low", "high", "p", "holm", "verdict")
 
 
 MODES = ("online", "offline", "disabled", "shared")
@@ -60,14 +65,55 @@ def open_run(
 
 
 def publish(folder: Path) -> None:
-    """Log a finished study: its record as the config, results.csv as a table, every figure as an image."""
+    """Log a finished study: its record as the config, results.csv and metrics.json as tables, every figure."""
     import wandb
 
-    with (folder / "results.csv").open(newline="") as file:
-        header, *rows = csv.reader(file)
+    results = read_results(folder / "results.csv")
+    measures = read_measures(folder / "metrics.json", results)
     record = folder / "study.json"
     config = json.loads(record.read_text()) if record.is_file() else {}
     run = open_run(folder, "report", "report", config)
     images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in sorted((folder / "figures").glob("*.png"))}
-    run.log({"results": wandb.Table(columns=[*header], data=[*rows]), **images})
+    tables = {"results": measured(results), "conclusions": concluded(results, measures)}
+    logged = {name: wandb.Table([*rows[0]], [[*row.values()] for row in rows]) for name, rows in tables.items()}
+    run.log({**logged, **images})
     run.finish()
+
+
+def measured(results: Results) -> list[dict[str, Any]]:
+    """results.csv as rows of numbers; None where there is none."""
+    return [
+        {"variant": key.variant.name, "method": key.variant.method, "bits": key.variant.bits, "target": target}
+        | {"attacker": key.attacker, "attack": key.attack, "metric": key.metric}
+        | _numbers("", own._asdict())
+        for key, values in results.series.items()
+        for target, own in values.items()
+    ]
+
+
+def concluded(results: Results, measures: Measures) -> list[dict[str, Any]]:
+    """A row for each variant: leakage and utility and their changes, as the audit judged them."""
+    focus, rows = measures.focus, []
+    for variant in results.variants:
+        leak, useful = focus.key(variant), Key(variant, focus.utility)
+        rows.append(
+            {"variant": variant.name, "metric": focus.metric, "attack": focus.attack, "attacker": leak.attacker}
+            | _numbers("leakage ", _fields(measures.means.get(leak), _MEAN))
+            | _numbers("leakage change ", _fields(measures.changes.get(leak), _CHANGE))
+            | _numbers("utility ", _fields(measures.means.get(useful), _MEAN))
+            | _numbers("utility change ", _fields(measures.changes.get(useful), _CHANGE))
+        )
+    return rows
+
+
+def _fields(found: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """Fields of a record; None where there is no record."""
+    return {name: getattr(found, name, None) for name in names}
+
+
+def _numbers(prefix: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields under names with a prefix; None for what could not be measured, since a table mixes badly with NaN."""
+    return {
+        f"{prefix}{name}": None if isinstance(value, float) and isnan(value) else value
+        for name, value in fields.items()
+    }

@@ -24,8 +24,7 @@ import torch.nn.functional as F
 from rows import hardware
 from torch import Tensor
 
-from callbacks.checkpoints import write_checkpoint
-from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
+from lit_privq.artifacts.checkpoint import network_of, read_checkpoint, write_checkpoint
 from lit_privq.artifacts.variant import Variant
 from lit_privq.calibration import Bits, Calibration
 from lit_privq.cli import PrivqCLI, run_cli

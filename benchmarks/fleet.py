@@ -191,7 +191,7 @@ def train_plain(argv: list[str], epochs: int, num_workers: int) -> dict[str, Any
     from lit_privq.cli import run_cli
 
     cli = run_cli(argv, run=False)
-    data, net = cli.datamodule, build(cli.model.hparams["net"])
+    data, net = cli.datamodule, build(cli.model.spec)
     return vars(train(data.pool, net, epochs, data.batch_size, data.padding, data.mirror, num_workers))
 
 

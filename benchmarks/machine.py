@@ -74,7 +74,7 @@ def training(case: Case, size: int, epochs: int, folder: Path) -> tuple[Callable
     short = ["--trainer.max_epochs", str(epochs), "--trainer.check_val_every_n_epoch", str(epochs)]
     argv = [*case.argv, *short, "--data.model_index", f"0:{size}", "--trainer.default_root_dir", str(folder)]
     cli = run_cli(argv, run=False)
-    pool, net = cli.datamodule.pool, build(cli.model.hparams["net"])
+    pool, net = cli.datamodule.pool, build(cli.model.spec)
     image = torch.zeros(1, *pool.inputs.shape[1:])
     forward = counted(lambda: net.eval()(image))
     images = 3 * epochs * (len(pool.labels) // 2) + len(pool.test_labels)

@@ -1,4 +1,4 @@
-"""Confidences on disk: what every later stage reads in place of models."""
+"""Write what finished models answer: the confidences that an audit reads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lit_privq.artifacts.confidences import Dump, write_dump
 from lit_privq.artifacts.variant import Variant
+from lit_privq.data.datamodule import is_trial, takes_all
 from lit_privq.query import Query
 
 
@@ -25,11 +27,16 @@ class DumpLogits(L.Callback):
     """
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Make room for what is to come: one list per set."""
+        """Start with no answers: one list for the pool, one for the test set."""
         if not isinstance(pl_module, Query):
             raise ValueError(
                 f"DumpLogits writes what lit_privq.query.Query answers; got {type(pl_module).__name__}, "
                 "set model.class_path in the query's config"
+            )
+        if not is_trial(trainer) and not takes_all(trainer.limit_predict_batches):
+            raise ValueError(
+                "an audit needs what a model says of every example; got limit_predict_batches "
+                f"{trainer.limit_predict_batches}, leave it out (to try a config, set trainer.fast_dev_run true)"
             )
         self.answers: tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]] = ([], [])
 
@@ -42,13 +49,16 @@ class DumpLogits(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Take a batch's answers off the device."""
+        """Move a batch's answers to the CPU."""
         self.answers[dataloader_idx].append({name: value.cpu() for name, value in outputs.items()})
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the answers in order and write one file per model."""
+        """Join the answers in the order of the examples and write one file per model."""
         assert isinstance(pl_module, Query)
         data = pl_module.data
+        if is_trial(trainer):
+            rank_zero_info("fast_dev_run is a trial: no confidences are written")
+            return
         pool = self._join(0, len(data.pool.labels))
         test = self._join(1, len(data.pool.test_labels))
         for k, (model, checkpoint) in enumerate(zip(data.models, pl_module.read, strict=True)):
@@ -61,7 +71,12 @@ class DumpLogits(L.Callback):
                 calibration=np.asarray(made.get("calibration", []), dtype=np.int64),
                 test_confidence=test["confidence"][k],
                 test_correct=test["correct"][k, :, 0],
-                meta={**_meta(made), "n_queries": len(data.queries), **_split(data.hparams)},
+                meta={
+                    **_meta(made),
+                    "precision": trainer.precision,
+                    "n_queries": len(data.queries),
+                    **_split(data.hparams),
+                },
                 logits=pool["logits"][k] if "logits" in pool else None,
             )
             write_dump(Path(trainer.default_root_dir) / "confidence" / made["variant"] / f"{model:03d}.npz", dump)

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lit_privq.artifacts.checkpoint import network_name
-from lit_privq.classifier import Classifier, Recipe
+from lit_privq.classifier import Classifier, ShadowTraining
 from lit_privq.fleet import Fleet
 from lit_privq.indicator.network import Examples, Weights, codebooks, layers_of, network_runs
 from lit_privq.indicator.quantizers import Quantizer, compared_quantizers
@@ -25,7 +25,7 @@ class MisIndicator(L.Callback):
     """Keep the last weights of every model of a fit, and write ``<default_root_dir>/indicator/<index>.npz`` at its end.
 
     The files are there before the checkpoints are, wherever this callback is listed: a study that finds a model's
-    checkpoint need not ask for its file. What was kept goes into a resting point, and comes back from it.
+    checkpoint need not ask for its file. What was kept goes into a resume checkpoint, and comes back from it.
 
     Args:
         snapshots: T, how many of the last weights are kept, the final ones among them.
@@ -53,7 +53,7 @@ class MisIndicator(L.Callback):
         self.kept: dict[int, list[dict[str, Tensor]]] = {}  # step -> the layers' weights of each model
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Forget an earlier fit; a resting point is read after this."""
+        """Forget an earlier fit; a resume checkpoint is read after this."""
         self.due, self.kept = range(0), {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -62,7 +62,7 @@ class MisIndicator(L.Callback):
         Raises:
             ValueError: if no network is trained here.
         """
-        if not isinstance(pl_module, Recipe):
+        if not isinstance(pl_module, ShadowTraining):
             raise ValueError(
                 f"MisIndicator watches the training of a Classifier or a Fleet; got {type(pl_module).__name__}, "
                 "take it out of this config's callbacks"
@@ -89,11 +89,11 @@ class MisIndicator(L.Callback):
             ]
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resting point keeps."""
+        """What a resume checkpoint keeps."""
         return {"kept": self.kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a resting point."""
+        """Go on from a resume checkpoint."""
         self.kept = state_dict["kept"]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -106,8 +106,8 @@ class MisIndicator(L.Callback):
                 f"{list(self.kept)}; the training ended early, or began without MisIndicator"
             )
             return
-        assert isinstance(pl_module, Recipe)
-        network = network_name(pl_module.hparams["net"])
+        assert isinstance(pl_module, ShadowTraining)
+        network = network_name(pl_module.spec)
         test = np.arange(len(pl_module.data.pool.test_labels))
         reference = self._examples(trainer, pl_module, "test", test)
         self.net.to(reference.inputs).eval()
@@ -128,7 +128,7 @@ class MisIndicator(L.Callback):
             write_runs(Path(trainer.default_root_dir) / "indicator" / f"{model:03d}.npz", runs)
         self.kept = {}
 
-    def _examples(self, trainer: L.Trainer, module: Recipe, part: str, among: Any) -> Examples:  # noqa: ANN401
+    def _examples(self, trainer: L.Trainer, module: ShadowTraining, part: str, among: Any) -> Examples:  # noqa: ANN401
         """A fixed draw of these examples, as they are, on the module's device."""
         chosen = np.sort(np.random.default_rng(0).permutation(among)[: self.examples])
         picks = module.data.augmentation(torch.from_numpy(chosen).to(module.device), None)

@@ -1,4 +1,4 @@
-"""One network and its recipe: what every shadow model and target is, before and after quantization."""
+"""LightningModules that train shadow models and targets: what one model and a fleet share, and the one model."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchmetrics import MeanMetric
 
 import lit_privq
-from lit_privq.artifacts.checkpoint import build, network_name, plain, read_hyper_parameters
+from lit_privq.artifacts.checkpoint import Spec, build, network_name, plain, read_hyper_parameters
 from lit_privq.artifacts.codes import restore_weights
 from lit_privq.artifacts.state import detached, with_prefix
 from lit_privq.artifacts.trust import check_trusted
-from lit_privq.data.datamodule import ShadowModule
+from lit_privq.data.datamodule import ShadowModule, is_trial, takes_all
 from lit_privq.data.pool import Pool
 from lit_privq.quantization.checks import looks_like_softmax
 
 logger = logging.getLogger(__name__)
 
 
-class Recipe(ShadowModule):
-    """What one model and a fleet share: loss, optimizer, schedule, and how each epoch is written down.
+class ShadowTraining(ShadowModule):
+    """What the training of one model and of a fleet share: loss, optimizer, schedule, metrics and checkpoints.
 
     What models are trained for follows from the labels of their pool: classes are told apart (cross-entropy,
     accuracy), values are predicted (squared error, R squared). See `lit_privq.data.task`.
 
     Args:
-        net: the network, by class path; kept in the checkpoint as text, so that it can be built again.
+        net: the network; its class path and arguments go into the checkpoint, so that it can be built again. The
+            command line knows them; a network that is passed as an object must be of `lit_privq.models`, or made by
+            ``recorded(my_network)(...)`` of `lit_privq.artifacts.checkpoint`.
         optimizer: called with the parameters; elementwise ones (SGD, Adam) train a fleet exactly as alone.
         scheduler: called with the optimizer; None keeps the learning rate.
         scheduler_interval: whether the schedule counts ``epoch`` or ``step``.
@@ -59,23 +62,53 @@ class Recipe(ShadowModule):
         with warnings.catch_warnings():  # Lightning advises against saving the net, without which none can be restored
             warnings.filterwarnings("ignore", message="Attribute 'net' is an instance of `nn.Module`")
             self.save_hyperparameters()
+            self.save_hyperparameters(plain(dict(self.hparams)))  # objects as text, for loggers and checkpoints
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
         self.label_smoothing = label_smoothing
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.compile_network, self.matmul_precision = compile, matmul_precision
         self.history: dict[str, Tensor] = {}  # of the last epoch, name -> (models,)
+        self.diverged: dict[int, int] = {}  # model -> the first epoch whose loss was not finite
+
+    @property
+    def spec(self) -> Spec:
+        """Class path and arguments of the network.
+
+        Raises:
+            ValueError: if the network was passed as an object and nothing says how it was made.
+        """
+        spec: Spec | None = self.hparams["net"]
+        if spec is None:
+            raise ValueError(
+                "a checkpoint must say how its network is made, and every model of a study is made anew; this one was "
+                "passed as an object: pass recorded(my_network)(...) of lit_privq.artifacts.checkpoint, or name it by "
+                "class path in a config"
+            )
+        return spec
 
     def setup(self, stage: str) -> None:
-        """Say how exact matrix products are, part of the recipe and not of the machine; refuse an unfit network."""
+        """Set how exact matrix products are, part of the recipe and not of the machine; refuse what cannot be meant."""
         torch.set_float32_matmul_precision(self.matmul_precision)
-        check_fits(build(self.hparams["net"]), self.data.pool)
+        if stage == "fit":
+            check_whole_epochs(self.trainer)
+        net = build(self.spec)
+        check_fits(net, self.data.pool)
+        if self.memory_format == torch.channels_last and self.trainer.strategy.root_device.type == "cpu":
+            check_threads(net)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's own type is a union of ten
-        """One optimizer over everything, and its schedule."""
+        """One optimizer over everything, and its schedule.
+
+        Raises:
+            ValueError: if the training is longer than its schedule.
+        """
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
-        schedule = {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval}
+        scheduler = self.scheduler(optimizer)
+        by_step = self.scheduler_interval == "step"
+        check_schedule(scheduler, self.trainer.estimated_stepping_batches if by_step else self.trainer.max_epochs)
+        schedule = {"scheduler": scheduler, "interval": self.scheduler_interval}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_epoch_start(self) -> None:
@@ -96,7 +129,25 @@ class Recipe(ShadowModule):
         seed = int(np.random.SeedSequence([self.data.seed, model]).generate_state(1)[0])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(self.hparams["net"])
+            return build(self.spec)
+
+    def end_epoch(self, losses: Tensor) -> None:
+        """Note the epoch's mean losses, (models,), with its last batch: callbacks hear of its end before modules do.
+
+        A training whose models have all diverged stops. The last epoch is validated, whatever
+        ``check_val_every_n_epoch`` says: checkpoints hold its accuracy.
+        """
+        self.history["loss"] = losses
+        finite = losses.isfinite().tolist()
+        for model, is_finite in zip(self.data.models, finite, strict=True):
+            if not is_finite:
+                self.diverged.setdefault(model, self.current_epoch)
+        trainer = self.trainer
+        if not any(finite):
+            trainer.should_stop = True
+        last_epoch = trainer.max_epochs is not None and self.current_epoch + 1 == trainer.max_epochs
+        if last_epoch or trainer.should_stop or self.global_step == trainer.max_steps:
+            trainer.check_val_every_n_epoch = 1
 
     def ordinary_checkpoint(self, state: Mapping[str, Tensor], model: int, utility: float) -> dict[str, Any]:
         """A `Classifier` checkpoint of one model, with what a later stage must know of its making."""
@@ -105,7 +156,7 @@ class Recipe(ShadowModule):
             "version": lit_privq.__version__,
             "dataset": pool.name,
             "fingerprint": data.fingerprint,
-            "net": network_name(self.hparams["net"]),
+            "net": network_name(self.spec),
             "variant": "none-32",
             "method": "none",
             "bits": 32,
@@ -119,10 +170,16 @@ class Recipe(ShadowModule):
             "members": torch.from_numpy(data.members[model].copy()),
             self.task.metric: utility,
         }
-        recipe = {name: value for name, value in plain(self.hparams).items() if name != "stacking"}
+        recipe = {
+            name: value for name, value in plain(self.hparams).items() if name != "stacking" and value is not None
+        }
         return {
             "state_dict": with_prefix(detached(state), "net"),
-            "hyper_parameters": {**recipe, "_class_path": "lit_privq.Classifier"},
+            "hyper_parameters": {
+                **recipe,
+                "_class_path": "lit_privq.Classifier",
+                "_instantiator": "lightning.pytorch.cli.instantiate_module",  # Lightning's loader builds what is named
+            },
             "pytorch-lightning_version": L.__version__,
             "epoch": self.current_epoch,
             "global_step": self.global_step,
@@ -130,17 +187,18 @@ class Recipe(ShadowModule):
         }
 
 
-class Classifier(Recipe):
+class Classifier(ShadowTraining):
     """A network and the recipe that trains it, to classify or, where the labels are values, to predict these.
 
-    See `Recipe` for the arguments. A checkpoint of it, trained or quantized, restores with
+    See `ShadowTraining` for the arguments. A checkpoint of it, trained or quantized, restores with
     ``Classifier.load_from_checkpoint``.
     """
 
-    def __init__(self, net: nn.Module, **recipe: Any) -> None:  # noqa: ANN401  # the arguments of `Recipe`
+    def __init__(self, net: nn.Module, **recipe: Any) -> None:  # noqa: ANN401  # the arguments of `ShadowTraining`
         super().__init__(net, **recipe)
         self.net = self.in_format(net)
-        self.loss, self.utility = MeanMetric(), MeanMetric()
+        # By default, a mean leaves NaN out and only warns: a diverged training would look well.
+        self.loss, self.utility = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
 
     def setup(self, stage: str) -> None:
         """Draw this model's own initial weights; a resumed run loads its weights after this."""
@@ -193,7 +251,7 @@ class Classifier(Recipe):
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index
         """Write the epoch's loss down with its last batch: callbacks are told of an epoch's end before modules."""
         if self.trainer.is_last_batch:
-            self.history["loss"] = self.loss.compute()[None]
+            self.end_epoch(self.loss.compute()[None])
             self.loss.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -246,3 +304,56 @@ def check_fits(net: nn.Module, pool: Pool) -> None:
             "the network seems to end in a softmax, as its answers are not negative and sum to 1; the loss applies one "
             "itself and attacks take logits, so leave the network's out"
         )
+
+
+def check_whole_epochs(trainer: L.Trainer) -> None:
+    """Refuse to train on a part of the members: an audit counts every member as trained on.
+
+    Raises:
+        ValueError: if ``limit_train_batches`` or ``overfit_batches`` leave members out of a training that is no trial.
+    """
+    if not is_trial(trainer) and not takes_all(trainer.limit_train_batches):  # overfit_batches sets it too
+        raise ValueError(
+            "a model trains on all of its members, which an audit counts on; got limit_train_batches "
+            f"{trainer.limit_train_batches}, leave it out (to try a config, set trainer.fast_dev_run true)"
+        )
+
+
+def check_schedule(scheduler: object, length: float | None) -> None:
+    """Refuse a cosine that ends before the training does: the rate would rise again.
+
+    Args:
+        scheduler: of the learning rate.
+        length: of the training, in the schedule's unit; -1 or None where it is open.
+
+    Raises:
+        ValueError: naming both lengths.
+    """
+    if isinstance(scheduler, CosineAnnealingLR) and length is not None and not 0 <= length <= scheduler.T_max:
+        raise ValueError(
+            f"CosineAnnealingLR lets the learning rate rise again after T_max, so T_max must be the length of the "
+            f"training; got T_max {scheduler.T_max} and a training of {length:g}, set "
+            "model.scheduler.init_args.T_max with trainer.max_epochs"
+        )
+
+
+def check_threads(net: nn.Module) -> None:
+    """Refuse a channels_last network that crashes torch 2.15 on a CPU with more than one thread.
+
+    The gradient of a 1x1 convolution with a stride and fewer than 16 input channels writes outside of its memory:
+    nn.Conv2d(8, 16, 1, stride=2, bias=False) on (61, 8, 16, 16) ends the process in a backward pass with two threads;
+    16 channels, one thread or contiguous memory do not.
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    if torch.get_num_threads() == 1:
+        return
+    for name, layer in net.named_modules():
+        narrow = isinstance(layer, nn.Conv2d) and layer.in_channels < 16 and layer.kernel_size == (1, 1)
+        if narrow and max(layer.stride) > 1:
+            raise ValueError(
+                f"torch crashes in the backward pass of layer {name}, a strided 1x1 convolution of fewer than 16 "
+                f"channels in channels_last, with more than one thread; got {torch.get_num_threads()} threads, set "
+                "model.channels_last false or OMP_NUM_THREADS=1"
+            )

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import warnings
+import zipfile
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -18,12 +19,13 @@ import lightning as L
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lit_privq.artifacts.checkpoint import checkpoint_path, plain, read_checkpoint, read_hyper_parameters
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.trust import check_trusted, packages, resolve
 from lit_privq.classifier import Classifier
-from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.data.datamodule import ShadowDataModule, check_one_device
 from lit_privq.verbs import VERBS
 
 # Lightning's hints that do not apply: batches are made on the device, and one step an epoch is meant.
@@ -88,13 +90,17 @@ class PrivqCLI(LightningCLI):
         if trains and ":" in config.data.model_index and resolve(config.model.class_path) is Classifier:
             config.model.class_path = "lit_privq.fleet.Fleet"
         if self.subcommand == "fit":
-            rest = resting_point(config)
+            resume = resume_checkpoint(config)
             callbacks = config.trainer.callbacks or []
             for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
                 if callback.class_path.endswith("WriteCheckpoints"):
-                    callback.init_args.rest = str(rest)
-            if config.get("ckpt_path") is None and rest.is_file():
-                config.ckpt_path = str(rest)
+                    callback.init_args.resume = str(resume)
+            if config.get("ckpt_path") is None and is_whole(resume):
+                config.ckpt_path = str(resume)
+
+    def after_instantiate_classes(self) -> None:
+        """Refuse several devices before Lightning starts a process for each."""
+        check_one_device(self.trainer)
 
 
 def check_writable(folder: Path) -> None:
@@ -111,13 +117,24 @@ def check_writable(folder: Path) -> None:
         )
 
 
-def resting_point(config: Namespace) -> Path:
+def is_whole(resume: Path) -> bool:
+    """Whether there is a resume checkpoint to go on from; one that was cut off is removed, and training begins anew."""
+    if not resume.is_file():
+        return False
+    if zipfile.is_zipfile(resume):  # its directory stands at the end of the file
+        return True
+    rank_zero_warn(f"the resume checkpoint {resume} is damaged, so the training begins anew")
+    resume.unlink()
+    return False
+
+
+def resume_checkpoint(config: Namespace) -> Path:
     """Where a training keeps its state while it runs: a name that only the same models and the same recipe share."""
     trainer = {key: value for key, value in config.trainer.as_dict().items() if key not in _NO_RECIPE}
     recipe = {"model": config.model, "data": config.data, "trainer": trainer}
     text = json.dumps(plain({**recipe, "seed": config.seed_everything}), sort_keys=True, default=str)
     digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-    return Path(config.trainer.default_root_dir or ".") / "checkpoints" / f".resting-{digest}.ckpt"
+    return Path(config.trainer.default_root_dir or ".") / "checkpoints" / f".resume-{digest}.ckpt"
 
 
 def main(argv: Sequence[str]) -> None:

@@ -77,7 +77,8 @@ def test_training_lowers_the_loss(privq: Callable[..., None], tmp_path: Path, mo
     losses: list[float] = []
     monkeypatch.setattr(Classifier, "on_train_epoch_end", lambda self: losses.append(float(self.history["loss"][0])))
     plain_images = ("--data.padding", "0", "--data.mirror", "false", "--data.n_queries", "1")
-    privq("fit", "shadow/digits.yaml", tmp_path, *plain_images, "--trainer.max_epochs", "15")
+    longer = ("--trainer.max_epochs", "15", "--model.init_args.scheduler.init_args.T_max", "15")
+    privq("fit", "shadow/digits.yaml", tmp_path, *plain_images, *longer)
     assert len(losses) == 15
     assert losses[-1] < losses[0] / 2
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lit_privq.artifacts.checkpoint import build, checkpoint_path, read_checkpoint
+from lit_privq.artifacts.checkpoint import build, read_checkpoint
 from lit_privq.artifacts.confidences import Dump, read_dump
 from lit_privq.data.digits import Digits
 
@@ -67,39 +67,6 @@ def test_stored_logits_and_confidences_agree(study: Path) -> None:
         logits = torch.from_numpy(found.logits.copy()).double()  # (examples, queries, classes)
         log_p = logits.log_softmax(-1).numpy()[np.arange(61), :, found.labels]
         np.testing.assert_allclose(found.confidence, log_p - np.log1p(-np.exp(log_p)), rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"), [("a/{index}.ckpt", "a/7.ckpt"), ("{index:03d}/x", "007/x"), ("x.ckpt", "x.ckpt")]
-)
-def test_the_index_stands_where_the_pattern_says(pattern: str, expected: str) -> None:
-    assert checkpoint_path(pattern, 7) == Path(expected)
-
-
-@pytest.mark.parametrize("pattern", ["a/{i}.ckpt", "a/{}.ckpt", "a/{index:x03y}.ckpt", "a/{index.ckpt"])
-def test_other_braces_are_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="only braces in a checkpoint's path"):
-        checkpoint_path(pattern, 7)
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and so on", b"weights"])
-def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x.ckpt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"checkpoint .*x\.ckpt is damaged .*; delete it and make it again"):
-        read_checkpoint(tmp_path / "x.ckpt")
-
-
-@pytest.mark.parametrize("content", [{}, [], {"state_dict": {}}])
-def test_a_foreign_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match=r"x\.ckpt was not written by lit_privq"):
-        read_checkpoint(tmp_path / "x.ckpt")
-
-
-def test_a_pickled_module_is_not_executed(tmp_path: Path) -> None:
-    torch.save(torch.nn.Linear(1, 1), tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match=r"is damaged \(UnpicklingError\)"):
-        read_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_the_command_line_may_query_otherwise_than_the_model_was_trained(

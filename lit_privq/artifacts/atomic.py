@@ -11,13 +11,21 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file to write to, renamed in the end: a reader sees all of it or nothing. Makes the folder."""
+    """Open a temporary file that is renamed in the end: a reader sees all of it or nothing. Makes the folder.
+
+    Raises:
+        OSError: if it cannot be written; it names the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
             yield file
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

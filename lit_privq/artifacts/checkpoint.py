@@ -1,19 +1,28 @@
-"""Checkpoints on disk: where they lie, how they are read, and how the network inside is built again."""
+"""Checkpoints on disk: where they lie, how they are written and read, and how the network inside is built again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
+from lit_privq.artifacts.atomic import atomic_write
 from lit_privq.artifacts.codes import restore_weights
 from lit_privq.artifacts.state import load_state, without_prefix
 from lit_privq.artifacts.trust import check_trusted, resolve
 
 Spec = Mapping[str, Any]
+P = ParamSpec("P")
+Net = TypeVar("Net", bound=nn.Module)
+
+_NOTE = "_made_from"  # where a network keeps its class path and arguments
 
 
 def checkpoint_path(pattern: str, model: int) -> Path:
@@ -79,14 +88,39 @@ def network_of(checkpoint: Mapping[str, Any], path: Path, trust: Sequence[str] =
         trust: modules or packages, beside torch, torchvision and lit_privq, whose networks the checkpoint may name.
 
     Raises:
-        ValueError: if the network is not trusted, or the weights do not fit it.
+        ValueError: if the network is not trusted, or the weights do not fit it or are not finite.
     """
     net = build_trusted(checkpoint["hyper_parameters"]["net"], trust, path)
     try:
         load_state(net, without_prefix(checkpoint["state_dict"], "net"))
     except ValueError as error:
         raise ValueError(f"the weights in {path} belong to another network: {error}") from error
+    if (tensor := not_finite(checkpoint)) is not None:
+        raise ValueError(f"{path} holds NaN or infinity in {tensor}, its training diverged; make that model again")
     return net.eval()
+
+
+def not_finite(checkpoint: Mapping[str, Any]) -> str | None:
+    """Name of the first tensor of the network that holds NaN or infinity, None if there is none."""
+    grids = {
+        f"{name}.{part}": layer[part]
+        for name, layer in checkpoint.get("quantization", {}).items()
+        for part in ("scale", "zero")
+    }
+    tensors = {**without_prefix(checkpoint["state_dict"], "net"), **grids}
+    return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
+
+
+def write_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
+    """Write one checkpoint to ``folder/<variant>/<index>.ckpt``, whole or not at all.
+
+    The same content gives the same bytes: torch names the archive inside after a file's path, not after an open file.
+    """
+    made = checkpoint["lit_privq"]
+    path: Path = folder / made["variant"] / f"{made['index']:03d}.ckpt"
+    with atomic_write(path) as file:
+        torch.save(dict(checkpoint), file)
+    return path
 
 
 def build_trusted(spec: Spec, trust: Sequence[str], source: object) -> nn.Module:
@@ -120,6 +154,7 @@ def build(spec: Spec) -> nn.Module:
     net = construct(spec)
     if not isinstance(net, nn.Module):
         raise ValueError(f"a network must be a torch.nn.Module; {spec['class_path']} gives {type(net).__name__}")
+    _note(net, spec)
     return net
 
 
@@ -146,12 +181,65 @@ def network_name(spec: Spec) -> str:
     return f"{name}-w{width}" if width else name
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a config holds
-    """Turn a config into plain dicts, lists, numbers and strings, which a weights_only load accepts."""
+def recorded(make: Callable[P, Net]) -> Callable[P, Net]:
+    """A function or class that makes networks, made to note on each how it was made, as checkpoints write it down.
+
+    The networks of `lit_privq.models` are; for others: ``recorded(torchvision.models.resnet18)(num_classes=10)``, or as
+    a decorator.
+
+    >>> spec_of(recorded(nn.Linear)(2, out_features=3))
+    {'class_path': 'torch.nn.modules.linear.Linear', 'init_args': {'in_features': 2, 'out_features': 3}}
+    """
+
+    @functools.wraps(make)
+    def made(*args: P.args, **kwargs: P.kwargs) -> Net:
+        net = make(*args, **kwargs)
+        names = dict(zip(inspect.signature(make).parameters, args, strict=False))
+        _note(net, {"class_path": _path_of(make), "init_args": {**names, **kwargs}})
+        return net
+
+    return made
+
+
+def spec_of(net: nn.Module) -> dict[str, Any] | None:
+    """How a network was made, where that was noted by `recorded` or `build`; None where it was not."""
+    spec: dict[str, Any] | None = net.__dict__.get(_NOTE)
+    return spec
+
+
+def _note(net: nn.Module, spec: Spec) -> None:
+    net.__dict__[_NOTE] = plain(spec)  # past Module.__setattr__, which is for parameters and modules; copies keep it
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a config or a module was made from
+    """Turn arguments into plain dicts, lists, numbers and strings, which a weights_only load accepts.
+
+    Networks, data sets, optimizers and schedules become class paths with arguments; what cannot be named, such as a
+    lambda, becomes None.
+
+    >>> plain(functools.partial(torch.optim.SGD, lr=0.1))
+    {'class_path': 'torch.optim.sgd.SGD', 'init_args': {'lr': 0.1}}
+    """
     if hasattr(value, "as_dict"):
         value = value.as_dict()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value
+    if isinstance(value, nn.Module):
+        return spec_of(value)
+    if isinstance(value, functools.partial) and not value.args:
+        return {**plain(value.func), "init_args": plain(value.keywords)} if plain(value.func) else None
+    if is_dataclass(value) and not isinstance(value, type):
+        arguments = {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
+        return {"class_path": _path_of(type(value)), "init_args": arguments}
+    if isinstance(value, np.generic):
+        return value.item()
+    if callable(value):
+        path = _path_of(value)
+        return None if "<" in path else {"class_path": path}  # <lambda> and <locals> cannot be imported
+    return str(value) if isinstance(value, Path) else value
+
+
+def _path_of(value: Any) -> str:  # noqa: ANN401
+    return f"{value.__module__}.{getattr(value, '__qualname__', '<unnamed>')}"

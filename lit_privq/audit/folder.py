@@ -15,7 +15,7 @@ from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
 
 Design = Literal["held_out", "leave_one_out"]
-_SAME = ("dataset", "net", "fingerprint", "n_shadows", "split_seed", "n_queries")
+_SAME = ("dataset", "net", "fingerprint", "n_shadows", "split_seed", "n_queries", "precision")
 FULL = FULL_PRECISION.name
 
 
@@ -140,10 +140,11 @@ class Folder:
         if path.stem != f"{index:03d}":
             raise ValueError(f"{path} says it is model {index}; delete it and {self._mend(path.parent.name, index)}")
         for key in _SAME:
-            if dump.meta[key] != self._first.meta[key]:
+            ours, others = (one.meta.get(key, "32-true") for one in (dump, self._first))  # old dumps lack the precision
+            if ours != others:
                 raise ValueError(
-                    f"all dumps of a study must share {key}; {path} has {dump.meta[key]!r}, the others "
-                    f"{self._first.meta[key]!r}; delete it and {self._mend(path.parent.name, index)}"
+                    f"all dumps of a study must share {key}; {path} has {ours!r}, the others {others!r}; delete it and "
+                    f"{self._mend(path.parent.name, index)}"
                 )
         if not np.array_equal(dump.labels, self._first.labels):
             raise ValueError(

@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from lit_privq.artifacts.checkpoint import plain
 from lit_privq.data.batches import (
     BatchIndices,
     BatchMaker,
@@ -68,6 +69,7 @@ class ShadowDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        self.save_hyperparameters(plain(dict(self.hparams)))  # the data set as text, for loggers and checkpoints
         if batch_size < 1 or padding < 0 or n_targets < 0:
             raise ValueError(
                 "batch_size must be at least 1, padding and n_targets at least 0; "
@@ -114,7 +116,13 @@ class ShadowDataModule(L.LightningDataModule):
         return members
 
     def setup(self, stage: str) -> None:
-        """Read the data and check that the split and needed calibration sets exist, before anything else is made."""
+        """Read the data and check that the split and needed calibration sets exist, before anything else is made.
+
+        Raises:
+            ValueError: if there are several devices, or fewer members than a calibration set needs.
+        """
+        assert self.trainer is not None
+        check_one_device(self.trainer)
         if stage == "fit" and self._calibrates:
             for model in self.models:
                 self.calibration(model)
@@ -205,10 +213,37 @@ class ShadowModule(L.LightningModule):
     def data(self) -> ShadowDataModule:
         """The data module that feeds this module."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it without declaring it
-        assert isinstance(data, ShadowDataModule)
+        if not isinstance(data, ShadowDataModule):
+            raise ValueError(
+                f"{type(self).__name__} needs a ShadowDataModule, which says who trains on what; got "
+                f"{type(data).__name__}, call trainer.fit(model, ShadowDataModule(...))"
+            )
         return data
 
     @property
     def task(self) -> Task:
         """What the models are for, as the labels of their pool tell."""
         return self.data.pool.task
+
+
+def check_one_device(trainer: L.Trainer) -> None:
+    """Refuse several devices, which Lightning would have do the same work.
+
+    Raises:
+        ValueError: naming how models are trained side by side.
+    """
+    if trainer.world_size > 1:
+        raise ValueError(
+            f"models are independent, so a command runs on one device; got {trainer.world_size}, set trainer.devices 1 "
+            "and take several models at once with --data.model_index 0:16, or run a study with --jobs"
+        )
+
+
+def is_trial(trainer: L.Trainer) -> bool:
+    """Whether a run only tries whether everything works, with a step of each kind: it must leave nothing behind."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set without being declared
+
+
+def takes_all(limit: float) -> bool:
+    """Whether ``limit_..._batches`` of a trainer leaves nothing out: 1.0 is everything, 1 a single batch."""
+    return isinstance(limit, float) and limit == 1.0

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lit_privq.classifier import Recipe
+from lit_privq.classifier import ShadowTraining
 from lit_privq.data.batches import FleetBatch
 from lit_privq.fleet.stack import Stack
 from lit_privq.fleet.ways import Stacking, join
 
 
-class Fleet(Recipe):
+class Fleet(ShadowTraining):
     """F models of one architecture, each with its own members, order, augmentation and initial weights.
 
     Takes the configuration of a `Classifier`: the command line puts a fleet in its place where ``model_index`` is a
@@ -25,10 +25,10 @@ class Fleet(Recipe):
         net: the network, by class path.
         stacking: how networks become one: ``grouped`` (grouped convolutions, batched matrix products), ``vmap``
             (any network torch.func can map), ``alone`` (one after the other), or ``auto``: the first that fits.
-        recipe: the arguments of `Recipe`.
+        recipe: the arguments of `ShadowTraining`.
     """
 
-    def __init__(self, net: nn.Module, stacking: Stacking = "auto", **recipe: Any) -> None:  # noqa: ANN401  # of `Recipe`
+    def __init__(self, net: nn.Module, stacking: Stacking = "auto", **recipe: Any) -> None:  # noqa: ANN401  # of `ShadowTraining`
         super().__init__(net, **recipe)
         self.stacking = stacking
         self.stack: Stack | None = None
@@ -70,7 +70,7 @@ class Fleet(Recipe):
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index
         """Write the epoch's losses down with its last batch, per model."""
         if self.trainer.is_last_batch:
-            self.history["loss"] = self.loss_sum / self.trainer.num_training_batches
+            self.end_epoch(self.loss_sum / self.trainer.num_training_batches)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""

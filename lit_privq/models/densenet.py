@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lit_privq.artifacts.checkpoint import recorded
+
 
 class DenseLayer(nn.Module):
     """A bottleneck whose output joins its input, (batch, inputs, h, w) -> (batch, inputs + growth, h, w)."""
@@ -25,6 +27,7 @@ class DenseLayer(nn.Module):
         return torch.cat([x, y], dim=1)
 
 
+@recorded
 def densenet121(num_classes: int, in_channels: int = 3, growth: int = 32) -> nn.Module:
     """DenseNet-121 for 32x32 and 64x64 images: a 3x3 stem at full resolution, no max pool.
 

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from lit_privq.artifacts.checkpoint import recorded
 
+
+@recorded
 def perceptron(num_classes: int, in_features: int, hidden: Sequence[int] = ()) -> nn.Module:
     """A multilayer perceptron on flattened inputs; without hidden layers, a linear head.
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from lit_privq.artifacts.checkpoint import recorded
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut, (batch, inputs, h, w) -> (batch, width, h / stride, w / stride)."""
@@ -54,6 +56,7 @@ class Bottleneck(nn.Module):
         return self.relu(y + self.downsample(x))  # type: ignore[no-any-return]
 
 
+@recorded
 def resnet18(num_classes: int, in_channels: int = 3, width: int = 64, small_images: bool = True) -> nn.Module:
     """ResNet-18: four stages of two basic blocks.
 
@@ -72,6 +75,7 @@ def resnet18(num_classes: int, in_channels: int = 3, width: int = 64, small_imag
     return residual_network(BasicBlock, (2, 2, 2, 2), num_classes, in_channels, width, small_images)
 
 
+@recorded
 def resnet50(num_classes: int, in_channels: int = 3, width: int = 64, small_images: bool = True) -> nn.Module:
     """ResNet-50: four stages of 3, 4, 6 and 3 bottleneck blocks; arguments as for `resnet18`.
 

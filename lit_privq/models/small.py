@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from torch import nn
 
+from lit_privq.artifacts.checkpoint import recorded
 from lit_privq.models.resnet import BasicBlock, residual_network
 
 
+@recorded
 def small_resnet(num_classes: int, in_channels: int = 1, width: int = 16, stages: int = 2) -> nn.Module:
     """A small residual network for images of 8x8 (two stages) to 28x28 or 32x32 (three).
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lit_privq.artifacts.checkpoint import build
-from lit_privq.classifier import Recipe
+from lit_privq.classifier import ShadowTraining
 from lit_privq.data.pool import Pool
 from lit_privq.fleet.stack import Stack
 from lit_privq.fleet.ways import first_fit, stack_bytes
@@ -42,7 +42,7 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
     data = cli.datamodule
     most = -(-(data.n_shadows + data.n_targets) // jobs)
     shape = (min(data.batch_size, len(data.pool.labels) // 2), *data.pool.inputs.shape[1:])
-    fits = max(1, int(_free_memory() / jobs / 2 / stack_bytes(build(cli.model.hparams["net"]), shape)))
+    fits = max(1, int(_free_memory() / jobs / 2 / stack_bytes(build(cli.model.spec), shape)))
     steps = len(data.member_batches()) * (cli.trainer.max_epochs or 1)
     how, refused = "alone", list[str]()
     measured: dict[int, float] = {}  # seconds per model and step
@@ -53,7 +53,7 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
         slower = costs and min(costs.values()) < 0.9 * list(costs.values())[-1]
         if costs and (size > fits or slower or time.perf_counter() - started > 20):
             break
-        nets = [cli.model.in_format(build(cli.model.hparams["net"])) for _ in range(size)]
+        nets = [cli.model.in_format(build(cli.model.spec)) for _ in range(size)]
         joined, refused = first_fit(nets, shape[1:])
         how = joined.way  # the same for every fleet of more than one
         measured[size] = _step_seconds(joined, cli.model, data.pool, shape)
@@ -71,7 +71,7 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
     }
 
 
-def _step_seconds(joined: Stack, recipe: Recipe, pool: Pool, shape: Sequence[int]) -> float:
+def _step_seconds(joined: Stack, recipe: ShadowTraining, pool: Pool, shape: Sequence[int]) -> float:
     """Seconds per model that a training step of a fleet takes, the least of three."""
     size = joined.size
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -91,7 +91,7 @@ def interrupted(privq: Callable[..., None], tmp_path: Path) -> Callable[..., Pat
                 raise RuntimeError("the power fails")
             return step(self, *arguments)  # type: ignore[arg-type]
 
-        rest = ("--trainer.callbacks", "callbacks.WriteCheckpoints", "--trainer.callbacks.rest_seconds", "0")
+        rest = ("--trainer.callbacks", "callbacks.WriteCheckpoints", "--trainer.callbacks.resume_seconds", "0")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Classifier, "training_step", fail)
             with pytest.raises(RuntimeError, match="the power fails"):

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_privq.classifier import Classifier, Recipe
-from lit_privq.cli import resting_point, run_cli
+from lit_privq.classifier import Classifier, ShadowTraining
+from lit_privq.cli import resume_checkpoint, run_cli
 from lit_privq.fleet import Fleet
 from lit_privq.fleet.ways import AloneStack, GroupedStack, VmapStack, join
 from lit_privq.models.small import small_resnet
 from lit_privq.study.fleet_size import choose
 
 DOUBLE = ("--trainer.precision", "64-true")  # so that rounding is too small to push an activation across its kink
-REST = ("--trainer.callbacks", "callbacks.WriteCheckpoints", "--trainer.callbacks.rest_seconds", "0")
+REST = ("--trainer.callbacks", "callbacks.WriteCheckpoints", "--trainer.callbacks.resume_seconds", "0")
 SHORT = ("--trainer.max_epochs", "3", "--trainer.limit_val_batches", "0")
 
 
@@ -41,7 +41,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     for kind in (Classifier, Fleet):
         start: Callable[..., None] = kind.on_train_epoch_start
 
-        def spy(self: Recipe, start: Callable[..., None] = start) -> None:
+        def spy(self: ShadowTraining, start: Callable[..., None] = start) -> None:
             begun.append(self.current_epoch)
             start(self)
 
@@ -54,7 +54,7 @@ def interrupted(privq: Callable[..., None], tmp_path: Path) -> Callable[..., Pat
     """Begin a training and break it off in an epoch; returns its folder."""
 
     def begin(models: str, epoch: int) -> Path:
-        def fail(self: Recipe, *_: object) -> Tensor:
+        def fail(self: ShadowTraining, *_: object) -> Tensor:
             if self.current_epoch == epoch:
                 raise RuntimeError("the power fails")
             return step(self, *_)
@@ -135,7 +135,7 @@ def test_gradient_clipping_over_a_fleet_is_refused(privq: Callable[..., None], t
 
 
 @pytest.mark.parametrize("models", ["1", "0:3"])
-def test_an_interrupted_training_goes_on_from_its_resting_point_to_the_same_weights(
+def test_an_interrupted_training_goes_on_from_its_resume_checkpoint_to_the_same_weights(
     privq: Callable[..., None], tmp_path_factory: pytest.TempPathFactory, interrupted: Callable[..., Path],
     epochs: list[int], models: str,
 ) -> None:  # fmt: skip
@@ -150,7 +150,7 @@ def test_an_interrupted_training_goes_on_from_its_resting_point_to_the_same_weig
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["none-32"]
 
 
-def test_a_changed_recipe_does_not_take_an_old_resting_point(
+def test_a_changed_recipe_does_not_take_an_old_resume_checkpoint(
     privq: Callable[..., None], interrupted: Callable[..., Path], epochs: list[int]
 ) -> None:
     folder = interrupted("0:2", epoch=1)
@@ -173,12 +173,12 @@ def test_a_changed_recipe_does_not_take_an_old_resting_point(
         ("--trainer.enable_progress_bar", "true", True),
     ],
 )
-def test_a_resting_point_is_named_after_models_and_recipe_alone(
+def test_a_resume_checkpoint_is_named_after_models_and_recipe_alone(
     conf: Path, option: str, value: str, same: bool
 ) -> None:
     def name(*options: str) -> Path:
         command = ["--config", str(conf / "shadow/digits.yaml"), "--data.model_index", "0:2", *options]
-        return resting_point(run_cli(command, run=False).config)
+        return resume_checkpoint(run_cli(command, run=False).config)
 
     assert (name(option, value) == name()) is same
 

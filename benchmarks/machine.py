@@ -21,7 +21,7 @@ from rows import Row, options, show, spread
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from lit_privq.artifacts.checkpoint import build
+from lit_privq.artifacts.construction import build
 from lit_privq.cli import main as command
 from lit_privq.cli import run_cli
 

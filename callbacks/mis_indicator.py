@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lit_privq.artifacts.checkpoint import network_name
+from lit_privq.artifacts.construction import network_name
 from lit_privq.classifier import Classifier, ShadowTraining
 from lit_privq.fleet import Fleet
 from lit_privq.indicator.network import Examples, Weights, codebooks, layers_of, network_runs

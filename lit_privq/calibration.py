@@ -12,8 +12,9 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from torch import Tensor, nn
 
-from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, plain, read_checkpoint
+from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, read_checkpoint
 from lit_privq.artifacts.codes import stored_layer, without_weights
+from lit_privq.artifacts.construction import plain
 from lit_privq.artifacts.state import detached, with_prefix
 from lit_privq.artifacts.variant import Variant, for_network
 from lit_privq.data.batches import BatchIndices

@@ -17,8 +17,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchmetrics import MeanMetric
 
 import lit_privq
-from lit_privq.artifacts.checkpoint import Spec, build, network_name, plain, read_hyper_parameters
+from lit_privq.artifacts.checkpoint import read_hyper_parameters
 from lit_privq.artifacts.codes import restore_weights
+from lit_privq.artifacts.construction import Spec, build, network_name, plain
 from lit_privq.artifacts.state import detached, with_prefix
 from lit_privq.artifacts.trust import check_trusted
 from lit_privq.data.datamodule import ShadowModule, is_trial, takes_all
@@ -37,7 +38,7 @@ class ShadowTraining(ShadowModule):
     Args:
         net: the network; its class path and arguments go into the checkpoint, so that it can be built again. The
             command line knows them; a network that is passed as an object must be of `lit_privq.models`, or made by
-            ``recorded(my_network)(...)`` of `lit_privq.artifacts.checkpoint`.
+            ``recorded(my_network)(...)`` of `lit_privq.artifacts.construction`.
         optimizer: called with the parameters; elementwise ones (SGD, Adam) train a fleet exactly as alone.
         scheduler: called with the optimizer; None keeps the learning rate.
         scheduler_interval: whether the schedule counts ``epoch`` or ``step``.
@@ -81,8 +82,8 @@ class ShadowTraining(ShadowModule):
         if spec is None:
             raise ValueError(
                 "a checkpoint must say how its network is made, and every model of a study is made anew; this one was "
-                "passed as an object: pass recorded(my_network)(...) of lit_privq.artifacts.checkpoint, or name it by "
-                "class path in a config"
+                "passed as an object: pass recorded(my_network)(...) of lit_privq.artifacts.construction, or name it "
+                "by class path in a config"
             )
         return spec
 

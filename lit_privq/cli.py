@@ -21,8 +21,9 @@ from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lit_privq.artifacts.checkpoint import checkpoint_path, plain, read_checkpoint, read_hyper_parameters
+from lit_privq.artifacts.checkpoint import checkpoint_path, read_checkpoint, read_hyper_parameters
 from lit_privq.artifacts.config import config_tree
+from lit_privq.artifacts.construction import plain
 from lit_privq.artifacts.trust import check_trusted, packages, resolve
 from lit_privq.classifier import Classifier
 from lit_privq.data.datamodule import ShadowDataModule, check_one_device

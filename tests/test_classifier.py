@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_privq.artifacts.checkpoint import build, network_name, plain, read_checkpoint
+from lit_privq.artifacts.checkpoint import read_checkpoint
+from lit_privq.artifacts.construction import build, plain
 from lit_privq.classifier import Classifier, check_fits
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.digits import Digits
@@ -138,16 +139,6 @@ def test_a_softmax_at_the_end_of_a_network_is_noticed(
 ) -> None:
     check_fits(nn.Sequential(small_resnet(num_classes=10), end), Digits().load(Path(), False))
     assert sum("seems to end in a softmax" in record.message for record in caplog.records) == told
-
-
-def test_a_network_within_a_network_is_built_too_and_names_tell_widths() -> None:
-    linear = {"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 1}}
-    inner = build({"class_path": "torch.nn.TransformerEncoder", "init_args": {
-        "num_layers": 1, "enable_nested_tensor": False,
-        "encoder_layer": {"class_path": "torch.nn.TransformerEncoderLayer", "init_args": {"d_model": 4, "nhead": 1}},
-    }})  # fmt: skip
-    assert isinstance(inner, nn.TransformerEncoder)
-    assert network_name(linear) == "Linear"
 
 
 def test_plain_leaves_nothing_that_a_checkpoint_must_not_hold() -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lit_privq.artifacts.checkpoint import build, read_checkpoint
+from lit_privq.artifacts.checkpoint import read_checkpoint
 from lit_privq.artifacts.confidences import Dump, read_dump
+from lit_privq.artifacts.construction import build
 from lit_privq.data.digits import Digits
 
 VARIANTS = ["none-32", "adaround-1.58"]

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from lit_privq import audit
-from lit_privq.artifacts.checkpoint import build, read_checkpoint
+from lit_privq.artifacts.checkpoint import read_checkpoint
 from lit_privq.artifacts.confidences import Dump, read_dump
+from lit_privq.artifacts.construction import build
 from lit_privq.attacks import LiRAOnline, Observed, RMIAOnline, score_leave_one_out
 from lit_privq.classifier import Classifier, check_fits
 from lit_privq.cli import run_cli

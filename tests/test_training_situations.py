@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from callbacks import DumpLogits, WriteCheckpoints
-from lit_privq.artifacts.checkpoint import network_of, read_checkpoint, recorded
+from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
 from lit_privq.artifacts.confidences import read_dump
+from lit_privq.artifacts.construction import recorded
 from lit_privq.audit.folder import Folder
 from lit_privq.classifier import Classifier, ShadowTraining, check_schedule, check_threads
 from lit_privq.data.datamodule import ShadowDataModule

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from lit_privq.artifacts.checkpoint import plain
+from lit_privq.artifacts.construction import plain
 from lit_privq.data.batches import (
     BatchIndices,
     BatchMaker,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lit_privq.artifacts.checkpoint import construct
+from lit_privq.artifacts.construction import construct
 from lit_privq.artifacts.trust import resolve
 from lit_privq.data.images import as_inputs, as_labels, class_count, fitted, make_pool
 from lit_privq.data.pool import Pool, set_aside, some_of

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
-from lit_privq.artifacts.checkpoint import build_trusted, network_of, read_checkpoint
+from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
+from lit_privq.artifacts.construction import build_trusted
 from lit_privq.artifacts.state import without_prefix
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import fill, packed_bytes, read_packed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lit_privq.artifacts.checkpoint import recorded
+from lit_privq.artifacts.construction import recorded
 
 
 class DenseLayer(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from lit_privq.artifacts.checkpoint import recorded
+from lit_privq.artifacts.construction import recorded
 
 
 @recorded

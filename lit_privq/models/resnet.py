@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lit_privq.artifacts.checkpoint import recorded
+from lit_privq.artifacts.construction import recorded
 
 
 class BasicBlock(nn.Module):

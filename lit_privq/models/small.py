@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from lit_privq.artifacts.checkpoint import recorded
+from lit_privq.artifacts.construction import recorded
 from lit_privq.models.resnet import BasicBlock, residual_network
 
 

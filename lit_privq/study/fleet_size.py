@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lit_privq.artifacts.checkpoint import build
+from lit_privq.artifacts.construction import build
 from lit_privq.classifier import ShadowTraining
 from lit_privq.data.pool import Pool
 from lit_privq.fleet.stack import Stack

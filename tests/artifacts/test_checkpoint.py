@@ -1,27 +1,14 @@
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torchvision
-from torch import nn
 
-from lit_privq.artifacts.checkpoint import (
-    build,
-    checkpoint_path,
-    network_of,
-    not_finite,
-    plain,
-    read_checkpoint,
-    recorded,
-    spec_of,
-    write_checkpoint,
-)
-from lit_privq.data.digits import Digits
+from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, not_finite, read_checkpoint, write_checkpoint
+from lit_privq.artifacts.construction import spec_of
 from lit_privq.models.small import small_resnet
 
 MADE: dict[str, Any] = {
@@ -113,34 +100,3 @@ def test_what_is_not_finite_is_named_and_not_taken_for_a_network(bad: float) -> 
 def test_a_grid_that_is_not_finite_is_named_too() -> None:
     layer = {"scale": torch.tensor([[float("nan")]]), "zero": torch.zeros(1, 1)}
     assert not_finite({**MADE, "quantization": {"fc": layer}}) == "fc.scale"
-
-
-@pytest.mark.parametrize(
-    "net",
-    [
-        small_resnet(7, width=4),
-        recorded(torchvision.models.resnet18)(num_classes=7),
-        recorded(nn.Linear)(3, 7, bias=False),
-        build({"class_path": "torch.nn.Linear", "init_args": {"in_features": 3, "out_features": 7}}),
-    ],
-    ids=["ours", "torchvision", "torch", "built"],
-)
-def test_a_network_that_notes_how_it_was_made_can_be_made_again(net: nn.Module) -> None:
-    spec = spec_of(net)
-    assert spec is not None
-    assert repr(build(spec)) == repr(net)
-
-
-def test_a_network_of_which_nothing_is_noted_has_no_spec() -> None:
-    assert spec_of(nn.Linear(1, 1)) is None
-    assert plain({"net": nn.Linear(1, 1)}) == {"net": None}
-
-
-def test_objects_become_class_paths_and_what_has_no_name_becomes_none() -> None:
-    assert plain(functools.partial(torch.optim.SGD, lr=0.1, betas=(1, 2))) == {
-        "class_path": "torch.optim.sgd.SGD", "init_args": {"lr": 0.1, "betas": [1, 2]},
-    }  # fmt: skip
-    assert plain(Digits(pool_size=61)) == {
-        "class_path": "lit_privq.data.digits.Digits", "init_args": {"pool_size": 61},
-    }  # fmt: skip
-    assert plain([lambda: None, functools.partial(lambda: None), Path("a")]) == [None, None, "a"]

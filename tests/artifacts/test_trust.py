@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from lit_privq.__main__ import run
-from lit_privq.artifacts.checkpoint import build, build_trusted, network_of, read_checkpoint
+from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
+from lit_privq.artifacts.construction import build, build_trusted
 from lit_privq.artifacts.trust import check_trusted, packages
 from lit_privq.classifier import Classifier
 from lit_privq.export.command import load

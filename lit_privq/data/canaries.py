@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lit_privq.data.pool import Pool, Source, count_examples
+from lit_privq.data.pool import Pool, Source
 
 Kind = Literal["label_noise", "blank", "out_of_distribution", "noise", "duplicate"]
 Planted = tuple[Tensor, Tensor]  # inputs (canaries, ...) and labels (canaries,)
@@ -77,10 +77,6 @@ class Canaries:
         planted = torch.zeros(len(labels), dtype=torch.bool)
         planted[places] = True
         return replace(pool, inputs=inputs, labels=labels, slices={**pool.slices, "canaries": planted})
-
-    def n_examples(self, root: Path) -> int | None:
-        """Those of the data set: canaries take the place of others."""
-        return count_examples(self.source, root)
 
     def _check(self, pool: Pool) -> None:
         examples = len(pool.labels)

@@ -33,7 +33,3 @@ class Digits:
             raise ValueError(f"pool_size must lie between 2 and {len(labels) - 1}; got {self.pool_size}")
         n = self.pool_size
         return Pool("digits", images[:n], labels[:n], images[n:], labels[n:], 10, mean=(0.287,), std=(0.353,))
-
-    def n_examples(self, root: Path) -> int:
-        """Examples in pool and test set together."""
-        return 1797

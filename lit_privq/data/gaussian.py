@@ -58,7 +58,3 @@ class GaussianModes:
         inputs, labels = torch.from_numpy(points.astype(np.float32)), torch.from_numpy(mode % self.classes)
         n = self.pool_size
         return Pool(f"gaussian-{self.modes}", inputs[:n], labels[:n], inputs[n:], labels[n:], self.classes)
-
-    def n_examples(self, root: Path) -> int:
-        """Points in pool and test set together."""
-        return self.pool_size + self.test_size

@@ -55,11 +55,6 @@ class ImageFolder:
         parts = (*self._read(train), *self._read(test))
         return make_pool(self.name or Path(self.folder).name, *parts, n_classes=len(classes))
 
-    def n_examples(self, root: Path) -> int:
-        """Images in pool and test set together."""
-        _, train, test = self._samples(root)
-        return len(train) + len(test)
-
     def _samples(self, root: Path) -> tuple[list[str], _Samples, _Samples]:
         """The classes, and the images of the pool and of the test set."""
         classes, images = _listed(root / self.folder)

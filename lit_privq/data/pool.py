@@ -167,27 +167,10 @@ class Pool:
 
 
 class Source(Protocol):
-    """Where a data set comes from: a frozen dataclass with one method.
-
-    It may also have a method ``n_examples(root) -> int``, see `count_examples`.
-    """
+    """Where a data set comes from: a frozen dataclass with one method."""
 
     def load(self, root: Path, download: bool) -> Pool:
         """Read the data set from below ``root``; fetch it first where ``download`` is set and that is possible."""
-
-
-def count_examples(source: Source, root: Path) -> int | None:
-    """Examples in pool and test set together, None where only reading the data tells.
-
-    Args:
-        source: the data set; asked if it has a method ``n_examples``.
-        root: folder of the data sets.
-
-    Raises:
-        OSError: if the data are not there.
-    """
-    n_examples = getattr(source, "n_examples", None)
-    return None if n_examples is None else n_examples(root)
 
 
 def set_aside(n_examples: int, test_share: float, seed: int, pool_size: int | None = None) -> tuple[Indices, Indices]:

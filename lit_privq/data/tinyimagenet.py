@@ -36,11 +36,6 @@ class TinyImageNet:
         mean, std = (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
         return Pool("tinyimagenet", *_decode(train), *_decode(test), n_classes=n_classes, mean=mean, std=std)
 
-    def n_examples(self, root: Path) -> int:
-        """Examples in pool and test set together."""
-        _, train, test = self._samples(root)
-        return len(train) + len(test)
-
     def _samples(self, root: Path) -> tuple[int, Samples, Samples]:
         """How many classes there are, and the images of the pool and of the test set."""
         top = root / "tiny-imagenet-200"

@@ -59,10 +59,6 @@ class FashionMNIST:
         n = check_pool_size(self.pool_size, len(labels))
         return Pool("fashion_mnist", images[:n], labels[:n], test_images, test_labels, 10, (0.2860,), (0.3530,))
 
-    def n_examples(self, root: Path) -> int:
-        """Examples in pool and test set together."""
-        return (self.pool_size or 60_000) + 10_000
-
 
 @dataclass(frozen=True)
 class CIFAR10:
@@ -83,10 +79,6 @@ class CIFAR10:
         n = check_pool_size(self.pool_size, len(labels))
         return Pool("cifar10", images[:n], labels[:n], test_images, test_labels, 10, mean, std)
 
-    def n_examples(self, root: Path) -> int:
-        """Examples in pool and test set together."""
-        return (self.pool_size or 50_000) + 10_000
-
 
 @dataclass(frozen=True)
 class CIFAR100:
@@ -106,7 +98,3 @@ class CIFAR100:
         mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
         n = check_pool_size(self.pool_size, len(labels))
         return Pool("cifar100", images[:n], labels[:n], test_images, test_labels, 100, mean, std)
-
-    def n_examples(self, root: Path) -> int:
-        """Examples in pool and test set together."""
-        return (self.pool_size or 50_000) + 10_000

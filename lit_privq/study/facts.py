@@ -8,8 +8,8 @@ from typing import Any
 import jsonargparse
 from torch import nn
 
-from lit_privq.artifacts.checkpoint import build, network_name, plain
 from lit_privq.artifacts.config import config_tree
+from lit_privq.artifacts.construction import build, network_name
 from lit_privq.artifacts.variant import for_network
 from lit_privq.cli import run_cli
 from lit_privq.quantization.layers import is_layer, last_layer, modules_of
@@ -37,8 +37,10 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
         ValueError: if network and data do not belong together, or a method cannot quantize the network.
     """
     cli = run_cli(["--config", study.shadow, *overrides], run=False)
-    pool, spec = cli.datamodule.pool, plain(cli.model.hparams["net"])
+    pool, spec = cli.datamodule.pool, cli.model.spec
     net = build(spec)
+    if study.quantize:
+        cli.datamodule.calibration(study.n_models - 1)  # refuses a calibration_size before all shadows are trained
     methods = {row.name: _method(row) for row in study.quantize}
     for row in study.quantize:
         _check(net, methods[row.name], row, pool.inputs.shape[1:])
@@ -47,7 +49,7 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
         "dataset": pool.name,
         "net": network_name(spec),
         "titles": _titles(methods),
-        "examples": len(pool.labels) + len(pool.test_labels),
+        "examples": pool.n_examples,
         "float_bytes": float_bytes,
         "code_bytes": code_bytes,
     }

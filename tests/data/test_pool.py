@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,8 @@ import torch
 from torch import Tensor
 
 from lit_privq.data.batches import BatchIndices, BatchMaker
-from lit_privq.data.digits import Digits
-from lit_privq.data.gaussian import GaussianModes
-from lit_privq.data.pool import Pool, check_pool_size, count_examples, set_aside, some_of
+from lit_privq.data.pool import Pool, check_pool_size, set_aside, some_of
 from lit_privq.data.task import Classification, Regression
-from lit_privq.data.vision import CIFAR10
 
 MEAN, STD = (0.2, 0.5, 0.7), (0.3, 0.2, 0.1)
 
@@ -148,18 +144,6 @@ def test_features_that_are_no_numbers_are_refused(bad: float) -> None:
 def test_features_of_half_precision_are_refused_and_not_normalised() -> None:
     with pytest.raises(ValueError, match="must be uint8 images or float32 features"):
         replace(values([1.0, 2.0, 3.0], [0.0, 4.0]), inputs=torch.zeros(3, 2, dtype=torch.float16))
-
-
-def test_a_source_says_how_many_examples_it_has_where_it_knows() -> None:
-    class Unknown:
-        def load(self, root: Path, download: bool) -> Pool:
-            return pool()
-
-    assert count_examples(Digits(pool_size=100), Path()) == Digits(pool_size=100).load(Path(), False).n_examples == 1797
-    modes = GaussianModes(pool_size=30, test_size=7)
-    assert count_examples(modes, Path()) == modes.load(Path(), False).n_examples == 37
-    assert count_examples(CIFAR10(pool_size=100), Path("nowhere")) == 10_100
-    assert count_examples(Unknown(), Path()) is None
 
 
 @pytest.mark.parametrize(("n", "share", "pool_size"), [(10, 0.2, None), (11, 0.3, 4), (3, 0.5, None)])

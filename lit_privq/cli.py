@@ -198,6 +198,7 @@ def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
     ``predict --ckpt_path X`` becomes ``predict --model.checkpoint X``, as a checkpoint may stand for a fleet's here.
     """
     arguments = [part for argument in argv for part in _split_option(argument)]
+    arguments = ["--data.root" if part == "--data_root" else part for part in arguments]  # as a study spells it
     if arguments[:1] == ["predict"]:
         arguments = ["--model.checkpoint" if part == "--ckpt_path" else part for part in arguments]
     own = ("--ckpt_path",) if arguments[:1] in (["validate"], ["test"]) else ()
@@ -215,7 +216,7 @@ def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
 def _split_option(argument: str) -> list[str]:
     """``--name=value`` as two words, where the name is an option's; anything else as it is."""
     found = re.fullmatch(
-        r"(--(?:ckpt_path|config|trust|model(?:\.init_args)?\.checkpoint|data\.model_index))=(.*)",
+        r"(--(?:ckpt_path|config|data_root|trust|model(?:\.init_args)?\.checkpoint|data\.model_index))=(.*)",
         argument,
         flags=re.DOTALL,
     )

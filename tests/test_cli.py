@@ -14,6 +14,7 @@ import torch
 
 from lit_privq.__main__ import run
 from lit_privq.artifacts.confidences import Dump, read_dump, write_dump
+from lit_privq.cli import with_checkpoints_data
 
 VERBS = ["fit", "validate", "test", "predict", "audit", "study", "report", "export", "indicator"]
 
@@ -193,3 +194,9 @@ def test_a_traceback_is_there_for_who_asks(
     monkeypatch.setenv("LIT_PRIVQ_TRACEBACK", "1")
     with pytest.raises(ValueError, match="n_shadows must be even"):
         run(["fit", "--config", str(conf / "shadow/digits.yaml"), "--data.n_shadows", "5"])
+
+
+@pytest.mark.parametrize("option", [["--data_root", "sets"], ["--data_root=sets"], ["--data.root", "sets"]])
+def test_the_folder_of_the_data_is_taken_as_fit_and_study_spell_it(option: list[str]) -> None:
+    arguments = with_checkpoints_data(["fit", "--config", "shadow.yaml", *option])
+    assert arguments == ["fit", "--config", "shadow.yaml", "--data.root", "sets"]

@@ -82,7 +82,7 @@ def main(argv: Sequence[str], hooks: Hooks = Hooks()) -> None:
         n = len({maker.name for maker in Ledger(options.output).makers.values()})
         print(f"\ninterrupted; {n} finished jobs are kept, go on with\n  {again}", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:  # as of `study --dry_run | head`: whoever read the output has seen enough
+    except BrokenPipeError:  # as of `study --dry_run | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if is_full_disk(error):
@@ -233,7 +233,7 @@ def _digest(question: object) -> str:
 def _facts(
     study: Study, options: argparse.Namespace, earlier: Mapping[str, Any], pool: WorkerPool, function: str
 ) -> dict[str, Any]:
-    """What the data, the network and the methods are, asked again only if one of them is another."""
+    """Names and sizes of data, network and methods; of an earlier start where these are the same."""
     methods = [[row.name, row.bits, recipe("quantize", config_tree(Path(row.method)))] for row in study.quantize]
     question = _digest([training_recipe(study), methods])
     if earlier.get("facts_for") == question and isinstance(earlier.get("facts"), dict):
@@ -248,7 +248,7 @@ def _facts(
 def _chosen(
     study: Study, options: argparse.Namespace, earlier: Mapping[str, Any], pool: WorkerPool, choose: str
 ) -> dict[str, Any]:
-    """The choices of the first start, kept for ever: another choice could change the last digits of the results."""
+    """The choices of the first start are kept: other fleets could change the last digits of the results."""
     question = _question(study)
     if earlier.get("chosen_for") == question and (kept := _usable(earlier.get("choices"))):
         return {"choices": kept, "chosen_for": question}

@@ -42,26 +42,26 @@ class Engine:
         """Run every job that is not finished, each after those it needs.
 
         Raises:
-            ValueError: if a job failed for a reason that only the user can mend; running jobs were let finish.
+            ValueError: if a job failed for a reason that only the user can correct; running jobs were finished.
             StudyFailed: if a job failed twice; all jobs that do not need it were run.
         """
         by_name = {job.name: job for job in jobs}
         waiting, ready = list(jobs), list[Job]()
         while True:
-            ready += self._admit(waiting)
+            ready += self._ready(waiting)
             while ready and not self._stop and len(self.pool.running) < self.pool.size:
                 self._start(ready.pop(0))
             if not self.pool.running:
                 break
             self.progress.show()
             for call, outcome in self.pool.wait(timeout=1.0):
-                if self._settle(by_name[call.name], outcome):
+                if self._record_outcome(by_name[call.name], outcome):
                     ready.insert(0, by_name[call.name])
         self.progress.close()
-        self._complain(len(jobs))
+        self._raise_failures(len(jobs))
 
-    def _admit(self, waiting: list[Job]) -> list[Job]:
-        """Take jobs whose needs are met off the list; return those that have to run."""
+    def _ready(self, waiting: list[Job]) -> list[Job]:
+        """Remove jobs whose needs are met from the list; return those that have to run."""
         admitted = []
         for job in list(waiting):  # in an order that respects needs: one pass sees all that are finished
             if self._finished.issuperset(job.needs):
@@ -78,8 +78,8 @@ class Engine:
         self.pool.start(Call(job.name, "lit_privq.study.tasks:perform", arguments, log_of(job.name, self.ledger.root)))
         self.progress.begin(job)
 
-    def _settle(self, job: Job, outcome: Outcome) -> bool:
-        """Take note of how a job ended; whether to start it again."""
+    def _record_outcome(self, job: Job, outcome: Outcome) -> bool:
+        """Record how a job ended; returns whether to start it again."""
         if not outcome.error:
             self.ledger.add(job, outcome.value, outcome.seconds)
             self._finished.add(job.name)
@@ -99,7 +99,7 @@ class Engine:
         self.progress.say(f"{job.name} failed: {outcome.error}; {what}{end}")
         return again
 
-    def _complain(self, n_jobs: int) -> None:
+    def _raise_failures(self, n_jobs: int) -> None:
         """Raise for what did not work."""
         if self._stop:
             raise ValueError(self._stop)

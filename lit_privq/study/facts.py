@@ -1,4 +1,4 @@
-"""What a study asks of its data, its network and its methods before anything is trained."""
+"""Names and sizes of a study's data, network and methods, and whether they fit, before anything is trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GRID_BYTES = 8  # scale and zero of an output channel
 
 
 def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
-    """Read the data, build the network and let every method have a look at it.
+    """Read the data, build the network and check every method against it.
 
     Args:
         study: what `read_study` returned.
@@ -42,6 +42,8 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
     if study.quantize:
         cli.datamodule.calibration(study.n_models - 1)  # refuses a calibration_size before all shadows are trained
     methods = {row.name: _method(row) for row in study.quantize}
+    if study.quantize:
+        cli.datamodule.calibration(0)  # refuses a size that no model has members for
     for row in study.quantize:
         _check(net, methods[row.name], row, pool.inputs.shape[1:])
     float_bytes, code_bytes = _bytes(net)
@@ -68,7 +70,7 @@ def _method(row: MethodRow) -> Method:
 
 
 def _check(net: nn.Module, method: Method, row: MethodRow, image_shape: tuple[int, ...]) -> None:
-    """Let a method refuse the network now, not after all shadows are trained."""
+    """Refuse a network that a method cannot quantize before all shadows are trained."""
     bits = [for_network(one, last_layer(net)) for one in row.bits]
     try:
         check_quantizable(net, method, bits, image_shape)

@@ -80,7 +80,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Fleets:
-    """How models are dealt out.
+    """How models are divided among jobs.
 
     Args:
         size: most models in one job.
@@ -90,12 +90,12 @@ class Fleets:
     size: int
     jobs: int
 
-    def deal(self, models: range) -> list[range]:
+    def divide(self, models: range) -> list[range]:
         """Contiguous shares of nearly equal size, enough of them to keep every worker busy.
 
-        >>> Fleets(size=10, jobs=2).deal(range(20))
+        >>> Fleets(size=10, jobs=2).divide(range(20))
         [range(0, 10), range(10, 20)]
-        >>> [len(share) for share in Fleets(size=10, jobs=3).deal(range(20))]
+        >>> [len(share) for share in Fleets(size=10, jobs=3).divide(range(20))]
         [6, 7, 7]
         """
         rounds = math.ceil(len(models) / (self.size * self.jobs))
@@ -112,7 +112,7 @@ def plan(
     Args:
         study: what `read_study` returned.
         root: the study's folder.
-        fleets: how the models are dealt out.
+        fleets: how the models are divided among jobs.
         data_root: where the data sets lie; as the data config says where None.
         only: files that have to be made; None for all. A job that makes none of them is left out, and one that makes
             some of them is told only of their models and precisions.
@@ -227,7 +227,7 @@ class _Planner:
         def lacking(model: int) -> tuple[Variant, ...]:
             return tuple(v for v in variants if self.only is None or _file(folder, v, model) in self.only)
 
-        for share in self.fleets.deal(models):
+        for share in self.fleets.divide(models):
             for wanted, group in itertools.groupby(share, key=lacking):
                 if wanted:
                     first, *others = group

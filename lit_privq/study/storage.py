@@ -29,7 +29,7 @@ def bytes_needed(jobs: Iterable[Job], facts: Mapping[str, Any], n_queries: int) 
 
 
 def free_bytes(root: Path) -> tuple[int, Path]:
-    """Bytes that are free where a folder is or will be, and the existing folder that was asked."""
+    """Bytes that are free where a folder is or will be, and the existing folder that was looked at."""
     folder = next(parent for parent in (root.absolute(), *root.absolute().parents) if parent.exists())
     return shutil.disk_usage(folder).free, folder
 

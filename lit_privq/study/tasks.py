@@ -1,4 +1,4 @@
-"""What a study asks of its workers; torch and Lightning are imported here, inside the calls, once per worker."""
+"""Functions that workers call; torch and Lightning are imported inside them, once per worker."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Outcome:
     Args:
         value: what the call returned.
         error: why it failed, in a sentence; empty if it did not.
-        is_final: whether it would fail again, being the user's to mend.
+        is_final: whether it would fail again until the user corrects something.
         seconds: how long it took.
     """
 
@@ -88,7 +88,7 @@ class WorkerPool:
         for worker in self._workers:
             worker.connection.close()  # all at once, then one by one
         for worker in list(self._workers):
-            self._dismiss(worker)
+            self._end_worker(worker)
 
     @property
     def running(self) -> list[Call]:
@@ -98,8 +98,8 @@ class WorkerPool:
     def start(self, call: Call) -> None:
         """Give a call to an idle worker; there must be one, or room for one."""
         for worker in [w for w in self._workers if w.call is None and w.process.poll() is not None]:
-            self._dismiss(worker)
-        worker = next((w for w in self._workers if w.call is None), None) or self._hire()
+            self._end_worker(worker)
+        worker = next((w for w in self._workers if w.call is None), None) or self._start_worker()
         worker.call, worker.started = call, time.monotonic()
         with suppress(OSError):  # it died this very moment: `wait` will find it so
             worker.connection.send(call)
@@ -118,7 +118,7 @@ class WorkerPool:
             pass
         return ended[0][1]
 
-    def _hire(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         assert len(self._workers) < self.size, "no idle worker"
         connection, theirs = Pipe()
         program = (
@@ -152,11 +152,11 @@ class WorkerPool:
         with suppress(subprocess.TimeoutExpired):
             worker.process.wait(timeout=5)
         error = _cause_of_death(worker.process.returncode)
-        self._dismiss(worker)
+        self._end_worker(worker)
         return Outcome(error=error, seconds=seconds)
 
-    def _dismiss(self, worker: _Worker) -> None:
-        """Let an idle worker go, kill one that is at work: what it was writing is not in place yet."""
+    def _end_worker(self, worker: _Worker) -> None:
+        """End an idle worker; kill a busy one, whose output files are not in place yet."""
         self._workers.remove(worker)
         worker.connection.close()
         if worker.call is None:
@@ -189,7 +189,7 @@ def work(descriptor: int) -> None:
         start = time.monotonic()
         outcome = _run(call)
         idle.set()
-        with suppress(OSError):  # nobody is left to tell
+        with suppress(OSError):  # the study has ended
             connection.send(replace(outcome, seconds=time.monotonic() - start))
 
 
@@ -223,7 +223,7 @@ def _run(call: Call) -> Outcome:
 
 
 def _outcome_of_error(error: BaseException) -> Outcome:
-    """What a user has to mend is final, and said in one sentence."""
+    """A failure; one that only the user can correct is final, and is one sentence."""
     if is_full_disk(error):
         return Outcome(error="no space is left on the device; make room, then the same command goes on", is_final=True)
     if isinstance(error, (ValueError, FileNotFoundError)):
@@ -250,7 +250,7 @@ def _outcome_of_exit(log: Path, end: SystemExit) -> Outcome:
 
 
 def _complaint(log: Path, code: object) -> str:
-    """What a parser of command lines said before it gave up."""
+    """The error message that a parser of command lines printed."""
     sys.stderr.flush()
     _, is_there, error = log.read_text(encoding="utf-8", errors="replace").rpartition("error: ")
     return " ".join(error.split()) if is_there else f"it ended with status {code}"

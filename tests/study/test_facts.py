@@ -49,6 +49,11 @@ def test_a_network_that_no_method_can_take_is_refused_with_the_method_and_the_re
         facts(study, shared_options(study))
 
 
+def test_a_calibration_set_that_no_model_can_fill_is_refused_before_anything_is_trained(study: Study) -> None:
+    with pytest.raises(ValueError, match="calibration_size must lie between 1 and"):
+        facts(study, [*shared_options(study), "--data.calibration_size", "5000"])
+
+
 def test_a_quantized_checkpoint_is_as_large_as_it_is_said_to_be() -> None:
     net = small_resnet(num_classes=10, in_channels=1, width=16).eval()
     quantizer = NetworkQuantizer([net], torch.rand(1, 4, 1, 8, 8), Nearest(), [for_network(2, last_layer(net))], [0])

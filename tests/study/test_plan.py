@@ -97,8 +97,8 @@ def test_the_folder_of_the_data_is_passed_on(bench: Any) -> None:
 @pytest.mark.parametrize("n", [1, 2, 7, 20, 74])
 @pytest.mark.parametrize("size", [1, 4, 10, 100])
 @pytest.mark.parametrize("jobs", [1, 2, 3, 16])
-def test_every_model_is_dealt_out_once_and_every_worker_gets_some(n: int, size: int, jobs: int) -> None:
-    shares = Fleets(size, jobs).deal(range(5, 5 + n))
+def test_every_model_is_in_one_share_and_every_worker_gets_some(n: int, size: int, jobs: int) -> None:
+    shares = Fleets(size, jobs).divide(range(5, 5 + n))
     assert [index for share in shares for index in share] == list(range(5, 5 + n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert max(map(len, shares)) <= size

@@ -81,7 +81,7 @@ def test_whatever_a_task_prints_goes_to_its_log(
         ("missing", "AttributeError: module 'functions' has no attribute 'missing'", False),
     ],
 )
-def test_what_a_user_can_mend_is_told_from_the_rest(
+def test_an_error_that_only_the_user_can_correct_is_final(
     pool: WorkerPool, function: str, error: str, is_final: bool
 ) -> None:
     outcome = call(pool, function)

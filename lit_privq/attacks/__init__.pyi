@@ -12,8 +12,8 @@ from .lira import Residual as Residual
 from .lira import Shrunk as Shrunk
 from .lira import ShrunkStudent as ShrunkStudent
 from .lira import Variance as Variance
+from .lira_paired import Paired as Paired
 from .observed import Observed as Observed
-from .paired import Paired as Paired
 from .presets import paired as paired
 from .presets import reference as reference
 from .presets import standard as standard

@@ -12,7 +12,7 @@ from lit_privq.attacks.lira import (
     Shrunk,
     ShrunkStudent,
 )
-from lit_privq.attacks.paired import Paired
+from lit_privq.attacks.lira_paired import Paired
 from lit_privq.attacks.rmia import BASE, RMIAOffline, RMIAOnline
 from lit_privq.attacks.threshold import Threshold
 

@@ -10,14 +10,18 @@ from typing import Any
 
 import jsonargparse
 import numpy as np
+from jsonargparse.typing import restricted_string_type
 
 from lit_privq import __version__
+from lit_privq.arguments import HelpWithExamples, in_order
 from lit_privq.artifacts.scores import RESERVED
 from lit_privq.attacks import Attack, Observed, paired, standard
 from lit_privq.audit.folder import Design
 
-_LISTS = ("attacks", "targets", "max_fpr")
-_QUOTED = 'attacks and targets in a YAML file are lists of words in quotes, such as ["64:74", "80"]'
+_LISTS = ("--attacks", "--targets", "--max_fpr")
+_BOUNDS = [0.00001, 0.0001, 0.001, 0.01]
+_QUOTED = 'attacks and targets in a YAML file are lists of words in quotes, such as ["64:74", "80"], max_fpr of numbers'
+Word = restricted_string_type("Word", ".")  # a range as it was typed: YAML makes the number 490 of 8:10
 _EXAMPLE = """examples:
   python -m lit_privq audit --config configs/audit/digits.yaml --input runs/digits/confidence --output runs/digits
   python -m lit_privq audit --input mine.npz --targets 64:74 --output runs/mine
@@ -60,7 +64,7 @@ class Audit:
     targets: list[str] | None = None
     n_targets: int | None = None
     equal_groups: bool = False
-    max_fpr: list[float] = field(default_factory=lambda: [0.00001, 0.0001, 0.001, 0.01])
+    max_fpr: list[float] = field(default_factory=_BOUNDS.copy)
     paired: dict[str, Attack] = field(default_factory=paired)
     resamples: int = 400
     seed: int = 0
@@ -142,55 +146,22 @@ def parse(argv: Sequence[str]) -> Audit:
         prog="python -m lit_privq audit",
         description="Attack confidences and report what leaks.",
         epilog=_EXAMPLE,
-        formatter_class=_Help,
+        formatter_class=HelpWithExamples,
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
-    parser.add_class_arguments(Audit, skip={"attacks", "targets"}, sub_configs=True)
-    # Words, not YAML: there 8:10 is a number of base 60.
-    parser.add_argument("--attacks", nargs="+", type=_word, help="names of the attacks to run; all by default")
-    parser.add_argument("--targets", nargs="+", type=_word, help="target rows or ranges of an .npz, such as 64:74 80")
+    parser.add_class_arguments(Audit, skip={"attacks", "targets", "max_fpr"}, sub_configs=True)
+    parser.add_argument("--attacks", nargs="+", type=Word, help="names of the attacks to run")
+    parser.add_argument("--targets", nargs="+", type=Word, help="target rows or ranges of an .npz, such as 64:74 80")
+    bounds = "false-positive rates, such as 0.001 0.01, at which true-positive rates are reported"
+    parser.add_argument("--max_fpr", nargs="+", type=float, default=_BOUNDS, help=bounds)
     parser.set_defaults(define=_spelled_all(standard()), paired=_spelled_all(paired()))
     try:
-        config = parser.instantiate(parser.parse_args(_in_order(argv)))
+        config = parser.instantiate(parser.parse_args(in_order(argv, _LISTS)))
     except (jsonargparse.ArgumentError, TypeError) as error:
-        quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets)"', str(error)) else ""
+        quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets)"|not iterable', str(error)) else ""
         raise ValueError(f"{' '.join(str(error).split())}{quoted}; see python -m lit_privq audit --help") from None
     return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
-
-
-def _word(value: object) -> str:
-    """A name or a range, as it was typed: of 8:10 without quotes a YAML file makes the number 490."""
-    if not isinstance(value, str):
-        raise ValueError(f"got {value!r}")
-    return value
-
-
-def _in_order(argv: Sequence[str]) -> list[str]:
-    """The options with config files first and every list written in the one way that its parser takes.
-
-    >>> _in_order(["--max_fpr", "0.1", "0.2", "--attacks=[a, b]", "--config", "x.yaml"])
-    ['--config', 'x.yaml', '--max_fpr', '[0.1,0.2]', '--attacks', 'a', 'b']
-    """
-    options: list[list[str]] = [[]]  # an option and its words each; first what stands before any
-    for text in argv:
-        if text.startswith("--"):
-            name, equals, value = text.partition("=")
-            options.append([name, value] if equals else [name])
-        else:
-            options[-1].append(text)
-    configs = [option for option in options if option[:1] == ["--config"]]
-    rest = [_listed(option) for option in options if option[:1] != ["--config"]]
-    return [word for option in (*configs, *rest) for word in option]
-
-
-def _listed(option: list[str]) -> list[str]:
-    """A list in the form that its parser takes; other options as they are."""
-    if not option or option[0].removeprefix("--") not in _LISTS:
-        return option
-    words = [word.strip(" \"'") for text in option[1:] for word in text.strip("[]").split(",")]
-    words = [word for word in words if word]
-    return [option[0], f"[{','.join(words)}]"] if option[0] == "--max_fpr" else [option[0], *words]
 
 
 def _spelled_all(attacks: Mapping[str, Attack]) -> dict[str, Any]:
@@ -203,10 +174,3 @@ def _spelled(part: Any) -> dict[str, Any]:  # noqa: ANN401 - an attack, or a dat
     arguments = {name: _spelled(value) if is_dataclass(value) else value for name, value in values.items()}
     path = {"class_path": f"lit_privq.attacks.{type(part).__name__}"}
     return {**path, "init_args": arguments} if arguments else path
-
-
-class _Help(jsonargparse.DefaultHelpFormatter):
-    """Keeps the line breaks of the examples."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "".join(indent + line for line in text.splitlines(keepends=True))

@@ -203,8 +203,8 @@ def test_accuracy(path: Path, data: ShadowDataModule) -> float:
     """Share of the test set that the network in a checkpoint gets right."""
     net, right = network_of(read_checkpoint(path), path), 0
     sampler = data.batch_maker("test", torch.device("cpu"))
-    for picks in data.test_dataloader():
-        images, labels = sampler.batch(picks)
+    for chosen in data.test_dataloader():
+        images, labels = sampler.batch(chosen)
         right += int((net(images).argmax(1) == labels).sum())
     return right / len(data.pool.test_labels)
 

@@ -131,8 +131,8 @@ class MisIndicator(L.Callback):
     def _examples(self, trainer: L.Trainer, module: ShadowTraining, part: str, among: Any) -> Examples:  # noqa: ANN401
         """A fixed draw of these examples, as they are, on the module's device."""
         chosen = np.sort(np.random.default_rng(0).permutation(among)[: self.examples])
-        picks = module.data.augmentation(torch.from_numpy(chosen).to(module.device), None)
-        inputs, labels = module.data.batch_maker(part, module.device).batch(picks)
+        batch = module.data.augmentation(torch.from_numpy(chosen).to(module.device), None)
+        inputs, labels = module.data.batch_maker(part, module.device).batch(batch)
         return Examples(trainer.precision_plugin.convert_input(inputs), labels, module.task)
 
 

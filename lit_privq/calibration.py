@@ -174,9 +174,9 @@ class Calibration(ShadowModule):
 
     def _images(self, indices: Tensor, generator: torch.Generator | None) -> Tensor:
         """Pool images of indices, shifted and mirrored where there is a generator: drawn on the CPU, made here."""
-        picks = self.data.augmentation(indices, generator)
+        chosen = self.data.augmentation(indices, generator)
         return self.data.batch_maker("pool", self.device).batch(
-            BatchIndices(*(part.to(self.device) for part in picks))
+            BatchIndices(*(part.to(self.device) for part in chosen))
         )[0]
 
     def _checkpoint(self, k: int, precision: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""LightningModules that train shadow models and targets: what one model and a fleet share, and the one model."""
+"""LightningModules that train shadow models and targets: the base class of one model and of a fleet, and one model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class ShadowTraining(ShadowModule):
-    """What the training of one model and of a fleet share: loss, optimizer, schedule, metrics and checkpoints.
+    """Base of `Classifier` and `Fleet`: loss, optimizer, schedule, metrics and checkpoints.
 
     What models are trained for follows from the labels of their pool: classes are told apart (cross-entropy,
     accuracy), values are predicted (squared error, R squared). See `lit_privq.data.task`.
@@ -38,7 +38,7 @@ class ShadowTraining(ShadowModule):
     Args:
         net: the network; its class path and arguments go into the checkpoint, so that it can be built again. The
             command line knows them; a network that is passed as an object must be of `lit_privq.models`, or made by
-            ``recorded(my_network)(...)`` of `lit_privq.artifacts.construction`.
+            ``recorded(my_network)(...)`` of `lit_privq.artifacts`.
         optimizer: called with the parameters; elementwise ones (SGD, Adam) train a fleet exactly as alone.
         scheduler: called with the optimizer; None keeps the learning rate.
         scheduler_interval: whether the schedule counts ``epoch`` or ``step``.
@@ -82,13 +82,13 @@ class ShadowTraining(ShadowModule):
         if spec is None:
             raise ValueError(
                 "a checkpoint must say how its network is made, and every model of a study is made anew; this one was "
-                "passed as an object: pass recorded(my_network)(...) of lit_privq.artifacts.construction, or name it "
-                "by class path in a config"
+                "passed as an object: pass recorded(my_network)(...) of lit_privq.artifacts, or name it by class "
+                "path in a config"
             )
         return spec
 
     def setup(self, stage: str) -> None:
-        """Set how exact matrix products are, part of the recipe and not of the machine; refuse what cannot be meant."""
+        """Set the precision of matrix products, part of the recipe; refuse what would not train what is meant."""
         torch.set_float32_matmul_precision(self.matmul_precision)
         if stage == "fit":
             check_whole_epochs(self.trainer)
@@ -113,7 +113,7 @@ class ShadowTraining(ShadowModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_epoch_start(self) -> None:
-        """Forget the last epoch: not every epoch is validated, and an old accuracy is none."""
+        """Delete the last epoch's metrics: not every epoch is validated, and an old accuracy would be written down."""
         self.history = {}
 
     def losses(self, answers: Tensor, labels: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class ShadowTraining(ShadowModule):
             trainer.check_val_every_n_epoch = 1
 
     def ordinary_checkpoint(self, state: Mapping[str, Tensor], model: int, utility: float) -> dict[str, Any]:
-        """A `Classifier` checkpoint of one model, with what a later stage must know of its making."""
+        """A `Classifier` checkpoint of one model, with what later stages need to know about it."""
         data, pool = self.data, self.data.pool
         made = {
             "version": lit_privq.__version__,
@@ -218,7 +218,7 @@ class Classifier(ShadowTraining):
         trust: Sequence[str] = (),
         **options: Any,  # noqa: ANN401
     ) -> Classifier:
-        """Lightning's loader, behind a check of what the checkpoint names.
+        """Load with Lightning's loader, after a check of the code that the checkpoint names.
 
         Args:
             checkpoint_path: a checkpoint of one model.
@@ -250,7 +250,7 @@ class Classifier(ShadowTraining):
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index
-        """Write the epoch's loss down with its last batch: callbacks are told of an epoch's end before modules."""
+        """Note the epoch's mean loss with its last batch."""
         if self.trainer.is_last_batch:
             self.end_epoch(self.loss.compute()[None])
             self.loss.reset()
@@ -261,7 +261,7 @@ class Classifier(ShadowTraining):
         self.utility.update(self.task.utility(self(images), labels).float())
 
     def on_validation_epoch_end(self) -> None:
-        """Write it down."""
+        """Note and log it."""
         metric = self.task.metric
         self.history[metric] = self.utility.compute()[None]
         self.log(metric, self.history[metric][0], prog_bar=True)
@@ -281,7 +281,7 @@ class Classifier(ShadowTraining):
 
 
 def check_fits(net: nn.Module, pool: Pool) -> None:
-    """Refuse a network that does not take the pool's inputs, or does not answer as its labels ask.
+    """Refuse a network that does not take the pool's inputs, or whose outputs do not fit its labels.
 
     A softmax at its end is logged as a warning: losses and attacks take logits.
 

@@ -1,4 +1,4 @@
-"""Asking finished models about every example: checkpoints in, confidences out."""
+"""LightningModule that queries finished models on every example: checkpoints in, confidences out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_same_study(checkpoint: Mapping[str, Any], path: Path, data: ShadowData
 
 
 class Query(ShadowModule):
-    """One model or a fleet of them, scoring the pool and the test set.
+    """Confidences of one model or a fleet of them on the pool and the test set.
 
     Args:
         checkpoint: path of a checkpoint; for a fleet with ``{index}`` or ``{index:03d}`` in the index's place.
@@ -57,10 +57,10 @@ class Query(ShadowModule):
         self.checkpoint, self.stacking, self.keep_logits, self.trust = checkpoint, stacking, logits, trust
         self.stack: Stack | None = None
         self.read: Sequence[dict[str, Any]] = ()
-        self.worth: list[Tensor] = []
+        self.test_utility: list[Tensor] = []
 
     def configure_model(self) -> None:
-        """Read the checkpoints, hold them against the data, and stack their networks."""
+        """Read the checkpoints, check that they belong to the data, and stack their networks."""
         if self.stack is not None:
             return
         nets = []
@@ -83,7 +83,7 @@ class Query(ShadowModule):
     @property
     def utility(self) -> Tensor:
         """Accuracy, or R squared, of each model on the test set, unshifted; (models,)."""
-        return torch.cat(self.worth, dim=1)[:, : len(self.data.pool.test_labels)].float().mean(dim=1)
+        return torch.cat(self.test_utility, dim=1)[:, : len(self.data.pool.test_labels)].float().mean(dim=1)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Confidence (models, batch), whether (or of values, how) each answer is right, and the logits if asked for."""
@@ -94,7 +94,7 @@ class Query(ShadowModule):
         confidence, correct = self.task.confidence(answers, labels), self.task.utility(answers, labels)
         scored = {"confidence": confidence.float(), "correct": correct}
         if dataloader_idx == 1:
-            self.worth.append(correct.cpu())
+            self.test_utility.append(correct.cpu())
         if self.keep_logits:
             scored["logits"] = answers.float()
         return scored

@@ -246,8 +246,8 @@ def test_bias_correction_gives_the_mean_logits_on_the_calibration_images_back(
     mended = nearest("mended", "--model.bias_correction", "true", "--model.batch_size", "5")
     assert changed(plain, mended) == {"running_mean", "bias"}
     data = run_cli(["--config", str(conf / "shadow/digits.yaml")], run=False).datamodule
-    picks = data.augmentation(mended["lit_privq"]["calibration"], None)
-    images, _ = data.batch_maker("pool", torch.device("cpu")).batch(picks)
+    chosen = data.augmentation(mended["lit_privq"]["calibration"], None)
+    images, _ = data.batch_maker("pool", torch.device("cpu")).batch(chosen)
     with torch.no_grad():
         wanted, before, after = (network_of(one, study)(images).mean(0) for one in (parent, plain, mended))
     torch.testing.assert_close(after, wanted, rtol=1e-4, atol=1e-4)  # float32 sums over 16 images

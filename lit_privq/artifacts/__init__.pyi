@@ -3,6 +3,7 @@ from .checkpoint import read_checkpoint as read_checkpoint
 from .confidences import Dump as Dump
 from .confidences import read_dump as read_dump
 from .confidences import write_dump as write_dump
+from .construction import recorded as recorded
 from .measures import Measures as Measures
 from .measures import read_measures as read_measures
 from .results import Results as Results

@@ -25,7 +25,7 @@ _META = ("dataset", "net", "fingerprint", "method", "size_bytes", *_NUMBERS)
 
 @dataclass(frozen=True)
 class Dump:
-    """What one model said about the pool and the test set.
+    """One model's confidences on the pool and the test set.
 
     Args:
         confidence: (examples, queries) float32, row n is example n of the pool: log-odds of its class in nats, or

@@ -44,7 +44,7 @@ def map_bytes(path: Path) -> NDArray[np.uint8]:
 
 
 def prefetch(array: NDArray[Any]) -> None:
-    """Ask the system to read what a view of a mapped file shows, in one go and nothing else; does not wait for it.
+    """Ask the system to read the bytes of a view of a mapped file at once, and only these; does not wait for it.
 
     Left alone, it reads some way around every page that is touched, and where the file is larger than the memory, all
     of that is read again for the next piece. Without effect on other arrays, on Windows, or on views with gaps.

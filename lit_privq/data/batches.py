@@ -1,4 +1,4 @@
-"""Batches: which examples they hold, how these are shifted, mirrored and normalised, and in which order they come."""
+"""Batches: which examples they hold, in which order, and how these are shifted, mirrored and normalised."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class BatchIndices(NamedTuple):
 
 
 class BatchMaker:
-    """Examples of one set on one device: picks in, normalised float batches out.
+    """Makes normalised float batches of one set on one device.
 
-    Images wait as padded uint8 beside the model; a batch is gathered, shifted, mirrored and normalised in a
-    handful of tensor operations, whatever its size and however many models it serves.
+    Images are kept as padded uint8 on the model's device; a batch is gathered, shifted, mirrored and normalised in a
+    few tensor operations, whatever its size and the number of models.
 
     Args:
         inputs: (examples, ...) as in `Pool`.
@@ -41,7 +41,7 @@ class BatchMaker:
         mean: per channel; empty for inputs that are used as they are.
         std: per channel.
         padding: the largest shift, in pixels; black borders, as torchvision's RandomCrop has them.
-        device: where the set waits and batches are made.
+        device: where the set is kept and batches are made.
     """
 
     def __init__(
@@ -61,24 +61,24 @@ class BatchMaker:
         self.scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(-1, 1, 1)
         self.offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(-1, 1, 1)
 
-    def batch(self, picks: BatchIndices) -> tuple[Tensor, Tensor]:
-        """Make a batch.
+    def batch(self, chosen: BatchIndices) -> tuple[Tensor, Tensor]:
+        """The examples of a batch, shifted, mirrored and normalised.
 
         Returns:
             inputs (..., batch, channels, height, width) float32 and labels (..., batch).
         """
-        lead = picks.indices.shape
-        flat = picks.indices.reshape(-1)
+        lead = chosen.indices.shape
+        flat = chosen.indices.reshape(-1)
         inputs = self.inputs[flat]
         if self.padding:
-            inputs = self._crop(inputs, picks.shifts.reshape(-1, 2) + self.padding)
+            inputs = self._crop(inputs, chosen.shifts.reshape(-1, 2) + self.padding)
         if self.scale.numel():
-            inputs = torch.where(picks.mirrored.reshape(-1, 1, 1, 1), inputs.flip(-1), inputs)
+            inputs = torch.where(chosen.mirrored.reshape(-1, 1, 1, 1), inputs.flip(-1), inputs)
             inputs = torch.addcmul(self.offset, inputs.float(), self.scale)
         return inputs.view(*lead, *inputs.shape[1:]), self.labels[flat].view(lead)
 
     def _crop(self, inputs: Tensor, corners: Tensor) -> Tensor:
-        """Cut each image's window out of its padded form."""
+        """The shifted window of each padded image."""
         height, width = self.size
         windows = inputs.unfold(2, height, 1).unfold(3, width, 1)  # (n, channels, tops, lefts, height, width)
         rows = torch.arange(len(inputs), device=inputs.device)
@@ -146,9 +146,9 @@ class MemberBatches:
         own = rng.permutation(np.flatnonzero(self.members[model]))
         shifts = rng.integers(-self.padding, self.padding + 1, size=(len(own), 2))
         mirrored = rng.random(len(own)) < (0.5 if self.mirror else 0.0)
-        picks = BatchIndices(torch.from_numpy(own), torch.from_numpy(shifts), torch.from_numpy(mirrored))
+        epoch_indices = BatchIndices(torch.from_numpy(own), torch.from_numpy(shifts), torch.from_numpy(mirrored))
         sizes = list(equal_batches(len(own), self.batch_size, self.n_batches))
-        return [BatchIndices(*parts) for parts in zip(*(field.split(sizes) for field in picks), strict=True)]
+        return [BatchIndices(*parts) for parts in zip(*(field.split(sizes) for field in epoch_indices), strict=True)]
 
 
 class CalibrationBatch:
@@ -166,7 +166,7 @@ class CalibrationBatch:
 
 
 class OrderedBatches:
-    """A set's picks in index order, query after query.
+    """The examples of a set in index order, query after query.
 
     Args:
         n_examples: size of the set.
@@ -207,6 +207,6 @@ def query_views(n_queries: int, padding: int, mirror: bool) -> list[tuple[int, i
     return views[:n_queries]
 
 
-def _stack(picks: list[BatchIndices]) -> BatchIndices:
+def _stack(batches: list[BatchIndices]) -> BatchIndices:
     """Batch indices of several models as one, with a leading model axis."""
-    return BatchIndices(*(torch.stack(fields) for fields in zip(*picks, strict=True)))
+    return BatchIndices(*(torch.stack(fields) for fields in zip(*batches, strict=True)))

@@ -29,7 +29,7 @@ class ShadowDataModule(L.LightningDataModule):
     """The pool, the split and the loaders of one shadow model or target, or of a fleet of them.
 
     Every example trains exactly half of the shadow models, every shadow model trains on half of the pool, and
-    held-out targets have independent halves. The set waits as uint8 beside the model and batches are made there.
+    held-out targets have independent halves. The set is kept as uint8 on the model's device and batches are made there.
 
     Args:
         dataset: where the data come from.
@@ -184,18 +184,18 @@ class ShadowDataModule(L.LightningDataModule):
     def on_after_batch_transfer(
         self, batch: BatchIndices | list[tuple[tuple[int, ...], BatchIndices]], dataloader_idx: int
     ) -> tuple[Tensor, Tensor] | list[FleetBatch]:
-        """Turn picks into images on the device that the picks have been moved to, in the trainer's precision."""
+        """Make the batches whose indices Lightning has moved to the device, in the trainer's precision."""
         assert self.trainer is not None
         convert = self.trainer.precision_plugin.convert_input
         if isinstance(batch, BatchIndices):
             on_test = not self.trainer.training and (not self.trainer.predicting or dataloader_idx == 1)
             inputs, labels = self.batch_maker("test" if on_test else "pool", batch.indices.device).batch(batch)
             return convert(inputs), labels
-        shares = []
-        for models, picks in batch:
-            inputs, labels = self.batch_maker("pool", picks.indices.device).batch(picks)
-            shares.append(FleetBatch(models, convert(inputs), labels))
-        return shares if self.fleet else (shares[0].inputs[0], shares[0].labels[0])
+        batches = []
+        for models, chosen in batch:
+            inputs, labels = self.batch_maker("pool", chosen.indices.device).batch(chosen)
+            batches.append(FleetBatch(models, convert(inputs), labels))
+        return batches if self.fleet else (batches[0].inputs[0], batches[0].labels[0])
 
     def batch_maker(self, part: str, device: torch.device) -> BatchMaker:
         """The pool or the test set on a device, moved there once."""

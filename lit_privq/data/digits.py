@@ -23,7 +23,7 @@ class Digits:
 
     def load(self, root: Path, download: bool) -> Pool:
         """Read the digits in an order that mixes writers and classes, the same every time."""
-        from sklearn.datasets import load_digits  # a second that only this data set needs
+        from sklearn.datasets import load_digits  # here: its import takes a second
 
         digits = load_digits()
         order = np.random.default_rng(0).permutation(len(digits.target))

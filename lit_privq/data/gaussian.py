@@ -1,4 +1,4 @@
-"""Gaussian modes: labelled clusters of which everything is known, in as many dimensions as wished."""
+"""Gaussian modes: labelled clusters of known distribution in any number of dimensions."""
 
 from __future__ import annotations
 

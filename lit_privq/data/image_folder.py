@@ -84,7 +84,7 @@ class ImageFolder:
 
 def _listed(folder: Path) -> tuple[list[str], _Samples]:
     """The names of the classes, and every image in the order of classes and names."""
-    from torchvision.datasets import ImageFolder as Reader  # here: a second that other sources do not need
+    from torchvision.datasets import ImageFolder as Reader  # here: its import takes a second
 
     try:
         listed = Reader(folder)

@@ -1,4 +1,4 @@
-"""Who trains on what: the shadow split as index arithmetic, nothing else."""
+"""Membership: which examples each model trains on and is calibrated on, as index arithmetic."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def half_membership(n_models: int, n_examples: int, seed: int) -> Bools:
     """Draw the shadow models' training sets: every example in half of them, half of the pool in every one.
 
     Starts from complementary pairs, which have both margins, and then lets random pairs of models trade the
-    examples that exactly one of the two holds; a trade keeps both margins, and many of them make the table
-    close to uniform among all tables with these margins.
+    examples that exactly one of the two holds. A trade keeps both margins; many of them make the table close to
+    uniform among all tables with these margins.
 
     Args:
         n_models: number of shadow models, even.
@@ -57,7 +57,7 @@ def half_membership(n_models: int, n_examples: int, seed: int) -> Bools:
 
 
 def _trade(members: Bools, one: int, other: int, rng: np.random.Generator) -> None:
-    """Deal the examples that exactly one of two models holds anew, each keeping its count."""
+    """Redistribute the examples that exactly one of two models holds at random, keeping both counts."""
     tradable = np.flatnonzero(members[one] != members[other])
     count = int(members[one, tradable].sum())
     mine = rng.permutation(len(tradable)) < count

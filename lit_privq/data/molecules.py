@@ -21,7 +21,7 @@ Features = NDArray[np.float32]
 Embedder = Callable[[str], NDArray[Any]]
 """Anything that turns a SMILES into a vector of a fixed length; features are cached where its ``repr`` names it."""
 
-_FARTHEST = 5.0  # deviations; descriptors have tails that no head could be trained on
+_FARTHEST = 5.0  # standard deviations; descriptors have tails on which no network could be trained
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Molecules:
 
 
 def canonical(smiles: str) -> str | None:
-    """The one way RDKit writes this molecule; None where it cannot read it.
+    """RDKit's canonical SMILES of a molecule; None where it cannot read it.
 
     >>> canonical("C(C)O"), canonical("not a molecule")
     ('CCO', None)
@@ -235,7 +235,7 @@ def _table(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
 
 
 def _rdkit() -> None:
-    """Say how to get RDKit where it is missing."""
+    """Refuse to go on without RDKit, with how to install it."""
     try:
         import rdkit  # noqa: F401
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What models are for, as the labels of their pool tell: to tell classes apart, or to predict values."""
+"""Tasks, as the labels of a pool imply them: classification or regression; their losses, metrics and confidences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class Task(ABC):
-    """How models are trained, judged and attacked.
+    """The loss that models are trained with, the metric they are judged by, and the confidence attacks use.
 
     Answers are (..., batch, outputs), as networks give them; labels are (..., batch), or a shape that broadcasts to it.
     """
@@ -22,23 +22,23 @@ class Task(ABC):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Numbers that a network answers with."""
+        """Number of outputs of a network."""
 
     @abstractmethod
     def duty(self, dataset: str) -> str:
-        """What a network must do, for a sentence."""
+        """What a network must do, as a part of a message."""
 
     @abstractmethod
     def losses(self, answers: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """What training lowers, (..., batch)."""
+        """Loss of each example, (..., batch)."""
 
     @abstractmethod
     def utility(self, answers: Tensor, labels: Tensor) -> Tensor:
-        """What each answer is worth, (..., batch); the mean over the test set is the metric."""
+        """Utility of each answer, (..., batch); its mean over the test set is the metric."""
 
     @abstractmethod
     def confidence(self, answers: Tensor, labels: Tensor) -> Tensor:
-        """What attacks look at, (..., batch) float64; larger for better answers."""
+        """Confidence that attacks use, (..., batch) float64; larger for better answers."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Regression(Task):
     """Squared error, R squared, and the negative squared error as confidence.
 
     The confidence is -(y - f)^2 as it is, in squared units of the label: what Aubinais et al. attack regressions by.
-    Unlike log-odds it is bounded above and far from normal, so LiRA's Gaussians fit it less well; which examples are
-    members shows in it all the same. It is no log-odds of a probability: RMIA and BASE do not apply.
+    Unlike log-odds it is bounded above and far from normal, so LiRA's Gaussians fit it less well, but members still
+    differ from non-members in it. It is no log-odds of a probability: RMIA and BASE do not apply.
 
     Args:
         variance: of the test set's labels, above 0.

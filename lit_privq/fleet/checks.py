@@ -1,4 +1,4 @@
-"""What must hold before networks are stacked, and the proof that a stack does what its networks did."""
+"""What must hold before networks are stacked, and the check that a stack computes what its networks did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Passed = tuple[str, str, Tensor]  # layer, "input" or "output", what passed
 
 
 class CannotStack(ValueError):
-    """These networks do not stack this way; the message names the layer and the ways that remain."""
+    """These networks do not stack this way; the message names the layer and the other ways."""
 
 
 def check_alike(nets: Sequence[nn.Module]) -> None:
@@ -53,7 +53,7 @@ def check_repeatable(net: nn.Module, image_shape: Sequence[int]) -> None:
 
 @torch.no_grad()
 def check_equal(stacked: Stack, nets: Sequence[nn.Module], image_shape: Sequence[int]) -> None:
-    """Run stack and networks on a random batch, in both modes."""
+    """Refuse a stack whose outputs or running statistics on a random batch, in either mode, are not its networks'."""
     for training in (True, False):
         joined = _copy(stacked).train(training)
         alone = [_copy(net).train(training) for net in nets]
@@ -77,7 +77,7 @@ def check_equal(stacked: Stack, nets: Sequence[nn.Module], image_shape: Sequence
 
 @contextlib.contextmanager
 def traced(net: nn.Module) -> Iterator[list[Passed]]:
-    """Collect what passes the layers (modules without children), in the order they run."""
+    """Collect inputs and outputs of the layers (modules without children), in the order they run."""
     passed: list[Passed] = []
 
     def note(name: str, place: str, value: object) -> None:
@@ -117,15 +117,15 @@ def _described(net: nn.Module) -> list[str]:
 
 
 def _first_difference(joined: Stack, net: nn.Module, images: Tensor) -> str:
-    """The first layer where model 0 sees or gives another tensor than alone, or behind which the stack breaks off."""
+    """The first layer whose input or output differs from model 0's alone, or after which the stack fails."""
     with traced(net) as alone:
         net(images[0])
     inside = joined.get_submodule("net")
     with traced(inside) as together, contextlib.suppress(Exception):
         joined(images)
     for (name, place, value), (_, _, activation) in zip(alone, together, strict=False):
-        share = joined.first_share(activation)
-        if share is not None and not _close(share, value):
+        part = joined.part_of_first(activation)
+        if part is not None and not _close(part, value):
             return f"the {place} of {_layer(net, name)}"
     name, place, _ = together[-1]
     return f"the {place} of {_layer(net, name)}"
@@ -137,7 +137,7 @@ def _layer(net: nn.Module, name: str) -> str:
 
 
 def _copy(net: Module) -> Module:
-    """A copy to experiment on: float64 on a GPU, whose float32 may be TF32; float32 on a CPU, where it is fast."""
+    """A copy for the checks: float64 on a GPU, whose float32 may be TF32; float32 on a CPU, where it is fast."""
     on_gpu = any(parameter.is_cuda for parameter in net.parameters())
     return copy.deepcopy(net).to(torch.float64 if on_gpu else torch.float32)
 

@@ -1,4 +1,4 @@
-"""Many shadow models trained at once, in one process and as one module; one ordinary checkpoint each."""
+"""LightningModule that trains many shadow models at once; one ordinary checkpoint each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Fleet(ShadowTraining):
     summed over models, so that every model's gradient is its own, and the optimizer works elementwise.
 
     Args:
-        net: the network, by class path.
+        net: the network, as of a `Classifier`.
         stacking: how networks become one: ``grouped`` (grouped convolutions, batched matrix products), ``vmap``
-            (any network torch.func can map), ``alone`` (one after the other), or ``auto``: the first that fits.
+            (any network torch.func can map), ``alone`` (one after the other), or ``auto``: the first that supports it.
         recipe: the arguments of `ShadowTraining`.
     """
 
@@ -34,7 +34,7 @@ class Fleet(ShadowTraining):
         self.stack: Stack | None = None
 
     def setup(self, stage: str) -> None:
-        """Draw the networks as each is drawn alone (``configure_model`` would draw on the GPU), and stack them."""
+        """Initialise each network as it is alone (in ``configure_model`` that would be on the GPU), and stack them."""
         super().setup(stage)
         if self.trainer.gradient_clip_val:
             raise ValueError(
@@ -53,27 +53,27 @@ class Fleet(ShadowTraining):
         return answers
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's sums."""
+        """Set the epoch's sums to zero."""
         super().on_train_epoch_start()
         self.loss_sum = torch.zeros(len(self.data.models), device=self.device)
 
-    def training_step(self, shares: list[FleetBatch], _: int) -> Tensor:
-        """Sum of the models' losses; one share, except where some models have an example fewer than others."""
+    def training_step(self, batches: list[FleetBatch], _: int) -> Tensor:
+        """Sum of the models' losses; one batch, except where some models have an example fewer than others."""
         total = torch.zeros((), device=self.device)
-        for share in shares:
-            models = None if len(shares) == 1 else share.models
-            losses = self.losses(self(share.inputs, models), share.labels)  # (models,)
-            self.loss_sum[list(share.models)] += losses.detach()
+        for batch in batches:
+            models = None if len(batches) == 1 else batch.models
+            losses = self.losses(self(batch.inputs, models), batch.labels)  # (models,)
+            self.loss_sum[list(batch.models)] += losses.detach()
             total = total + losses.sum()
         return total
 
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index
-        """Write the epoch's losses down with its last batch, per model."""
+        """Note the epoch's mean losses with its last batch, per model."""
         if self.trainer.is_last_batch:
             self.end_epoch(self.loss_sum / self.trainer.num_training_batches)
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting."""
+        """Set the sums of the test set to zero."""
         self.utility_sum, self.seen = torch.zeros(len(self.data.models), device=self.device), 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -84,7 +84,7 @@ class Fleet(ShadowTraining):
         self.seen += len(labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Write it down, per model."""
+        """Note and log it, per model and their mean."""
         metric = self.task.metric
         self.history[metric] = self.utility_sum / self.seen
         self.log(metric, self.history[metric].mean(), prog_bar=True)

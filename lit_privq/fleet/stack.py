@@ -50,8 +50,8 @@ class Stack(nn.Module, ABC):
     def state_dict_of(self, model: int) -> dict[str, Tensor]:
         """An ordinary state_dict of one network, detached and copied."""
 
-    def first_share(self, activation: Tensor) -> Tensor | None:
-        """Model 0's part of what passed a layer inside, where it can be told; names the layer at fault."""
+    def part_of_first(self, activation: Tensor) -> Tensor | None:
+        """Model 0's part of a layer's input or output, None where it cannot be told; to name the layer at fault."""
         return None
 
     @abstractmethod

@@ -21,7 +21,7 @@ Stacking = Literal["auto", "grouped", "vmap", "alone"]
 
 
 def join(nets: Sequence[nn.Module], stacking: Stacking, image_shape: Sequence[int]) -> Stack:
-    """Stack networks as asked for, or, for ``auto``, in the first way that they survive, and say why not in the others.
+    """Stack networks as asked for, or, for ``auto``, in the first way that supports them, and say why not in others.
 
     Raises:
         CannotStack: if the way asked for does not fit these networks.
@@ -35,7 +35,7 @@ def join(nets: Sequence[nn.Module], stacking: Stacking, image_shape: Sequence[in
 
 
 def first_fit(nets: Sequence[nn.Module], image_shape: Sequence[int]) -> tuple[Stack, list[str]]:
-    """The first way of stacking that networks survive, and a line for each that they do not."""
+    """Networks in the first way of stacking that supports them, and a reason for each way that does not."""
     refused: list[str] = []
     ways: tuple[Way, ...] = ("grouped", "vmap")
     for way in ways if len(nets) > 1 else ():
@@ -47,7 +47,7 @@ def first_fit(nets: Sequence[nn.Module], image_shape: Sequence[int]) -> tuple[St
 
 
 def stack(nets: Sequence[nn.Module], how: Way, image_shape: Sequence[int]) -> Stack:
-    """Join networks into one module and prove on a random batch that each still does what it did alone.
+    """Join networks into one module and check on a random batch that each still computes what it did alone.
 
     The networks themselves are copied and left as they are. Memory format, device, dtype, training mode and
     frozen parameters carry over.
@@ -55,11 +55,11 @@ def stack(nets: Sequence[nn.Module], how: Way, image_shape: Sequence[int]) -> St
     Args:
         nets: F networks of one architecture, with their own weights.
         how: "grouped" (one network with F times the channels), "vmap" (``torch.func``) or "alone" (a loop).
-        image_shape: shape of one input, such as (3, 32, 32); only for the proof, in evaluation and in training mode.
+        image_shape: shape of one input, such as (3, 32, 32); only for the check, in evaluation and in training mode.
 
     Raises:
-        CannotStack: if the networks differ in architecture, draw random numbers, or hold a layer that does not
-            survive this way of stacking.
+        CannotStack: if the networks differ in architecture, draw random numbers, or hold a layer that this way of
+            stacking does not support.
 
     >>> joined = stack([nn.Linear(4, 2), nn.Linear(4, 2), nn.Linear(4, 2)], "grouped", image_shape=(4,))
     >>> joined(torch.zeros(3, 5, 4)).shape
@@ -73,7 +73,7 @@ def stack(nets: Sequence[nn.Module], how: Way, image_shape: Sequence[int]) -> St
     if len(nets) > 1:
         check_repeatable(nets[0], image_shape)
     if how != "alone":
-        few = nets[:3]  # wiring that is wrong is wrong for three; more would only cost time
+        few = nets[:3]  # what is connected wrongly differs for three already; more would only cost time
         check_equal(stacked if len(few) == len(nets) else ways[how](few), few, image_shape)
     return stacked
 
@@ -132,7 +132,7 @@ class JoinedStack(Stack):
 
 
 class VmapStack(JoinedStack):
-    """The general way: `torch.func.vmap` over parameters, buffers and images.
+    """For most networks: `torch.func.vmap` over parameters, buffers and images.
 
     Contiguous throughout: batching rules are missing for some layers in channels_last (torch warns and loops), and
     where there are rules it was no faster.
@@ -155,7 +155,7 @@ class VmapStack(JoinedStack):
 class GroupedStack(JoinedStack):
     """One network with F times the channels, (batch, F * channels, ...) all the way; its convolutions have F groups.
 
-    Layers without parameters stay as they are; networks that join or permute channels do not survive.
+    Layers without parameters stay as they are; networks that join or permute channels are not supported.
 
     Raises:
         CannotStack: if a layer with parameters has no grouped twin.
@@ -172,8 +172,8 @@ class GroupedStack(JoinedStack):
             if type(module) in _TWINS:
                 module.__class__ = _TWINS[type(module)]
 
-    def first_share(self, activation: Tensor) -> Tensor | None:
-        """Model 0's part of what passed a layer inside."""
+    def part_of_first(self, activation: Tensor) -> Tensor | None:
+        """Model 0's part of a layer's input or output."""
         return activation.chunk(self.size, dim=1)[0]
 
     def _run(self, images: Tensor) -> Tensor:
@@ -278,12 +278,12 @@ def stack_bytes(net: nn.Module, images_shape: Sequence[int], training: bool = Tr
     >>> stack_bytes(nn.Linear(1000, 10), images_shape=(8, 1000))
     152440
     """
-    ghost = copy.deepcopy(net).to("meta").train(training)
+    meta_net = copy.deepcopy(net).to("meta").train(training)
     weights = sum(_bytes(value) for _, value in tensors_of(net))
     dtype = next((parameter.dtype for parameter in net.parameters()), torch.float32)
     images = torch.empty(tuple(images_shape), dtype=dtype, device="meta")
-    with torch.no_grad(), traced(ghost) as passed:
-        ghost(images)
+    with torch.no_grad(), traced(meta_net) as passed:
+        meta_net(images)
     outputs = [_bytes(value) for _, place, value in passed if place == "output"]
     if not training:
         return weights + 4 * max(outputs, default=0)

@@ -1,4 +1,4 @@
-"""Residual networks for small images. Parameters carry torchvision's names, so weights go both ways."""
+"""Residual networks for small images. Parameters carry torchvision's names, so weights can be exchanged with it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Convolutions 1x1, 3x3 (which carries the stride), 1x1 and a shortcut; 4 * width channels leave it."""
+    """Convolutions 1x1, 3x3 (which carries the stride), 1x1 and a shortcut; it has 4 * width output channels."""
 
     expansion = 4
 

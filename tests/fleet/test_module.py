@@ -13,7 +13,6 @@ from lit_privq.cli import resume_checkpoint, run_cli
 from lit_privq.fleet import Fleet
 from lit_privq.fleet.ways import AloneStack, GroupedStack, VmapStack, join
 from lit_privq.models.small import small_resnet
-from lit_privq.study.fleet_size import choose
 
 DOUBLE = ("--trainer.precision", "64-true")  # so that rounding is too small to push an activation across its kink
 REST = ("--trainer.callbacks", "callbacks.WriteCheckpoints", "--trainer.callbacks.resume_seconds", "0")
@@ -208,14 +207,3 @@ def test_networks_are_stacked_in_the_first_way_they_survive_and_it_is_said_why_n
     assert isinstance(join(normed, "auto", (4,)), VmapStack)
     (line,) = said
     assert line.startswith("not grouped: layer 1 (LayerNorm(")
-
-
-def test_the_size_of_a_fleet_is_measured_and_bounded_by_memory(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = choose(conf / "shadow/digits.yaml", [], jobs=2)
-    assert 1 <= chosen["size"] <= 3
-    assert chosen["how"] == ("grouped" if chosen["size"] > 1 else "alone")
-    assert "ms" in chosen["why"]
-    monkeypatch.setattr("lit_privq.study.fleet_size._free_memory", lambda: 1)
-    chosen = choose(conf / "shadow/digits.yaml", [], jobs=2)
-    assert chosen["size"] == 1
-    assert "memory holds 1" in chosen["why"]

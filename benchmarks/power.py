@@ -16,7 +16,7 @@ from lit_privq.artifacts.measures import TargetMean
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed, score_held_out, standard
 from lit_privq.audit.case import Case
-from lit_privq.audit.measure import measure
+from lit_privq.audit.measure import Measure, measure
 from lit_privq.audit.summary import over_targets
 
 ATTACK = "lira_online_fixed"
@@ -52,7 +52,7 @@ def study(targets: int, gap: float, seed: int) -> tuple[TargetMean, TargetMean]:
     case = Case("", "", FULL_PRECISION, "unaware", np.arange(targets), made, attacked, None, ())
     found = measure(case, scores, [MAX_FPR], 200, seed)[ATTACK]
     rate = f"tpr_at_{MAX_FPR:g}"
-    return over_targets(rate, found[rate], MAX_FPR), over_targets("auc", found["auc"], 0.5)
+    return over_targets(rate, found[Measure(rate)], MAX_FPR), over_targets("auc", found[Measure("auc")], 0.5)
 
 
 if __name__ == "__main__":

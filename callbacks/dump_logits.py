@@ -78,6 +78,8 @@ class DumpLogits(L.Callback):
                     **_split(data.hparams),
                 },
                 logits=pool["logits"][k] if "logits" in pool else None,
+                test_labels=data.pool.test_labels.numpy() if data.pool.n_classes else None,
+                slices={name: mask.numpy() for name, mask in data.pool.slices.items()},
             )
             write_dump(Path(trainer.default_root_dir) / "confidence" / made["variant"] / f"{model:03d}.npz", dump)
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from lit_privq.artifacts import results as results_csv
 from lit_privq.artifacts.measures import write_measures
 from lit_privq.artifacts.results import COLUMNS, Result, gather
 from lit_privq.artifacts.variant import Variant
-from lit_privq.audit.measure import PerTarget
+from lit_privq.audit.measure import Measure, PerTarget
 from lit_privq.audit.summary import Summary
+from lit_privq.metrics import Influence, Noise
 
 os.environ["WANDB_MODE"] = "disabled"  # no account, no network, no processes
 os.environ.pop("LIT_PRIVQ_DATA", None)
@@ -101,21 +103,30 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
         summary, rows = Summary([0.01]), list[Result]()
         for name, values in leaks.items():
             variant, index = Variant.parse(name), range(16, 16 + len(values))
-            estimates = np.array(values)
-            drawn = estimates[:, None] + noise * random.normal(size=(len(values), 400)) if noise else None
-            found = PerTarget(estimates, drawn, drawn)
-            summary.add(variant, "unaware", index, {"lira_online_fixed": {metric: found}})
+            found = _noisy(np.array(values), noise, random)
+            summary.add(variant, "unaware", index, {"lira_online_fixed": {Measure(metric): found}})
             who = variant, "unaware", "lira_online_fixed", metric
             rows += [_row(who, target, found, place) for place, target in enumerate(index)]
             if useful is not None:
                 accuracy = PerTarget(np.array(useful[name]))
-                summary.add_utility(variant, index, {"accuracy": accuracy}, {"accuracy": 0.1})
+                summary.add_utility(variant, index, {Measure("accuracy"): accuracy}, {"accuracy": 0.1})
                 rows += [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
         results_csv.write_results(tmp_path / "results.csv", rows)
         write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows), {}))
         return tmp_path
 
     return write
+
+
+def _noisy(estimates: NDArray[np.float64], noise: float, random: np.random.Generator) -> PerTarget:
+    """Numbers with so much noise of their examples, independent of every other number's."""
+    if not noise:
+        return PerTarget(estimates)
+    draws = random.normal(size=(len(estimates), 400))
+    draws *= noise * 20 / draws.std(axis=1, ddof=1, keepdims=True)
+    influences = tuple(Influence(row, np.zeros(2)) for row in draws)
+    ends = tuple((value - 1.96 * noise, value + 1.96 * noise) for value in estimates.tolist())
+    return PerTarget(estimates, ends, Noise(estimates, np.full(len(estimates), noise)), influences)
 
 
 def _row(what: tuple[Variant, str, str, str], target: int, found: PerTarget, place: int) -> Result:

@@ -7,7 +7,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lit_privq.artifacts.atomic import atomic_write
 from lit_privq.artifacts.mapped import map_bytes
 
+_SLICE = "slice_"  # before the name of a slice's array
 _NUMBERS = ("index", "bits", "last_bits", "n_shadows", "n_targets", "split_seed", "n_queries")
 _DAMAGED = (ValueError, TypeError, OverflowError, EOFError, TokenError)  # what NumPy raises at a broken .npy
 _META = ("dataset", "net", "fingerprint", "method", "size_bytes", *_NUMBERS)
@@ -39,6 +40,8 @@ class Dump:
         meta: provenance: dataset, net, fingerprint (of the pool), index, method, bits, last_bits, size_bytes,
             n_shadows, n_targets, split_seed, n_queries.
         logits: (examples, queries, classes) float32, or None.
+        test_labels: (test examples,) int64 classes, or None.
+        slices: named sets of pool examples, each (examples,) bool.
 
     Raises:
         ValueError: if an array has the wrong shape or type, holds NaN or infinity, or calibration leaves the members.
@@ -52,6 +55,8 @@ class Dump:
     test_correct: NDArray[np.bool_] | NDArray[np.float32]
     meta: Mapping[str, Any]
     logits: NDArray[np.float32] | None = None
+    test_labels: NDArray[np.int64] | None = None
+    slices: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = [key for key in _META if key not in self.meta]
@@ -67,6 +72,10 @@ class Dump:
         _check("test_correct", self.test_correct, np.float32 if self.values else np.bool_, (tests,))
         if self.logits is not None:
             _check("logits", self.logits, np.float32, (examples, queries, self.logits.shape[-1]))
+        if self.test_labels is not None:
+            _check("test_labels", self.test_labels, np.int64, (tests,))
+        for name, mask in self.slices.items():
+            _check(f"slice {name}", mask, np.bool_, (examples,))
         outside = self.calibration[(self.calibration < 0) | (self.calibration >= examples)]
         if not len(outside):
             outside = self.calibration[~self.members[self.calibration]]
@@ -94,8 +103,9 @@ class Dump:
 
 def write_dump(path: Path, dump: Dump) -> None:
     """Write a dump; a reader sees all of it or nothing."""
-    arrays = {field.name: getattr(dump, field.name) for field in fields(dump) if field.name != "meta"}
+    arrays = {each.name: getattr(dump, each.name) for each in fields(dump) if each.name not in ("meta", "slices")}
     arrays = {name: array for name, array in arrays.items() if array is not None}
+    arrays |= {f"{_SLICE}{name}": mask for name, mask in dump.slices.items()}
     with atomic_write(path) as file:
         np.savez(file, meta=np.array(json.dumps(dict(dump.meta))), **arrays)
 
@@ -111,11 +121,12 @@ def read_dump(path: Path) -> Dump:
         raise FileNotFoundError(f"no confidences at {path}; run predict for this model")
     try:
         arrays = map_npz(path)
-        absent = [f.name for f in fields(Dump) if f.name not in arrays and f.name != "logits"]
+        absent = [f.name for f in fields(Dump) if f.name not in (*arrays, "logits", "test_labels", "slices")]
         if absent:
             raise ValueError(f"no array named {', '.join(absent)}")
         meta = json.loads(str(arrays.pop("meta")))
-        return Dump(**{f.name: arrays[f.name] for f in fields(Dump) if f.name in arrays}, meta=meta)
+        slices = {name.removeprefix(_SLICE): mask for name, mask in arrays.items() if name.startswith(_SLICE)}
+        return Dump(**{f.name: arrays[f.name] for f in fields(Dump) if f.name in arrays}, meta=meta, slices=slices)
     except ValueError as error:
         raise ValueError(
             f"{path} is not a usable dump: {error}; delete it and run predict for this model again"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
-from lit_privq.artifacts.results import Key, Results
+from lit_privq.artifacts.results import POOL, Key, Results
 from lit_privq.artifacts.variant import Variant
 
 Verdict = Literal["lower", "higher", "unclear", "untested"]
@@ -95,17 +95,15 @@ class Change:
 
 
 @dataclass(frozen=True)
-class WithoutCalibration:
-    """Leakage without the calibration examples, all of which are members.
+class SliceGap:
+    """How far the leakage of a slice lies from that of all members.
 
     Args:
-        mean: over targets.
-        members_left: of the target with the fewest.
-        change: from the leakage with all members.
+        members: in the slice, of the target with the fewest.
+        change: from the leakage of all members of the same targets.
     """
 
-    mean: float
-    members_left: int
+    members: int
     change: Change
 
 
@@ -144,18 +142,35 @@ class ShadowThreshold:
 
 
 @dataclass(frozen=True)
-class EpsilonBounds:
-    """Each target's lower bound on the epsilon of differential privacy, 95 % confident.
+class Reachable:
+    """Share of the examples at which some shadow that trained on them exceeds the threshold of their own."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class PrivacyBounds:
+    """What an attack refutes of each target's training, each bound 95 % confident.
 
     Args:
         targets: model indices.
-        lower_bounds: of each.
-        above: how many bounds are above 0: these targets leak more than random guessing.
+        delta: of (epsilon, delta) differential privacy.
+        epsilon: lower bound of each target.
+        above: how many of these are above 0: these targets leak more than random guessing.
+        one_run: the same by counting right guesses over all examples of one run; NaN where targets are also shadows.
+        mu: lower bound on Gaussian differential privacy's.
+        alpha: corners of the bound on the trade-off function, false-positive rates by target; empty of most attacks.
+        beta: and false-negative rates.
     """
 
     targets: tuple[int, ...]
-    lower_bounds: tuple[float, ...]
+    delta: float
+    epsilon: tuple[float, ...]
     above: int
+    one_run: tuple[float, ...]
+    mu: tuple[float, ...]
+    alpha: tuple[tuple[float, ...], ...] = ()
+    beta: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,43 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Used:
+    """Which of the versions that an attacker holds the strongest attack uses; two where halves of targets differ."""
+
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What an attacker finds who holds several released versions of each target.
+
+    By the data-processing inequality no such attacker can beat one who holds the full-precision parent from which all
+    versions were made, but through the calibration examples, which entered the versions once more.
+
+    Args:
+        versions: names of the variants.
+        attack: name of the attack.
+        used: as in :class:`Used`.
+        alone: name of the version by which the attack finds most alone.
+        metric: of all rates below.
+        rate: with all versions.
+        rate_alone: with the version ``alone``.
+        rate_parent: with the parent.
+        change: of ``rate`` from ``rate_parent``, without the calibration examples.
+    """
+
+    versions: tuple[str, ...]
+    attack: str
+    used: tuple[str, ...]
+    alone: str
+    metric: str
+    rate: TargetMean
+    rate_alone: TargetMean
+    rate_parent: TargetMean
+    change: Change
+
+
+@dataclass(frozen=True)
 class Focus:
     """What headline, text, tables and figures look at, chosen once.
 
@@ -200,6 +252,9 @@ class Focus:
         best: of each variant, every attacker's best attack by this metric; the strongest attacker comes first.
         family: the variants whose change of leakage is tested together: all quantized ones that were compared, with
             this metric and attack, by their strongest attacker. Holm's correction counts these tests.
+        worst: the slice that stands for the worst case, canaries or else the most vulnerable examples; empty for none.
+        worst_strongest: as ``strongest``, on that slice.
+        worst_family: as ``family``, on that slice: tests of their own, with a correction of their own.
         least_costly: of the variants that lower leakage, the one that costs least utility; None where none does.
         largest: of the variants that lower leakage, the one that lowers it most; None where none does.
         guessing: the variants of no more use than random guessing; never the least costly or the largest.
@@ -214,6 +269,9 @@ class Focus:
     strongest: dict[str, str]
     best: dict[str, dict[str, str]]
     family: tuple[str, ...]
+    worst: str
+    worst_strongest: dict[str, str]
+    worst_family: tuple[str, ...]
     least_costly: str | None
     largest: str | None
     guessing: tuple[str, ...]
@@ -227,6 +285,11 @@ class Focus:
         """The headline's leakage, or another metric, of the strongest attacker of a variant."""
         return Key(variant, metric or self.metric, self.strongest.get(variant.name, ""), self.attack)
 
+    def worst_key(self, variant: Variant, against: str = POOL) -> Key:
+        """The headline's leakage on the worst slice, by the attacker who is strongest there."""
+        attacker = self.worst_strongest.get(variant.name, "")
+        return Key(variant, self.metric, attacker, self.attack, self.worst, against)
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -239,9 +302,13 @@ class Measures:
         notes: what a reader would stumble over.
         means: means over targets of everything in results.csv that is a metric; utility has no attacker and attack.
         changes: from full precision, of the same.
-        without_calibration: leakage that leaves each target's calibration examples out.
+        gaps: between a slice and all members, of means whose key names a slice, with all non-members against it.
+        slices: how many examples each slice holds; of each target where these differ, at least.
         thresholds: fixed on shadow models.
-        epsilon: lower bounds; the metric of the key is ``epsilon``.
+        bounds: on privacy; the metric of the key is ``epsilon``.
+        reachable: of rates that are bounded for each example alone.
+        used: by attackers who hold several versions, such as the target and its parent.
+        families: of methods whose precisions an attacker may hold together.
         standing: the per-example view of each variant whose shadows were quantized too, by its name.
     """
 
@@ -251,9 +318,13 @@ class Measures:
     notes: tuple[str, ...] = ()
     means: dict[Key, TargetMean] = field(default_factory=dict)
     changes: dict[Key, Change] = field(default_factory=dict)
-    without_calibration: dict[Key, WithoutCalibration] = field(default_factory=dict)
+    gaps: dict[Key, SliceGap] = field(default_factory=dict)
+    slices: dict[str, int] = field(default_factory=dict)
     thresholds: tuple[ShadowThreshold, ...] = ()
-    epsilon: dict[Key, EpsilonBounds] = field(default_factory=dict)
+    bounds: dict[Key, PrivacyBounds] = field(default_factory=dict)
+    reachable: dict[Key, Reachable] = field(default_factory=dict)
+    used: dict[Key, Used] = field(default_factory=dict)
+    families: tuple[Family, ...] = ()
     standing: dict[str, Standing] = field(default_factory=dict)
 
 

@@ -29,8 +29,16 @@ COLUMNS = (
     "low",
     "high",
     "fpr",
+    "slice",
+    "against",
 )
-_OPTIONAL = ("layers", "low", "high", "fpr")  # files of earlier versions lack them
+_OPTIONAL = ("layers", "low", "high", "fpr", "slice", "against")  # files of earlier versions lack them
+
+ALL = "all"  # the slice of all members
+CALIBRATION, NOT_CALIBRATION = "calibration", "not_calibration"  # those that calibrated a quantizer, and the others
+MOST_VULNERABLE = "most_vulnerable"  # those that full-precision models give away most
+CANARIES = "canaries"  # planted examples that can only be learnt by heart
+POOL, SLICE = "pool", "slice"  # whose non-members stand against a slice's members: everybody's, or its own
 
 
 class Result(NamedTuple):
@@ -51,11 +59,13 @@ class Result(NamedTuple):
     low: float = math.nan
     high: float = math.nan
     fpr: float = math.nan
+    slice: str = ALL
+    against: str = POOL
 
     @property
     def key(self) -> Key:
         """What was measured."""
-        return Key(self.variant, self.metric, self.attacker, self.attack)
+        return Key(self.variant, self.metric, self.attacker, self.attack, self.slice, self.against)
 
 
 class OwnValue(NamedTuple):
@@ -68,12 +78,23 @@ class OwnValue(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What was measured; attacker and attack are empty where nobody attacks (accuracy)."""
+    """What was measured.
+
+    Args:
+        variant: of the targets.
+        metric: name, such as ``auc`` or ``tpr_at_0.01``.
+        attacker: empty where nobody attacks (accuracy).
+        attack: likewise.
+        slice: the members that count; ``all`` for every one.
+        against: ``pool`` where all non-members set the threshold, ``slice`` where those of the slice do.
+    """
 
     variant: Variant
     metric: str
     attacker: str = ""
     attack: str = ""
+    slice: str = ALL
+    against: str = POOL
 
 
 @dataclass(frozen=True)
@@ -90,13 +111,21 @@ class Results:
     net: str
     series: Mapping[Key, Mapping[int, OwnValue]]
 
-    def cells(self, variant: Variant, metric: str, attacker: str = "", attack: str = "") -> dict[int, OwnValue]:
+    def cells(
+        self,
+        variant: Variant,
+        metric: str,
+        attacker: str = "",
+        attack: str = "",
+        slice: str = ALL,
+        against: str = POOL,
+    ) -> dict[int, OwnValue]:
         """The cells that hold a value, by target; none where it was not measured or the value is empty."""
-        cells = self.series.get(Key(variant, metric, attacker, attack), {})
+        cells = self.series.get(Key(variant, metric, attacker, attack, slice, against), {})
         return {target: cell for target, cell in cells.items() if isfinite(cell.value)}
 
     def values(self, variant: Variant, metric: str, attacker: str = "", attack: str = "") -> dict[int, float]:
-        """The values by target; see ``cells``."""
+        """The values of all examples by target; see ``cells``."""
         return {target: cell.value for target, cell in self.cells(variant, metric, attacker, attack).items()}
 
     @property
@@ -178,6 +207,7 @@ def write_results(path: Path, rows: Iterable[Result]) -> None:
                 row.metric,
             ]
             + [_field(value) for value in (row.value, row.low, row.high, row.fpr)]
+            + [row.slice, row.against]
         )
     atomic_write_bytes(path, text.getvalue().encode())
 
@@ -248,8 +278,22 @@ def _parse(record: Mapping[str, str]) -> Result:
     value, *ends = (_number(record.get(column, ""), nan) for column in ("value", "low", "high", "fpr"))
     if abs(value) == inf:
         raise ValueError("the value is infinite")
-    names = record["attacker"], record["attack"], record["metric"]
-    return Result(record["dataset"], record["net"], variant, int(record["target"]), *names, value, *ends)
+    low, high, fpr = ends
+    return Result(
+        record["dataset"],
+        record["net"],
+        variant,
+        int(record["target"]),
+        record["attacker"],
+        record["attack"],
+        record["metric"],
+        value,
+        low,
+        high,
+        fpr,
+        record.get("slice") or ALL,
+        record.get("against") or POOL,
+    )
 
 
 def _number(text: str, empty: float) -> float:

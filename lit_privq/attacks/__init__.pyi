@@ -2,6 +2,7 @@ from .attack import Attack as Attack
 from .confidence import logit_confidence as logit_confidence
 from .design import score_held_out as score_held_out
 from .design import score_leave_one_out as score_leave_one_out
+from .joint import LiRAJoint as LiRAJoint
 from .lira import LiRAOffline as LiRAOffline
 from .lira import LiRAOfflineOneSided as LiRAOfflineOneSided
 from .lira import LiRAOnline as LiRAOnline
@@ -12,11 +13,13 @@ from .lira import Residual as Residual
 from .lira import Shrunk as Shrunk
 from .lira import ShrunkStudent as ShrunkStudent
 from .lira import Variance as Variance
-from .lira_paired import Paired as Paired
 from .observed import Observed as Observed
+from .presets import family as family
 from .presets import paired as paired
+from .presets import proxies as proxies
 from .presets import reference as reference
 from .presets import standard as standard
+from .proxy import LiRAOfflineProxy as LiRAOfflineProxy
 from .rmia import BASE as BASE
 from .rmia import RMIAOffline as RMIAOffline
 from .rmia import RMIAOnline as RMIAOnline

@@ -17,6 +17,7 @@ class Attack(ABC):
     """
 
     needs_classes: ClassVar[bool] = False  # whether confidences must be log-odds of a probability
+    needs_labels: ClassVar[bool] = False  # whether it must know the classes of the examples
 
     @property
     def min_shadows(self) -> int:

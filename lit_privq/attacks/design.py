@@ -19,7 +19,7 @@ def score_held_out(
     shadows: Observed,
     targets: Observed,
     *,
-    parents: tuple[Observed, Observed] | None = None,
+    versions: Sequence[tuple[Observed, Observed]] = (),
     equal_groups: bool = False,
     block: int | None = None,
 ) -> dict[str, Array]:
@@ -31,7 +31,8 @@ def score_held_out(
         attacks: by the name under which their scores are wanted.
         shadows: M models, each example in the training set of some of them and not of others.
         targets: T models on the same examples.
-        parents: the models from which shadows and targets were derived, in their order, for the paired attack.
+        versions: other versions of shadows and targets, such as the models from which they were derived, in the same
+            order, for the joint attack.
         equal_groups: cut every example's groups to the poorest example's, in model order, as the public reference does
             and leave-one-out must.
         block: examples held in memory at a time; the scores do not depend on it.
@@ -40,7 +41,7 @@ def score_held_out(
         (targets, examples) scores by name, larger means more likely a member.
 
     Raises:
-        ValueError: if the pools differ, parents do not have their children's members, or too few shadows trained (or
+        ValueError: if the pools differ, versions do not have the same members, or too few shadows trained (or
             did not train) on some example.
 
     >>> from lit_privq.attacks.lira import LiRAOnline, PerExample
@@ -51,13 +52,13 @@ def score_held_out(
     array([[220.5]])
     """
     _check_pool("targets", targets, shadows)
-    if parents is not None:
-        _check_parents(parents, shadows, targets.members)
+    for pair in versions:
+        _check_version(pair, shadows, targets.members)
     inside, outside = _group_sizes(shadows.members)
     if equal_groups:
         inside, outside = np.full_like(inside, inside.min()), np.full_like(outside, outside.min())
-    parent = None if parents is None else Trial(*parents, None, inside, outside)
-    trial = Trial(shadows, targets, None, inside, outside, parent)
+    others = tuple(Trial(*pair, None, inside, outside) for pair in versions)
+    trial = Trial(shadows, targets, None, inside, outside, others)
     scores = _empty(attacks, len(targets.members), trial.examples)
     _score(attacks, trial, block, scores, np.arange(len(targets.members)))
     return {name: attack.finish(scores[name]) for name, attack in attacks.items()}
@@ -69,7 +70,7 @@ def score_leave_one_out(
     own: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     *,
     targets: Observed | None = None,
-    parents: tuple[Observed, Observed | None] | None = None,
+    versions: Sequence[tuple[Observed, Observed | None]] = (),
     block: int | None = None,
 ) -> dict[str, Array]:
     """Attack shadows with the other shadows, all in one pass.
@@ -82,7 +83,7 @@ def score_leave_one_out(
         shadows: M models.
         own: (targets,) the shadows that are targets; all of them by default.
         targets: models derived from those of ``own``, attacked in their place with shadows of the original kind.
-        parents: as in :func:`score_held_out`, of shadows and of targets.
+        versions: as in :func:`score_held_out`, of shadows and of targets; None where the targets are the shadows.
         block: examples held in memory at a time.
 
     Returns:
@@ -96,8 +97,8 @@ def score_leave_one_out(
     if targets is not None:
         _check_pool("targets", targets, shadows)
         _check_members("targets", targets, members)
-    if parents is not None:
-        _check_parents(parents, shadows, members)
+    for pair in versions:
+        _check_version(pair, shadows, members)
     inside, outside = _group_sizes(shadows.members)
     # What the poorest example can offer each target; the same for all of them where the mask is balanced.
     insides = inside.min() - members[:, inside == inside.min()].any(axis=1)
@@ -107,11 +108,11 @@ def score_leave_one_out(
         chosen = np.flatnonzero((insides == least[0]) & (outsides == least[1]))
         sizes = np.full_like(inside, least[0]), np.full_like(outside, least[1])
         some = None if targets is None else targets.models(chosen)
-        parent = None
-        if parents is not None:
-            above = None if parents[1] is None else parents[1].models(chosen)
-            parent = Trial(parents[0], above, rows[chosen], *sizes)
-        trial = Trial(shadows, some, rows[chosen], *sizes, parent)
+        others = tuple(
+            Trial(other, None if attacked is None else attacked.models(chosen), rows[chosen], *sizes)
+            for other, attacked in versions
+        )
+        trial = Trial(shadows, some, rows[chosen], *sizes, others)
         _score(attacks, trial, block, scores, chosen)
     return {name: attack.finish(scores[name]) for name, attack in attacks.items()}
 
@@ -154,11 +155,11 @@ def _check_members(which: str, models: Observed, members: NDArray[np.bool_]) -> 
         )
 
 
-def _check_parents(parents: tuple[Observed, Observed | None], shadows: Observed, members: NDArray[np.bool_]) -> None:
-    """Parents against the shadows, and the members of the targets."""
+def _check_version(version: tuple[Observed, Observed | None], shadows: Observed, members: NDArray[np.bool_]) -> None:
+    """Another version against the shadows, and the members of the targets."""
     for which, models, of in (
-        ("shadows' parents", parents[0], shadows.members),
-        ("targets' parents", parents[1], members),
+        ("versions of shadows", version[0], shadows.members),
+        ("versions of targets", version[1], members),
     ):
         if models is not None:
             _check_pool(which, models, shadows)

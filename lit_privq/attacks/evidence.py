@@ -29,7 +29,7 @@ class Trial:
         own: (targets,) each target's row among the shadows, hidden from it; None for held-out targets.
         inside, outside: (examples,) shadows that each target sees in an example's two groups; the same number for all
             examples unless targets are held out.
-        parent: the same trial on the models from which these were derived, for the paired attack.
+        versions: the same trial on other versions of the same models, for the joint attack.
     """
 
     shadows: Observed
@@ -37,9 +37,9 @@ class Trial:
     own: NDArray[np.intp] | None
     inside: NDArray[np.intp]
     outside: NDArray[np.intp]
-    parent: Trial | None = None
+    versions: tuple[Trial, ...] = ()
     _populations: dict[tuple[bool, float], Population] = field(default_factory=dict, repr=False)
-    _covariances: dict[tuple[bool, Centre, float], Array] = field(default_factory=dict, repr=False)
+    _covariances: dict[tuple[int, int, bool, Centre, float], Array] = field(default_factory=dict, repr=False)
     _chosen: dict[bool, tuple[NDArray[np.bool_], NDArray[np.intp]]] = field(default_factory=dict, repr=False)
 
     @property
@@ -81,18 +81,56 @@ class Trial:
             self._populations[key] = Population(groups, self.values(inside))
         return self._populations[key]
 
-    def residual_covariance(self, inside: bool, centre: Centre, cap: float) -> Array:
-        """Mean product of the distances from the centres, of confidence and parent's, (targets or 1, 1, 1).
+    def residual_covariance(self, one: int, other: int, inside: bool, centre: Centre, cap: float) -> Array:
+        """Mean product of two versions' distances from their centres, (targets or 1, 1, 1); 0 are these models.
 
         Each example enters with the geometric mean of the weights that it has in the two capped variances: by Cauchy
         and Schwarz, covariance and variances then still are those of some pair of variables.
         """
-        key = inside, centre, cap
+        key = one, other, inside, centre, cap
         if key not in self._covariances:
-            pairs = ((block.group(inside), block.parent.group(inside)) for block in self.blocks())
+            versions = (block.versions for block in self.blocks())
+            pairs = ((each[one].group(inside), each[other].group(inside)) for each in versions)
             total = reduce(np.add, (group.residual_products(above, centre, cap) for group, above in pairs))
             self._covariances[key] = total[:, None, None] / self.values(inside).sum()
         return self._covariances[key]
+
+    @cached_property
+    def class_sums(self) -> ClassSums:
+        """Sums over the members of each shadow, class by class.
+
+        Raises:
+            ValueError: if the classes of the examples are not known.
+        """
+        labels = self.shadows.labels
+        if labels is None or self.shadows.values:
+            raise ValueError("class proxies need the classes of the examples; give labels, or leave the attack out")
+        names, index = np.unique(labels, return_inverse=True)
+        one_hot = np.eye(len(names))[index]  # (examples, classes)
+        count: Array = self.shadows.members @ one_hot
+        total, squares = (np.zeros((*count.shape, self.shadows.queries)) for _ in range(2))
+        for block in self.blocks():
+            values = block.member_values.swapaxes(1, 2)  # (models, queries, block)
+            for sums, powers in ((total, values), (squares, values * values)):
+                sums += (powers @ one_hot[block.rows]).swapaxes(1, 2)
+        return ClassSums(index, count, total, squares)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSums:
+    """What the training sets of the shadows hold of each class.
+
+    Args:
+        index: (examples,) number of each example's class.
+        count: (models, classes) members.
+        total: (models, classes, queries) sum of their confidences.
+        squares: (models, classes, queries) sum of the squares.
+    """
+
+    index: NDArray[np.intp]
+    count: Array
+    total: Array
+    squares: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,15 +173,46 @@ class Evidence:
         return self.group(False)
 
     @cached_property
-    def parent(self) -> Evidence:
-        """The same block of the models from which these were derived.
+    def versions(self) -> tuple[Evidence, ...]:
+        """The block itself, and the same of every other version of these models."""
+        return self, *(Evidence(trial, self.rows, self.temperature) for trial in self.trial.versions)
+
+    @cached_property
+    def member_values(self) -> Array:
+        """Confidences of the shadows that trained on an example, 0 for the others, (models, examples, queries)."""
+        return np.where(self.trial.shadows.members[:, self.rows, None], self._shadows.astype(np.float64), 0.0)
+
+    @cached_property
+    def proxies(self) -> tuple[Array, Array]:
+        """Mean and variance of the members of each example's class, but for itself, (targets or 1, examples, queries).
+
+        A target that is itself a shadow is left out as a whole, so that its own training set has no part in them.
 
         Raises:
-            ValueError: if the trial has none.
+            ValueError: if a class has no other member in any training set, or the classes are not known.
         """
-        if self.trial.parent is None:
-            raise ValueError("the paired attack needs the parents of targets and shadows; give parents")
-        return Evidence(self.trial.parent, self.rows, self.temperature)
+        sums, own = self.trial.class_sums, self.trial.own
+        index, here = sums.index[self.rows], self.trial.shadows.members[:, self.rows]
+        values = self.member_values
+        parts = []
+        for of_class, of_example in (
+            (sums.count[..., None], here[..., None].astype(np.float64)),
+            (sums.total, values),
+            (sums.squares, values * values),
+        ):
+            left = (of_class.sum(0)[None], of_example.sum(0)[None])
+            if own is not None:
+                left = (left[0] - of_class[own], left[1] - of_example[own])
+            parts.append(left[0][:, index] - left[1])
+        count, total, squares = parts
+        if (count < 2).any():
+            lonely = int(np.flatnonzero((count < 2).any(axis=(0, 2)))[0]) + self.rows.start
+            raise ValueError(
+                f"class proxies need other members of an example's class; example {lonely} is alone in its class, "
+                "leave it or the attack out"
+            )
+        mean = total / count
+        return mean, np.maximum(squares / count - mean * mean, np.finfo(float).tiny)
 
     @property
     def has_logits(self) -> bool:

@@ -23,6 +23,12 @@ _CAP = (
 )
 
 
+def log_normal_density(distance: Array, deviation: Array) -> Array:
+    """Log-density of a Gaussian at a distance from its centre."""
+    standard = distance / deviation
+    return np.asarray(-0.5 * standard * standard - (np.log(deviation) + 0.5 * np.log(2 * np.pi)))
+
+
 class Variance(ABC):
     """Estimator of the spread of a group of shadows, and the distribution that it enters."""
 
@@ -44,8 +50,7 @@ class Variance(ABC):
 
     def log_density(self, distance: Array, deviation: Array, group: Group) -> Array:
         """Log-density at a distance from the centre."""
-        standard = distance / deviation
-        return np.asarray(-0.5 * standard * standard - (np.log(deviation) + 0.5 * np.log(2 * np.pi)))
+        return log_normal_density(distance, deviation)
 
     def tail_log_odds(self, standard: Array, group: Group) -> Array:
         """Log-odds of lying below, log P(Z < z) - log P(Z > z): keeps its digits far out on both sides."""

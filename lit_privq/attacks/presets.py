@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lit_privq.attacks.attack import Attack
+from lit_privq.attacks.joint import LiRAJoint
 from lit_privq.attacks.lira import (
     LiRAOffline,
     LiRAOfflineOneSided,
@@ -12,7 +13,7 @@ from lit_privq.attacks.lira import (
     Shrunk,
     ShrunkStudent,
 )
-from lit_privq.attacks.lira_paired import Paired
+from lit_privq.attacks.proxy import LiRAOfflineProxy
 from lit_privq.attacks.rmia import BASE, RMIAOffline, RMIAOnline
 from lit_privq.attacks.threshold import Threshold
 
@@ -31,6 +32,8 @@ def standard() -> dict[str, Attack]:
         "lira_offline": LiRAOffline(variance=PerExample()),
         "lira_offline_onesided": LiRAOfflineOneSided(variance=PerExample()),
         "lira_offline_onesided_fixed": LiRAOfflineOneSided(),
+        "lira_offline_onesided_shrunk": LiRAOfflineOneSided(variance=Shrunk()),
+        "lira_offline_onesided_student": LiRAOfflineOneSided(variance=ShrunkStudent()),
         "lira_online_shrunk": LiRAOnline(variance=Shrunk()),
         "lira_online_student": LiRAOnline(variance=ShrunkStudent()),
         "rmia_online": RMIAOnline(),
@@ -40,9 +43,19 @@ def standard() -> dict[str, Attack]:
     }
 
 
+def proxies() -> dict[str, Attack]:
+    """Attacks that need the classes of the examples, which arrays of confidences may lack."""
+    return {"lira_offline_proxy": LiRAOfflineProxy(variance=Shrunk())}
+
+
 def paired() -> dict[str, Attack]:
     """The attacks of an attacker who also holds each model's parent, from which it was derived."""
-    return {"lira_online_fixed": Paired(), "lira_online_shrunk": Paired(variance=Shrunk())}
+    return {"lira_online_fixed": LiRAJoint(), "lira_online_shrunk": LiRAJoint(variance=Shrunk())}
+
+
+def family() -> dict[str, Attack]:
+    """The attacks of an attacker who holds several versions that were derived from one parent."""
+    return {"lira_online_shrunk": LiRAJoint(variance=Shrunk())}
 
 
 def reference() -> dict[str, Attack]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.attacks import Attack, Observed, score_held_out, score_leave_one_out
+from lit_privq.attacks import Attack, LiRAJoint, Observed, score_held_out, score_leave_one_out
+from lit_privq.audit.holding import Holding
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Case:
         targets: models that are attacked; None: shadows, each attacked with the others.
         own: (targets,) each target's row among the shadows; None for held-out targets.
         calibration: per target the examples that calibrated it, members by construction.
-        parents: the full-precision shadows and targets, for the paired attacker.
+        versions: shadows and targets of all that the attacker holds, by name, where that is more than the targets.
     """
 
     dataset: str
@@ -38,7 +39,7 @@ class Case:
     targets: Observed | None
     own: NDArray[np.intp] | None
     calibration: tuple[NDArray[np.int64], ...]
-    parents: tuple[Observed, Observed | None] | None = None
+    versions: Mapping[str, tuple[Observed, Observed]] = field(default_factory=dict)
 
     @property
     def members(self) -> NDArray[np.bool_]:
@@ -56,14 +57,39 @@ class Case:
             row[examples] = True
         return mask
 
-    def scores(self, attacks: Mapping[str, Attack], *, equal_groups: bool = False) -> dict[str, NDArray[np.float64]]:
-        """(targets, examples) by attack; ``equal_groups`` as in :func:`~lit_privq.attacks.score_held_out`."""
+    def scores(
+        self, attacks: Mapping[str, Attack], *, equal_groups: bool = False
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, tuple[str, ...]]]:
+        """Scores by attack, and which of the versions that the attacker holds each of them uses.
+
+        Args:
+            attacks: by name; joint ones where the attacker holds several versions.
+            equal_groups: as in :func:`~lit_privq.attacks.score_held_out`.
+
+        Returns:
+            (targets, examples) scores, and the subsets that were used, ``parent`` or ``target + parent``; none where
+            the attacker holds the targets alone.
+
+        Raises:
+            ValueError: if an attack on several versions is not joint.
+        """
+        if self.versions:
+            return self._joint_scores(attacks)
         if self.own is not None:
-            return score_leave_one_out(attacks, self.shadows, self.own, targets=self.targets, parents=self.parents)
+            return score_leave_one_out(attacks, self.shadows, self.own, targets=self.targets), {}
         assert self.targets is not None
-        parents = None
-        if self.parents is not None:
-            shadows, targets = self.parents
-            assert targets is not None
-            parents = shadows, targets
-        return score_held_out(attacks, self.shadows, self.targets, parents=parents, equal_groups=equal_groups)
+        return score_held_out(attacks, self.shadows, self.targets, equal_groups=equal_groups), {}
+
+    def _joint_scores(
+        self, attacks: Mapping[str, Attack]
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, tuple[str, ...]]]:
+        holding, scores, used = Holding(self.versions, self.own), {}, {}
+        for name, attack in attacks.items():
+            if not isinstance(attack, LiRAJoint):
+                raise ValueError(
+                    f"who holds several versions of a model attacks with LiRAJoint; got {type(attack).__name__} as "
+                    f"{name}, correct paired or family in the audit's config"
+                )
+            scores[name], chosen = holding.scores(attack)
+            used[name] = tuple(dict.fromkeys(" + ".join(subset) for subset in chosen))
+        return scores, used

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,20 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.measures import write_measures
-from lit_privq.artifacts.results import Result, gather, write_results
+from lit_privq.artifacts.results import MOST_VULNERABLE, NOT_CALIBRATION, Result, gather, write_results
 from lit_privq.artifacts.scores import scores_path, write_scores
 from lit_privq.artifacts.vulnerability import write_separations
-from lit_privq.attacks import Attack
+from lit_privq.attacks import Attack, Observed
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
-from lit_privq.audit.folder import FULL, Folder
-from lit_privq.audit.measure import Measurements, measure, rows, utility, utility_of_guessing
+from lit_privq.audit.folder import FULL, Folder, Models
+from lit_privq.audit.gate import broken
+from lit_privq.audit.measure import (
+    Measure,
+    measure,
+    per_example_measures,
+    rate_name,
+    rows,
+    utility,
+    utility_by_class,
+    utility_of_guessing,
+)
 from lit_privq.audit.options import Audit, parse
 from lit_privq.audit.output import Output, replacing
-from lit_privq.audit.plausible import doubts, doubts_of_design
+from lit_privq.audit.plausible import doubts, finite_population
 from lit_privq.audit.progress import AuditProgress
-from lit_privq.audit.summary import ShadowScores, Summary, shadow_scores
-from lit_privq.metrics import vulnerability
+from lit_privq.audit.records import Records, identified_at, write_records
+from lit_privq.audit.slices import Masks, most_vulnerable, of_case
+from lit_privq.audit.summary import FamilyRates, ShadowScores, Summary, shadow_scores
+from lit_privq.metrics import Vulnerability, vulnerability
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(audit: Audit) -> None:
-    """Attack, write scores, results.csv and metrics.json, and draw the page unless it is not wanted.
+    """Attack, write scores, results.csv, metrics.json and vulnerability.csv, and draw the page unless it is not wanted.
 
     An audit that fails leaves the files of an earlier one as they were. A fault in drawing is only said.
     """
@@ -50,12 +63,10 @@ def run(audit: Audit) -> None:
             f"there is no {audit.input}; give an .npz, a folder of .npy files or a study's confidence folder"
         )
     audit.chosen()
-    summary, folder = Summary(audit.max_fpr), find_study(audit.input)
+    summary, folder = Summary(audit.max_fpr, audit.delta), find_study(audit.input)
     with replacing(audit.output) as output:
-        if folder:
-            table = list(_study(audit, folder, summary, output, progress))
-        else:
-            table = list(_arrays(audit, summary, output, progress))
+        started = _Run(audit, summary, output, progress, audit.equal_groups)
+        table = list(_study(audit, folder, started) if folder else _arrays(audit, started))
         write_results(output.path("results.csv"), table)
         measures = summary.measures(audit.described(), gather(table), audit.titles())
         write_measures(output.path("metrics.json"), measures)
@@ -63,6 +74,9 @@ def run(audit: Audit) -> None:
         _draw(audit.output, progress)
     else:
         progress.say(f"done: {audit.output / 'results.csv'}")
+    if failed := list(broken(measures, audit.fail_if or (), audit.slice)):
+        print("\n".join(failed))
+        raise SystemExit(1)
 
 
 def _draw(folder: Path, progress: AuditProgress) -> None:
@@ -78,100 +92,206 @@ def _draw(folder: Path, progress: AuditProgress) -> None:
         progress.say(f"done: {page}")
 
 
-def _say(notes: Iterator[str], summary: Summary, progress: AuditProgress) -> None:
-    """What the input gives away, on stderr and on the page."""
-    for note in notes:
-        progress.note(note)
-        summary.notes.append(note)
-
-
-def _study(audit: Audit, path: Path, summary: Summary, output: Output, progress: AuditProgress) -> Iterator[Result]:
+def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
     if audit.targets:
         raise ValueError(
             f"a study knows its own targets; got targets {' '.join(audit.targets)} for {path}; leave them out"
         )
-    folder = Folder(path, audit.n_targets)
+    folder, summary, progress = Folder(path, audit.n_targets), run.summary, run.progress
     full = folder.full.observed(folder.shadows)
-    attacks = audit.suited(full)
-    summary.add_attacks(audit.chosen(), attacks, full)
-    _say(doubts(folder.full.observed(range(folder.targets.stop))), summary, progress)
-    examples = {}
-    # Shadows that are the targets themselves could not fix a threshold beforehand.
-    leading = _leading(attacks) if audit.design == "held_out" else {}
-    thresholds = shadow_scores(leading, full)
+    run.begin(full, folder.slices)
+    run.say(doubts(folder.full.observed(range(folder.targets.stop))))
+    attacks, separations = run.attacks, {}
+    thresholds = run.shadow_scores(full)
     for done, name in enumerate(folder.variants):
         models = folder.full if name == FULL else folder.read(name)
-        for target in folder.targets:
-            for metric, value in models.dumps[target].utility.items():
-                yield Result(models.dataset, models.net, models.variant, target, "", "", metric, value)
-            for fact in ("size_bytes", "float_weights"):
-                if count := models.dumps[target].meta.get(fact):
-                    yield Result(models.dataset, models.net, models.variant, target, "", "", fact, count)
-        dumps = [models.dumps[target] for target in folder.targets]
-        useful = utility(dumps, audit.resamples, audit.seed)
-        summary.add_utility(models.variant, folder.targets, useful, utility_of_guessing(dumps))
+        yield from _utility(folder, models, run)
         for case in folder.cases(name, audit.design, models):
             where = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker"
             progress.say(where)
             chosen = audit.chosen_paired() if case.attacker == "paired" else attacks
             if not chosen:
                 continue
-            path = scores_path(output.staging, name, case.attacker)
-            told = progress.counted(f"{where}, intervals", len(case.index))
-            scores, measured = _attack(audit, case, chosen, path, told)
-            summary.add_empty(case)
-            summary.add(case.variant, case.attacker, case.index.tolist(), measured)
-            yield from rows(case, measured)
             if case.attacker == "adaptive":
-                known = shadow_scores(leading, case.shadows)
+                known = run.shadow_scores(case.shadows)
             else:
                 known = thresholds if case.attacker == "unaware" else ShadowScores()
-            summary.add_scores(case, scores, case.calibrated_on, known)
+            yield from run.attack(case, chosen, scores_path(run.output.staging, name, case.attacker), known, where)
         if not all(index in models.dumps for index in folder.shadows):
             summary.notes.append(f"{name}: no adaptive attacker, only the targets were quantized")
         else:
             shadows = models.observed(folder.shadows)
-            examples[name] = vulnerability(shadows.confidence, shadows.members)
-            summary.add_vulnerability(models.variant, examples[FULL], examples[name])
-    summary.close_thresholds(leading)
-    write_separations(output.staging, {name: found.separation for name, found in examples.items()})
+            separations[name] = vulnerability(shadows.confidence, shadows.members)
+            summary.add_vulnerability(models.variant, separations[FULL], separations[name])
+    if audit.chosen_family():
+        for case in folder.families(audit.design):
+            progress.say(f"{' + '.join(case.versions)} together")
+            run.attack_family(case, audit.chosen_family(), folder.parents(audit.design))
+    run.end(separations)
 
 
-def _arrays(audit: Audit, summary: Summary, output: Output, progress: AuditProgress) -> Iterator[Result]:
+def _utility(folder: Folder, models: Models, run: _Run) -> Iterator[Result]:
+    """Rows of what the targets of one variant are good for, of all examples and class by class."""
+    dumps = [models.dumps[target] for target in folder.targets]
+    run.summary.add_utility(models.variant, folder.targets, utility(dumps), utility_of_guessing(dumps))
+    what = models.dataset, models.net, models.variant
+    for target, dump in zip(folder.targets, dumps, strict=True):
+        for metric, value in dump.utility.items():
+            yield Result(*what, target, "", "", metric, value)
+        if (size := dump.meta["size_bytes"]) is not None:
+            yield Result(*what, target, "", "", "size_bytes", size)
+        if left := dump.meta.get("float_weights"):
+            yield Result(*what, target, "", "", "float_weights", left)
+    if run.audit.slices.classes:
+        found = utility_by_class(dumps)
+        run.summary.add_utility(models.variant, folder.targets, found, {})
+        for key, values in found.items():
+            for target, value in zip(folder.targets, values.estimates.tolist(), strict=True):
+                yield Result(*what, target, "", "", key.metric, value, slice=key.slice)
+
+
+def _arrays(audit: Audit, run: _Run) -> Iterator[Result]:
     models, forms = read_arrays(audit.input)
-    _say(iter(forms), summary, progress)
-    _say(doubts(models), summary, progress)
+    run.say(iter(forms))
+    run.say(doubts(models))
     case = array_case(audit.input, models, audit.design, audit.targets)
-    if not audit.equal_groups and case.targets is not None:
-        _say(doubts_of_design(case.shadows.members, case.members), summary, progress)
-    progress.say(f"attacking {len(case.index)} targets")
-    attacks = audit.suited(case.shadows)
-    summary.add_attacks(audit.chosen(), attacks, case.shadows)
-    told = progress.counted("drawing intervals", len(case.index))
-    scores, measured = _attack(audit, case, attacks, scores_path(output.staging), told)
-    summary.add_empty(case)
-    summary.add(case.variant, case.attacker, case.index.tolist(), measured)
-    progress.say("attacking shadows, for thresholds")
-    leading = _leading(attacks) if case.own is None else {}
-    known = shadow_scores(leading, case.shadows) if leading else ShadowScores()
-    summary.add_scores(case, scores, case.calibrated_on, known)
-    summary.close_thresholds(leading)
+    if case.targets is not None and not audit.equal_groups and finite_population(case.shadows.members, case.members):
+        run.equal_groups = True
+        run.say(iter([_FINITE]))
+    run.begin(case.shadows, {})
+    run.progress.say(f"attacking {len(case.index)} targets")
+    yield from run.attack(
+        case, run.attacks, scores_path(run.output.staging), run.shadow_scores(case.shadows), "drawing intervals"
+    )
+    separations = {}
     if min(case.shadows.members.sum(0).min(), (~case.shadows.members).sum(0).min()) > 1:
         found = vulnerability(case.shadows.confidence, case.shadows.members)
-        summary.add_vulnerability(case.variant, found, found)
-        write_separations(output.staging, {case.variant.name: found.separation})
-    yield from rows(case, measured)
+        run.summary.add_vulnerability(case.variant, found, found)
+        separations[case.variant.name] = found
+    run.end(separations)
 
 
-def _attack(
-    audit: Audit, case: Case, attacks: Mapping[str, Attack], path: Path, told: Callable[[int], None]
-) -> tuple[dict[str, NDArray[np.float64]], Measurements]:
-    """Scores of a case, which are written to a file, and what is measured on them."""
-    scores = case.scores(attacks, equal_groups=audit.equal_groups)
-    write_scores(path, case.index, case.members, scores)
-    return scores, measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, told)
+@dataclass
+class _Run:
+    """One audit while it runs: what was asked for, where it goes, and what was found so far."""
+
+    audit: Audit
+    summary: Summary
+    output: Output
+    progress: AuditProgress
+    equal_groups: bool
+    attacks: dict[str, Attack] = field(default_factory=dict)
+    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    records: dict[str, Records] = field(default_factory=dict)
+
+    def say(self, notes: Iterator[str]) -> None:
+        """What the input gives away, on stderr and on the page."""
+        for note in notes:
+            self.progress.note(note)
+            self.summary.notes.append(note)
+
+    def begin(self, full: Observed, stored: Masks) -> None:
+        """Choose attacks and slices by the full-precision shadows."""
+        self.attacks = self.audit.suited(full)
+        self.summary.add_attacks(self.audit.chosen(), self.attacks, full)
+        self.masks = self.audit.slices.masks(full, stored)
+        if share := self.audit.slices.most_vulnerable:
+            chosen = most_vulnerable(full, share, judged=self.audit.design == "leave_one_out")
+            if chosen is None:
+                self.say(iter(["too few shadows to choose the most vulnerable examples by; that slice is left out"]))
+            else:
+                self.masks[MOST_VULNERABLE] = chosen
+
+    @property
+    def leading(self) -> dict[str, Attack]:
+        """The attacks that are also measured on slices, and whose thresholds are also set on shadows."""
+        return _leading(self.attacks)
+
+    def shadow_scores(self, shadows: Observed) -> ShadowScores:
+        """Scores of shadows that are not themselves the targets; those could not fix a threshold beforehand."""
+        return shadow_scores(self.leading, shadows) if self.audit.design == "held_out" else ShadowScores()
+
+    def attack(
+        self, case: Case, attacks: Mapping[str, Attack], file: Path, known: ShadowScores, where: str
+    ) -> Iterator[Result]:
+        """Attack one case, write its scores, and add what is measured on them to the summary."""
+        audit, summary = self.audit, self.summary
+        scores, used = case.scores(attacks, equal_groups=self.equal_groups)
+        write_scores(file, case.index, case.members, scores)
+        slices = of_case(case, self.masks)
+        summary.add_slices(case, slices)
+        told = self.progress.counted(where, len(case.index))
+        measured = measure(
+            case, scores, audit.max_fpr, audit.resamples, audit.seed, slices, sliced=_leading(attacks), before=told
+        )
+        own = {name: scores[name] for name in _leading(attacks)} if case.own is not None else known.scores
+        members = case.members if case.own is not None else known.members
+        rates, reachable = per_example_measures(case, scores, own, members, audit.max_fpr)
+        together = {attack: {**found, **rates.get(attack, {})} for attack, found in measured.items()}
+        summary.add_empty(case)
+        summary.add(case.variant, case.attacker, case.index.tolist(), together)
+        summary.add_used(case, used)
+        summary.add_reachable(case, reachable)
+        summary.add_scores(case, scores, known)
+        self._record(case, next(iter(scores.values())))
+        yield from rows(case, together)
+
+    def attack_family(self, case: Case, attacks: Mapping[str, Attack], parents: tuple[Observed, Observed]) -> None:
+        """What an attacker finds who holds several precisions, beside each of them alone and the parent."""
+        audit = self.audit
+        scores, used = case.scores(attacks)
+        singles = {name: replace(case, versions={name: held}) for name, held in case.versions.items()}
+        alone = {name: single.scores(attacks)[0] for name, single in singles.items()}
+        parent = replace(case, versions={"parent": parents}).scores(attacks)[0]
+        outside = {name: mask for name, mask in of_case(case, {}).items() if name == NOT_CALIBRATION}
+        for attack in attacks:
+            found = {name: {attack: each[attack]} for name, each in {**alone, "": scores, "parent": parent}.items()}
+            measured = {
+                name: measure(case, each, audit.max_fpr, 0, audit.seed, outside)[attack] for name, each in found.items()
+            }
+            for bound in audit.max_fpr:
+                whole = Measure(rate_name(bound))
+                if np.isnan(measured[""][whole].estimates).any():
+                    continue
+                part = whole._replace(slice=NOT_CALIBRATION) if outside else whole
+                rates = FamilyRates(
+                    whole.metric,
+                    measured[""][whole],
+                    {name: measured[name][whole] for name in alone},
+                    measured["parent"][whole],
+                    measured[""][part] - measured["parent"][part],
+                )
+                self.summary.add_family(case, attack, used[attack], rates)
+
+    def end(self, separations: Mapping[str, Vulnerability]) -> None:
+        """Write what is known of single examples."""
+        self.summary.close_thresholds(self.leading if self.audit.design == "held_out" else {})
+        write_separations(self.output.staging, {name: found.separation for name, found in separations.items()})
+        known = [
+            replace(one, separation=separations[name].separation) if name in separations else one
+            for name, one in self.records.items()
+        ]
+        shared = {name: mask for name, mask in self.masks.items() if mask.ndim == 1}
+        write_records(self.output.path("vulnerability.csv"), known, shared)
+
+    def _record(self, case: Case, scores: NDArray[np.float64]) -> None:
+        """The single examples of a variant, by the last attacker who learns from models of the targets' kind."""
+        if case.attacker != "paired":
+            self.records[case.variant.name] = Records(
+                case.variant.name,
+                case.attacker,
+                np.full(case.members.shape[1], np.nan),
+                identified_at(scores, case.members),
+                case.members.sum(axis=0),
+            )
 
 
 def _leading(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
     """The first two attacks, whose thresholds are also set honestly, from shadows."""
     return dict(islice(attacks.items(), 2))
+
+
+_FINITE = (
+    "the number of shadows that trained on an example tells whether a target did, as where every example trains "
+    "equally many of all models, targets included; groups are cut to equal sizes"
+)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import isfinite, isnan
 
 from lit_privq.artifacts.measures import LEVEL, PAPER_BOUND, Change, Focus, TargetMean
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.results import ALL, CANARIES, MOST_VULNERABLE, POOL, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.metrics import holm
 
@@ -15,6 +15,7 @@ KEPT = 0.1
 """A model that keeps a smaller share of full precision's utility above random guessing only guesses."""
 
 PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
+WORST = (CANARIES, MOST_VULNERABLE)  # the slices that stand for the worst case, the first that there is
 
 Means = Mapping[Key, TargetMean]
 Changes = Mapping[Key, Change]
@@ -31,15 +32,17 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
     Raises:
         ValueError: if nothing was attacked.
     """
-    attacks, metric, empty = _attacks(means, variants), *_metric(means)
-    strongest = _strongest(means, variants, metric, attacks[0])
-    keys = [Key(variant, metric, strongest[variant.name], attacks[0]) for variant in variants if variant.quantized]
-    family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
-    corrected = holm([change.p for change in family.values()])
-    counted = {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}
-    utility = next((name for name in ("r2", "accuracy") if any(key.metric == name for key in means)), "")
-    guessing = _guessing(means, variants, utility)
-    saved = {key.variant: change.value for key, change in counted.items() if change.verdict == "lower"}
+    parts: dict[str, dict[Key, TargetMean]] = {ALL: {}}
+    for key, mean in means.items():
+        if key.against == POOL:
+            parts.setdefault(key.slice, {})[key] = mean
+    whole, worst = parts[ALL], next((name for name in WORST if name in parts), "")
+    attacks, metric, empty = _attacks(whole, variants), *_metric(whole)
+    strongest, family = _tested(whole, changes, variants, metric, attacks[0], ALL)
+    worst_strongest, worst_family = _tested(parts.get(worst, {}), changes, variants, metric, attacks[0], worst)
+    utility = next((name for name in ("r2", "accuracy") if any(key.metric == name for key in whole)), "")
+    guessing = _guessing(whole, variants, utility)
+    saved = {key.variant: change.value for key, change in family.items() if change.verdict == "lower"}
     lower = {variant: value for variant, value in saved.items() if variant not in guessing}
     costs = {v: changes[key].value for v in lower if (key := Key(v, utility)) in changes}
     focus = Focus(
@@ -50,13 +53,27 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
         empty,
         utility,
         strongest,
-        {variant.name: _best(means, variant, metric) for variant in variants},
+        {variant.name: _best(whole, variant, metric) for variant in variants},
         tuple(key.variant.name for key in family),
+        worst,
+        worst_strongest,
+        tuple(key.variant.name for key in worst_family),
         _first(costs, max),
         _first(lower, min),
         tuple(variant.name for variant in guessing),
     )
-    return focus, {**changes, **counted}
+    return focus, {**changes, **family, **worst_family}
+
+
+def _tested(
+    means: Means, changes: Changes, variants: Sequence[Variant], metric: str, attack: str, part: str
+) -> tuple[dict[str, str], dict[Key, Change]]:
+    """The strongest attackers on a slice, and the changes of its family of tests, counted together."""
+    strongest = _strongest(means, variants, metric, attack)
+    keys = [Key(v, metric, strongest[v.name], attack, part) for v in variants if v.quantized]
+    family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
+    corrected = holm([change.p for change in family.values()])
+    return strongest, {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}
 
 
 def bound_of(metric: str) -> float | None:
@@ -74,7 +91,7 @@ def chance_of(metric: str) -> float:
     >>> chance_of("tpr_at_0.001"), chance_of("auc"), chance_of("balanced_accuracy")
     (0.001, 0.5, nan)
     """
-    bound = bound_of(metric)
+    bound = bound_of(metric.replace("tpr_per_example_at_", "tpr_at_"))
     return bound if bound is not None else 0.5 if metric == "auc" else float("nan")
 
 

@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lit_privq.artifacts.confidences import Dump, read_dump
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
+from lit_privq.audit.holding import Versions
 
 Design = Literal["held_out", "leave_one_out"]
 _SAME = ("dataset", "net", "fingerprint", "n_shadows", "split_seed", "n_queries", "precision")
 FULL = FULL_PRECISION.name
+
+_MOST_VERSIONS = 4  # of one model in an attacker's hands: fifteen subsets to try
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,12 @@ class Folder:
         self._full = dict(self.full.dumps)
 
     @property
+    def slices(self) -> Mapping[str, NDArray[np.bool_]]:
+        """Sets of examples that the data set brings along, (examples,) bool by name."""
+        assert self._first is not None
+        return self._first.slices
+
+    @property
     def shadows(self) -> range:
         """Indices of the shadow models."""
         return range(self._meta["n_shadows"])
@@ -78,6 +88,11 @@ class Folder:
     def targets(self) -> range:
         """Indices of the held-out targets."""
         return range(len(self.shadows), len(self.shadows) + (self._given or self._named))
+
+    @property
+    def _slices(self) -> dict[str, bytes]:
+        assert self._first is not None
+        return {name: mask.tobytes() for name, mask in self._first.slices.items()}
 
     @property
     def _meta(self) -> Mapping[str, Any]:
@@ -113,25 +128,46 @@ class Folder:
         calibration = tuple(models.dumps[i].calibration for i in index)
         full = self.full.observed(self.shadows)
 
-        def case(attacker: str, shadows: Observed, parents: tuple[Observed, Observed] | None = None) -> Case:
-            return Case(
-                models.dataset,
-                models.net,
-                models.variant,
-                attacker,
-                np.array(index),
-                shadows,
-                targets,
-                own,
-                calibration,
-                parents,
-            )
+        def case(attacker: str, shadows: Observed, versions: Versions | None = None) -> Case:
+            what = models.dataset, models.net, models.variant
+            return Case(*what, attacker, np.array(index), shadows, targets, own, calibration, versions or {})
 
         yield case("unaware", full)
         if adaptive:
             shadows = models.observed(self.shadows)
             yield case("adaptive", shadows)
-            yield case("paired", shadows, (full, self.full.observed(index)))
+            yield case("paired", shadows, {"target": (shadows, targets), "parent": (full, self.full.observed(index))})
+
+    def families(self, design: Design) -> Iterator[Case]:
+        """All precisions of a method at once, for methods of which the shadows are quantized at several.
+
+        The attacker of such a case holds every version of the targets; decoupled ones and maps are left out, as most
+        studies have them beside the same precisions.
+        """
+        index = self.targets if design == "held_out" else self.shadows
+        own = None if design == "held_out" else np.arange(len(self.shadows))
+        by_method: dict[str, dict[str, Models]] = {}
+        for name in self.variants[1:]:
+            variant = Variant.parse(name)
+            if variant.decoupled or variant.layers or not (self.path / name / f"{self.shadows[0]:03d}.npz").is_file():
+                continue
+            by_method.setdefault(variant.method, {})[name] = self.read(name)
+        for versions in by_method.values():
+            ordered = sorted(versions.items(), key=lambda item: -item[1].variant.bits)[:_MOST_VERSIONS]
+            if len(ordered) < 2:
+                continue
+            first = ordered[0][1]
+            held = {name: (models.observed(self.shadows), models.observed(index)) for name, models in ordered}
+            shadows, targets = held[ordered[0][0]]
+            calibration = tuple(first.dumps[i].calibration for i in index)
+            what = first.dataset, first.net, first.variant
+            yield Case(*what, "family", np.array(index), shadows, targets, own, calibration, held)
+
+    def parents(self, design: Design) -> tuple[Observed, Observed]:
+        """Full-precision shadows and targets."""
+        return self.full.observed(self.shadows), self.full.observed(
+            self.targets if design == "held_out" else self.shadows
+        )
 
     def _check(self, path: Path, dump: Dump) -> None:
         """A dump against the first one, its own file name and its full-precision parent."""
@@ -150,6 +186,11 @@ class Folder:
             raise ValueError(
                 f"all dumps of a study must have the same labels; those of {path} differ; delete it and "
                 f"{self._mend(path.parent.name, index)}"
+            )
+        if {name: mask.tobytes() for name, mask in dump.slices.items()} != self._slices:
+            raise ValueError(
+                f"all dumps of a study must have the same slices; {path} has {', '.join(dump.slices) or 'none'}, the "
+                f"others {', '.join(self._first.slices) or 'none'}; delete it and {self._mend(path.parent.name, index)}"
             )
         parent = self._full.get(index)
         if parent is not None and not np.array_equal(dump.members, parent.members):

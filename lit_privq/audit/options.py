@@ -14,13 +14,16 @@ from jsonargparse.typing import restricted_string_type
 
 from lit_privq import __version__
 from lit_privq.arguments import HelpWithExamples, in_order
+from lit_privq.artifacts.results import ALL
 from lit_privq.artifacts.scores import RESERVED
-from lit_privq.attacks import Attack, Observed, paired, standard
+from lit_privq.attacks import Attack, Observed, family, paired, standard
 from lit_privq.audit.folder import Design
+from lit_privq.audit.gate import read_rule
+from lit_privq.audit.slices import Slices
 
 _LISTS = ("--attacks", "--targets", "--max_fpr")
 _BOUNDS = [0.00001, 0.0001, 0.001, 0.01]
-_QUOTED = 'attacks and targets in a YAML file are lists of words in quotes, such as ["64:74", "80"], max_fpr of numbers'
+_QUOTED = 'a YAML file gives lists of words in quotes, such as targets: ["64:74", "80"], and max_fpr numbers'
 Word = restricted_string_type("Word", ".")  # a range as it was typed: YAML makes the number 490 of 8:10
 _EXAMPLE = """examples:
   python -m lit_privq audit --config configs/audit/digits.yaml --input runs/digits/confidence --output runs/digits
@@ -47,12 +50,19 @@ class Audit:
         max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
         paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these
             too only those that ``attacks`` names.
-        resamples: of the examples, for the intervals, whose ends hardly move with more; 0 draws none.
-        seed: of the resampling.
+        family: attacks of the attacker who holds several precisions of each target, by name; of these too only those
+            that ``attacks`` names.
+        slices: sets of examples that are reported by themselves; ``--slices FILE.npz`` names a file of them.
+        delta: of (epsilon, delta) differential privacy, for the lower bounds on epsilon.
+        fail_if: rules such as ``tpr_at_0.001 > 0.02``; a model that meets one makes the audit end with status 1.
+        slice: whose leakage the rules are about.
+        resamples: curves drawn for the intervals of rates at few false positives and of log-AUROCs; 0 leaves out all
+            intervals.
+        seed: of the drawing.
         report: draw the page.
 
     Raises:
-        ValueError: if there is no attack or one's name cannot be written, or if max_fpr or resamples make no sense.
+        ValueError: if there is no attack or one's name cannot be written, or if another option makes no sense.
     """
 
     input: Path
@@ -66,17 +76,22 @@ class Audit:
     equal_groups: bool = False
     max_fpr: list[float] = field(default_factory=_BOUNDS.copy)
     paired: dict[str, Attack] = field(default_factory=paired)
+    family: dict[str, Attack] = field(default_factory=family)
+    slices: Slices = field(default_factory=Slices)
+    delta: float = 0.0
+    fail_if: list[str] | None = None
+    slice: str = ALL
     resamples: int = 400
     seed: int = 0
     report: bool = True
 
     def __post_init__(self) -> None:
-        for option in ("define", "add", "paired"):
+        for option in ("define", "add", "paired", "family"):
             if getattr(self, option) is None:
                 raise ValueError(f"{option} must be a map of attacks; got null; write {{}} for none")
         if not self.defined():
             raise ValueError("define must hold at least one attack; got none; leave it out for the standard ones")
-        for name in (*self.defined(), *self.paired):
+        for name in (*self.defined(), *self.paired, *self.family):
             if not isinstance(name, str) or name in RESERVED:
                 raise ValueError(
                     f"an attack's name must be text other than {', '.join(RESERVED)}, which scores.npz and its "
@@ -84,6 +99,10 @@ class Audit:
                 )
         if bad := [bound for bound in self.max_fpr if not 0 < bound <= 1]:
             raise ValueError(f"max_fpr holds fractions in (0, 1], 0.001 for 0.1 %; got {', '.join(map(str, bad))}")
+        if not 0 <= self.delta < 1:
+            raise ValueError(f"delta is a probability in [0, 1), 1e-5 is usual; got {self.delta}")
+        for rule in self.fail_if or ():
+            read_rule(rule)
         if self.resamples < 0 or self.resamples == 1:
             raise ValueError(f"resamples must be 0 (no intervals) or at least 2; got {self.resamples}; 400 are usual")
 
@@ -92,7 +111,7 @@ class Audit:
         attacks, paired = (
             {name: repr(attack) for name, attack in each.items()} for each in (self.chosen(), self.chosen_paired())
         )
-        names = ("design", "targets", "equal_groups", "max_fpr", "resamples", "seed")
+        names = ("design", "targets", "equal_groups", "max_fpr", "delta", "resamples", "seed")
         options = {name: getattr(self, name) for name in names}
         versions = {"lit_privq": __version__, "numpy": np.__version__}
         return {"input": str(self.input), "attacks": attacks, "paired": paired, **options, "versions": versions}
@@ -117,16 +136,26 @@ class Audit:
         """The attacks of the paired attacker to run, perhaps none."""
         return {name: attack for name, attack in self.paired.items() if name in (self.attacks or self.paired)}
 
+    def chosen_family(self) -> dict[str, Attack]:
+        """The attacks of the attacker who holds several precisions to run, perhaps none."""
+        return {name: attack for name, attack in self.family.items() if name in (self.attacks or self.family)}
+
     def suited(self, models: Observed) -> dict[str, Attack]:
-        """The attacks to run on these models; those that need classes are left out of values, unless asked for."""
+        """The attacks to run on these models, less those that lack classes or labels, unless they are asked for."""
         chosen = self.chosen()
-        if self.attacks or not models.values:
+        if self.attacks:
             return chosen
-        return {name: attack for name, attack in chosen.items() if not attack.needs_classes} or chosen
+        fitting = {
+            name: attack
+            for name, attack in chosen.items()
+            if not (attack.needs_classes and models.values)
+            and not (attack.needs_labels and (models.labels is None or models.values))
+        }
+        return fitting or chosen
 
     def titles(self) -> dict[str, str]:
         """Titles of the attacks to run, by name; attacks of the same title are told apart by their names."""
-        attacks = {**self.chosen_paired(), **self.chosen()}
+        attacks = {**self.chosen_family(), **self.chosen_paired(), **self.chosen()}
         titles = {name: attack.title for name, attack in attacks.items()}
         shared = [title for title in titles.values() if list(titles.values()).count(title) > 1]
         return {name: f"{title} ({name})" if title in shared else title for name, title in titles.items()}
@@ -150,18 +179,33 @@ def parse(argv: Sequence[str]) -> Audit:
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
-    parser.add_class_arguments(Audit, skip={"attacks", "targets", "max_fpr"}, sub_configs=True)
+    parser.add_class_arguments(Audit, skip={"attacks", "targets", "max_fpr", "fail_if"}, sub_configs=True)
     parser.add_argument("--attacks", nargs="+", type=Word, help="names of the attacks to run")
     parser.add_argument("--targets", nargs="+", type=Word, help="target rows or ranges of an .npz, such as 64:74 80")
     bounds = "false-positive rates, such as 0.001 0.01, at which true-positive rates are reported"
     parser.add_argument("--max_fpr", nargs="+", type=float, default=_BOUNDS, help=bounds)
-    parser.set_defaults(define=_spelled_all(standard()), paired=_spelled_all(paired()))
+    rules = 'rules such as "tpr_at_0.001 > 0.02"; the audit ends with status 1 where a model meets one'
+    parser.add_argument("--fail_if", nargs="+", type=Word, help=rules)
+    parser.set_defaults(define=_spelled_all(standard()), paired=_spelled_all(paired()), family=_spelled_all(family()))
     try:
-        config = parser.instantiate(parser.parse_args(in_order(argv, _LISTS)))
+        config = parser.instantiate(parser.parse_args(in_order(_with_slices_file(argv), _LISTS)))
     except (jsonargparse.ArgumentError, TypeError) as error:
-        quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets)"|not iterable', str(error)) else ""
+        quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets|fail_if)"|not iterable', str(error)) else ""
         raise ValueError(f"{' '.join(str(error).split())}{quoted}; see python -m lit_privq audit --help") from None
     return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
+
+
+def _with_slices_file(argv: Sequence[str]) -> list[str]:
+    """``--slices FILE.npz`` in the form that the parser takes.
+
+    >>> _with_slices_file(["--slices", "mine.npz", "--seed", "1"])
+    ['--slices.file', 'mine.npz', '--seed', '1']
+    """
+    following = [*argv[1:], ""]
+    return [
+        "--slices.file" if (word, value[-4:]) == ("--slices", ".npz") else word
+        for word, value in zip(argv, following, strict=True)
+    ]
 
 
 def _spelled_all(attacks: Mapping[str, Attack]) -> dict[str, Any]:

@@ -39,19 +39,27 @@ def doubts(models: Observed) -> Iterator[str]:
     yield from _absurd(models)
 
 
-def doubts_of_design(shadows: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Iterator[str]:
-    """What the masks of shadows and held-out targets give away.
+def finite_population(shadows: NDArray[np.bool_], targets: NDArray[np.bool_]) -> bool:
+    """Whether the masks of shadows tell the targets' memberships, whatever the models are.
+
+    Where every example trained equally many of all models, targets included, an example of which fewer shadows are
+    members is one of the target's. The same holds by degrees wherever the number of shadows and the targets'
+    membership are correlated.
 
     Args:
         shadows: (shadows, examples) members.
         targets: (targets, examples) members.
+
+    Source: arXiv:2605.25819.
     """
-    among, all_of_them = shadows.sum(axis=0), shadows.sum(axis=0) + targets.sum(axis=0)
-    if (all_of_them == all_of_them[0]).all() and (among != among[0]).any():
-        yield (
-            "every example trained equally many of all models, targets included, so that the number of shadows that "
-            "trained on it tells whether a target did; use --equal_groups true, or shadows and targets drawn apart"
-        )
+    among, hits = shadows.sum(axis=0), targets.sum(axis=0)
+    if (among == among[0]).all() or (hits == hits[0]).all():
+        return False
+    if (among + hits == among[0] + hits[0]).all():
+        return True
+    # Fisher's z of an independent pair has a deviation of 1 / sqrt(n - 3); five of them are no chance.
+    correlation = float(np.corrcoef(among, hits)[0, 1])
+    return bool(np.arctanh(np.clip(correlation, -0.999999, 0.999999)) * np.sqrt(max(among.size - 3, 1)) < -5)
 
 
 def contradiction(models: Observed) -> Iterator[str]:

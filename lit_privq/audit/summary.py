@@ -12,36 +12,41 @@ from numpy.typing import NDArray
 
 from lit_privq.artifacts.measures import (
     Change,
-    EpsilonBounds,
+    Family,
     Measures,
     OwnChange,
+    PrivacyBounds,
     Rate,
+    Reachable,
     ShadowThreshold,
+    SliceGap,
     Standing,
     TargetMean,
-    WithoutCalibration,
+    Used,
     compared,
 )
-from lit_privq.artifacts.results import Key, Results
-from lit_privq.artifacts.variant import Variant
+from lit_privq.artifacts.results import ALL, POOL, Key, Results
+from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 from lit_privq.attacks import Attack, Observed, score_leave_one_out
 from lit_privq.audit.case import Case
-from lit_privq.audit.focus import chance_of, conclude
-from lit_privq.audit.measure import Measurements, PerTarget, statistics, without
+from lit_privq.audit.focus import bound_of, chance_of, conclude
+from lit_privq.audit.measure import Measure, Measurements, PerTarget
 from lit_privq.metrics import (
     Bonferroni,
     Estimate,
     Vulnerability,
     difference_over_targets,
-    epsilon_lower_bound,
     made_safe,
     mean_over_targets,
+    one_run_epsilon,
     operating_point,
     overlap,
     rank_correlation,
+    trade_off,
 )
 from lit_privq.metrics.roc import allowed_false_positives
 
+_DRAWN = 2  # attacks, the first ones, whose trade-off curves are kept
 _NAMED = 5  # of those that a note is about
 _PRIORS = (0.5, 0.1, 0.01)
 _UNBOUNDED = ("r2", "mae")  # everything else lies between 0 and 1
@@ -54,18 +59,24 @@ class Summary:
 
     Args:
         max_fpr: bounds on the false-positive rate.
+        delta: of (epsilon, delta) differential privacy.
     """
 
     max_fpr: Sequence[float]
+    delta: float = 0.0
     notes: list[str] = field(default_factory=list)
     _means: dict[Key, TargetMean] = field(default_factory=dict)
     _changes: dict[Key, Change] = field(default_factory=dict)
-    _without: dict[Key, WithoutCalibration] = field(default_factory=dict)
+    _gaps: dict[Key, SliceGap] = field(default_factory=dict)
+    _slices: dict[str, int] = field(default_factory=dict)
+    _reachable: dict[Key, Reachable] = field(default_factory=dict)
     _thresholds: list[ShadowThreshold] = field(default_factory=list)
-    _epsilon: dict[Key, EpsilonBounds] = field(default_factory=dict)
+    _bounds: dict[Key, PrivacyBounds] = field(default_factory=dict)
+    _used: dict[Key, Used] = field(default_factory=dict)
+    _families: list[Family] = field(default_factory=list)
     _standing: dict[str, Standing] = field(default_factory=dict)
     _loose: dict[str, list[str]] = field(default_factory=dict)  # ties, by metric
-    _full: dict[tuple[str, str], PerTarget] = field(default_factory=dict)  # full precision, by metric and attack
+    _full: dict[Key, PerTarget] = field(default_factory=dict)  # full precision, attacker and variant left out
 
     def add(self, variant: Variant, attacker: str, index: Sequence[int], measured: Measurements) -> None:
         """Means over targets, and differences from the same targets at full precision.
@@ -77,29 +88,65 @@ class Summary:
             measured: by attack and metric.
         """
         for attack, metrics in measured.items():
-            for metric, found in metrics.items():
-                self._add(Key(variant, metric, attacker, attack), index, found, chance_of(metric))
-                self._add_ties(Key(variant, metric, attacker, attack), found)
+            for what, found in metrics.items():
+                key = Key(variant, what.metric, attacker, attack, what.slice, what.against)
+                self._add(key, index, found, chance_of(key.metric))
+                if key.slice == ALL:
+                    self._add_ties(key, found)
+                elif key.against == POOL:
+                    gap = _change(index, found - metrics[Measure(what.metric)], each=False)
+                    self._gaps[key] = SliceGap(self._slices[key.slice], gap)
+
+    def add_slices(self, case: Case, masks: Mapping[str, NDArray[np.bool_]]) -> None:
+        """How many members each slice holds, before what is measured on it is added."""
+        for name, mask in masks.items():
+            self._slices[name] = int((case.members & mask).sum(axis=1).min())
+
+    def add_used(self, case: Case, used: Mapping[str, tuple[str, ...]]) -> None:
+        """Which versions each attack uses, of an attacker who holds several."""
+        for attack, versions in used.items():
+            self._used[Key(case.variant, "", case.attacker, attack)] = Used(versions)
+
+    def add_family(self, case: Case, attack: str, used: tuple[str, ...], found: FamilyRates) -> None:
+        """What the attacker of several precisions finds, beside the best of them and the parent."""
+        alone = max(found.alone, key=lambda name: float(found.alone[name].estimates.mean()))
+        rates = (found.together, found.alone[alone], found.parent)
+        together, single, parent = (over_targets(found.metric, rate, chance_of(found.metric)) for rate in rates)
+        change = _change(case.index.tolist(), found.outside_calibration)
+        versions = tuple(case.versions)
+        self._families.append(Family(versions, attack, used, alone, found.metric, together, single, parent, change))
+
+    def add_reachable(self, case: Case, reachable: Mapping[str, Mapping[Measure, float]]) -> None:
+        """The share of the examples at which bounds for each example alone can be reached, by attack."""
+        for attack, shares in reachable.items():
+            for what, share in shares.items():
+                self._reachable[Key(case.variant, what.metric, case.attacker, attack)] = Reachable(share)
 
     def add_utility(
-        self, variant: Variant, index: Sequence[int], measured: Mapping[str, PerTarget], guessing: Mapping[str, float]
+        self,
+        variant: Variant,
+        index: Sequence[int],
+        measured: Mapping[Measure, PerTarget],
+        guessing: Mapping[str, float],
     ) -> None:
         """What models are good for, and what random guessing is good for, by metric; the rest as for :meth:`add`."""
-        for metric, found in measured.items():
-            self._add(Key(variant, metric), index, found, guessing.get(metric, nan))
+        for what, found in measured.items():
+            self._add(Key(variant, what.metric, slice=what.slice), index, found, guessing.get(what.metric, nan))
 
     def _add(self, key: Key, index: Sequence[int], found: PerTarget, chance: float) -> None:
         self._means[key] = over_targets(key.metric, found, chance)
+        same = key._replace(variant=FULL_PRECISION, attacker="")
         if not key.variant.quantized:
-            self._full[key.metric, key.attack] = found
-        elif (full := self._full.get((key.metric, key.attack))) is not None:
-            self._changes[key] = _change(index, found - full)
+            self._full[same] = found
+        elif (full := self._full.get(same)) is not None:
+            self._changes[key] = _change(index, found - full, each=key.slice == ALL)
 
     def _add_ties(self, key: Key, found: PerTarget) -> None:
         """Keep what reaches less than half of its bound, as equal scores of non-members do."""
-        if found.fpr is None or np.isnan(found.fpr).any():
+        bound = bound_of(key.metric)
+        if bound is None or found.fpr is None or np.isnan(found.fpr).any():
             return
-        reached, bound = float(found.fpr.mean()), float(key.metric.removeprefix("tpr_at_"))
+        reached = float(found.fpr.mean())
         if reached < bound / 2:
             who = f"{key.attack} on {key.variant.name} ({key.attacker}, {100 * reached:.3g} %)"
             self._loose.setdefault(key.metric, []).append(who)
@@ -141,7 +188,6 @@ class Summary:
         self,
         case: Case,
         scores: Mapping[str, NDArray[np.float64]],
-        calibrated: NDArray[np.bool_],
         shadows: ShadowScores,
     ) -> None:
         """What needs the scores themselves.
@@ -149,31 +195,33 @@ class Summary:
         Args:
             case: what was attacked.
             scores: (targets, examples) by attack.
-            calibrated: (targets, examples), which examples calibrated each target.
             shadows: the thresholds' source; attacks that are not among them get none.
         """
-        targets = tuple(case.index.tolist())
-        for attack, values in scores.items():
-            if calibrated.any():
-                self._add_without_calibration(case, attack, values, calibrated)
+        for place, (attack, values) in enumerate(scores.items()):
             if attack in shadows.scores:
                 self._add_operating_points(case, attack, values, shadows)
-            pairs = zip(values, case.members, strict=True)
-            bounds = tuple(float(epsilon_lower_bound(row, members, Bonferroni())) for row, members in pairs)
-            self._epsilon[Key(case.variant, "epsilon", case.attacker, attack)] = EpsilonBounds(
-                targets, bounds, sum(bound > 0 for bound in bounds)
-            )
+            key = Key(case.variant, "epsilon", case.attacker, attack)
+            self._bounds[key] = self._privacy(case, values, place < _DRAWN)
 
-    def _add_without_calibration(
-        self, case: Case, attack: str, scores: NDArray[np.float64], calibrated: NDArray[np.bool_]
-    ) -> None:
-        left = int((case.members & ~calibrated).sum(axis=1).min())
-        for metric, function in statistics(self.max_fpr).items():
-            values = without(case, scores, calibrated, function)
-            whole = without(case, scores, np.zeros_like(calibrated), function)
-            change = _change(case.index.tolist(), PerTarget(values - whole))
-            key = Key(case.variant, metric, case.attacker, attack)
-            self._without[key] = WithoutCalibration(float(values.mean()), left, change)
+    def _privacy(self, case: Case, scores: NDArray[np.float64], drawn: bool) -> PrivacyBounds:
+        """What an attack refutes of each target; the whole curve where it is to be drawn."""
+        pairs = list(zip(scores, case.members, strict=True))
+        curves = [trade_off(row, members, Bonferroni()) for row, members in pairs]
+        one_run = [
+            one_run_epsilon(row, members, delta=self.delta) if case.own is None else float("nan")
+            for row, members in pairs
+        ]
+        epsilon = tuple(curve.epsilon(self.delta) for curve in curves)
+        return PrivacyBounds(
+            tuple(case.index.tolist()),
+            self.delta,
+            epsilon,
+            sum(bound > 0 for bound in epsilon),
+            tuple(one_run),
+            tuple(curve.mu for curve in curves),
+            tuple(tuple(curve.alpha.tolist()) for curve in curves) if drawn else (),
+            tuple(tuple(curve.beta.tolist()) for curve in curves) if drawn else (),
+        )
 
     def _add_operating_points(
         self, case: Case, attack: str, scores: NDArray[np.float64], shadows: ShadowScores
@@ -227,9 +275,13 @@ class Summary:
             (*self.notes, *self._ties()),
             self._means,
             changes,
-            self._without,
+            self._gaps,
+            self._slices,
             tuple(self._thresholds),
-            self._epsilon,
+            self._bounds,
+            self._reachable,
+            self._used,
+            tuple(self._families),
             self._standing,
         )
 
@@ -237,9 +289,9 @@ class Summary:
 def over_targets(metric: str, found: PerTarget, chance: float) -> TargetMean:
     """A mean over targets beside random guessing."""
     if metric in _UNBOUNDED:
-        over = Estimate(*astuple(difference_over_targets(found.estimates, found.replicates))[:3])
+        over = Estimate(*astuple(difference_over_targets(found.estimates, found.noise))[:3])
     else:
-        over = mean_over_targets(found.estimates, found.replicates)
+        over = mean_over_targets(found.estimates, found.noise)
     targets = found.estimates.size
     own = [compared(*found.own_interval(place), chance) for place in range(targets)]
     verdict = compared(over.low, over.high, chance)
@@ -247,16 +299,35 @@ def over_targets(metric: str, found: PerTarget, chance: float) -> TargetMean:
     return TargetMean(over.value, over.low, over.high, chance, verdict, targets, own.count("higher"), these)
 
 
-def _change(index: Sequence[int], found: PerTarget) -> Change:
-    """A difference over targets as the only test, and target by target."""
-    over = difference_over_targets(found.estimates, found.replicates)
+def _change(index: Sequence[int], found: PerTarget, *, each: bool = True) -> Change:
+    """A difference over targets as the only test, and perhaps target by target."""
+    over = difference_over_targets(found.estimates, found.noise)
     alone = compared(over.low, over.high)
-    each = tuple(
+    own = tuple(
         OwnChange(target, float(found.estimates[place]), *ends, compared(*ends))
-        for place, target in enumerate(index)
+        for place, target in enumerate(index if each else ())
         for ends in [found.own_interval(place)]
     )
-    return Change(over.value, over.low, over.high, over.p, float("nan"), alone, alone, each)
+    return Change(over.value, over.low, over.high, over.p, float("nan"), alone, alone, own)
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyRates:
+    """One metric of the attackers who hold all precisions of each target, each alone, or the parent.
+
+    Args:
+        metric: name.
+        together: with all precisions.
+        alone: with each, by name.
+        parent: with the full-precision parent.
+        outside_calibration: of ``together`` less ``parent``, without the calibration examples.
+    """
+
+    metric: str
+    together: PerTarget
+    alone: Mapping[str, PerTarget]
+    parent: PerTarget
+    outside_calibration: PerTarget
 
 
 @dataclass(frozen=True, eq=False)

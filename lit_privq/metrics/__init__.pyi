@@ -1,9 +1,8 @@
+from .auc_interval import auc_interval as auc_interval
 from .bootstrap import Resamples as Resamples
 from .bootstrap import bootstrap as bootstrap
 from .bootstrap import interval as interval
 from .bootstrap import resample as resample
-from .delong import Placements as Placements
-from .delong import placements as placements
 from .epsilon import Bonferroni as Bonferroni
 from .epsilon import Fixed as Fixed
 from .epsilon import Point as Point
@@ -25,6 +24,7 @@ from .operating_point import predictive_value as predictive_value
 from .operating_point import shadow_threshold as shadow_threshold
 from .over_targets import Difference as Difference
 from .over_targets import Estimate as Estimate
+from .over_targets import Noise as Noise
 from .over_targets import difference_over_targets as difference_over_targets
 from .over_targets import holm as holm
 from .over_targets import mean_over_targets as mean_over_targets

@@ -33,14 +33,32 @@ class Difference(Estimate):
     p: float
 
 
-def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level: float = 0.95) -> Estimate:
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """How far each target's number would move on other examples.
+
+    Args:
+        middle: (targets,) what stands for the number: the median over other examples.
+        deviation: (targets,) standard deviation over other examples.
+    """
+
+    middle: Floats
+    deviation: Floats
+
+    @classmethod
+    def of(cls, replicates: Floats) -> Noise:
+        """From numbers on other examples, (targets, resamples)."""
+        return cls(np.median(replicates, axis=1), replicates.std(axis=1, ddof=1))
+
+
+def mean_over_targets(shares: Floats, noise: Noise | None = None, *, level: float = 0.95) -> Estimate:
     """The mean of a metric between 0 and 1, such as a rate or an area, with an interval for other targets.
 
     Student's t on the targets' own values. Their spread already holds the noise of their examples, so nothing need be
     known of either, and the interval covers as often as it says, if it is wide with two targets. Where targets agree by
     luck, or because a rate moves in steps, it is no narrower than half of what the noise of the examples alone would
     give; all of that noise would make it cover 98 or 99 times in 100, where targets do not differ
-    (benchmarks/coverage.py). Each target enters by the median of its replicates: rates at few false positives err to
+    (benchmarks/coverage.py). Each target enters by the middle of its noise: rates at few false positives err to
     one side, and log-AUROCs are skewed, so that their own values would cover 85 to 93 times. The mean of the values
     always lies inside. One target says nothing of others and has no interval.
 
@@ -51,7 +69,7 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
 
     Args:
         shares: (targets,) the metric of each target.
-        replicates: (targets, resamples) the same in resamples of its examples; None where there are none.
+        noise: of the targets' examples; None where it is unknown.
         level: of the interval.
 
     Returns:
@@ -67,13 +85,13 @@ def mean_over_targets(shares: Floats, replicates: Floats | None = None, *, level
     >>> round(found.value, 2), round(found.low, 2), round(found.high, 2)
     (0.03, 0.0, 0.15)
     """
-    mean, (low, high) = float(shares.mean()), _ends(shares, replicates, level, _beta_skewness)
+    mean, (low, high) = float(shares.mean()), _ends(shares, noise, level, _beta_skewness)
     if low == high:
         return Estimate(mean, np.nan, np.nan)
     return Estimate(mean, float(np.clip(np.minimum(low, mean), 0, 1)), float(np.clip(np.maximum(high, mean), 0, 1)))
 
 
-def difference_over_targets(changes: Floats, replicates: Floats | None = None, *, level: float = 0.95) -> Difference:
+def difference_over_targets(changes: Floats, noise: Noise | None = None, *, level: float = 0.95) -> Difference:
     """The mean of differences on the same targets, with an interval for other targets and a p-value for its being 0.
 
     Student's t, as of :func:`mean_over_targets`; differences are taken to be symmetric. p is below 1 - level just where
@@ -82,7 +100,7 @@ def difference_over_targets(changes: Floats, replicates: Floats | None = None, *
 
     Args:
         changes: (targets,) the difference on each target.
-        replicates: (targets, resamples) the same in resamples of its examples; None where there are none.
+        noise: of the targets' examples; None where it is unknown.
         level: of the interval.
 
     Returns:
@@ -94,11 +112,11 @@ def difference_over_targets(changes: Floats, replicates: Floats | None = None, *
     >>> difference_over_targets(np.array([0.5, 0.6, 0.7])).value
     0.6
     """
-    mean, (low, high) = float(changes.mean()), _ends(changes, replicates, level, lambda *_: 0.0)
+    mean, (low, high) = float(changes.mean()), _ends(changes, noise, level, lambda *_: 0.0)
     if np.isnan(low):
         return Difference(mean, np.nan, np.nan, np.nan)
-    centre, error, noise = _moments(changes, replicates)
-    off = abs(centre) / np.maximum((error, noise), _TINY)
+    centre, error, least = _moments(changes, noise)
+    off = abs(centre) / np.maximum((error, least), _TINY)
     p = 2 * max(stdtr(changes.size - 1, -off[0]), ndtr(-off[1])) if mean * centre > 0 else 1.0
     return Difference(mean, min(mean, low), max(mean, high), float(p))
 
@@ -119,17 +137,17 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _ends(
-    values: Floats, replicates: Floats | None, level: float, skewness_of: Callable[[float, float], float]
+    values: Floats, noise: Noise | None, level: float, skewness_of: Callable[[float, float], float]
 ) -> tuple[float, float]:
     """The interval of either mean; ``skewness_of`` is that of the targets' values, by their mean and spread."""
-    if replicates is not None and replicates.shape[:1] != values.shape:
-        raise ValueError(f"values must be (targets,) of replicates {replicates.shape}; got {values.shape}")
+    if noise is not None and not noise.middle.shape == noise.deviation.shape == values.shape:
+        raise ValueError(f"values must be (targets,) as their noise is, {noise.middle.shape}; got {values.shape}")
     targets = values.size
     if targets == 1 or np.isnan(values).any():
         return np.nan, np.nan
-    centre, error, noise = _moments(values, replicates)
+    centre, error, own = _moments(values, noise)
     skewness = skewness_of(centre, error * np.sqrt(targets)) / np.sqrt(targets)
-    beyond, least = float(stdtrit(targets - 1, (1 + level) / 2)), float(ndtri((1 + level) / 2)) * noise
+    beyond, least = float(stdtrit(targets - 1, (1 + level) / 2)), float(ndtri((1 + level) / 2)) * own
     below, above = (sign * _skewed(sign * beyond, skewness) * error for sign in (1, -1))
     if skewness > 0:  # far out the cubic bends back: the long tail is no shorter than Student's
         above = max(above, beyond * error)
@@ -138,10 +156,10 @@ def _ends(
     return centre - max(below, least), centre + max(above, least)
 
 
-def _moments(values: Floats, replicates: Floats | None) -> tuple[float, float, float]:
+def _moments(values: Floats, noise: Noise | None) -> tuple[float, float, float]:
     """Mean of what stands for each target, its standard error, and half of what the examples alone would make it."""
-    middles = values if replicates is None else np.median(replicates, axis=1)
-    own = 0.0 if replicates is None else float(np.sqrt(replicates.var(axis=1, ddof=1).mean() / values.size))
+    middles = values if noise is None else noise.middle
+    own = 0.0 if noise is None else float(np.sqrt((noise.deviation**2).mean() / values.size))
     return float(middles.mean()), float(middles.std(ddof=1) / np.sqrt(values.size)), own / 2
 
 

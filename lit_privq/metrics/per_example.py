@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,8 @@ def per_example_rates(
     targets: Floats,
     members: NDArray[np.bool_],
     max_fpr: Sequence[float],
+    *,
+    own: NDArray[np.intp] | None = None,
 ) -> list[PerExampleRates]:
     """Rates at thresholds that hold for each example alone, one entry for each bound.
 
@@ -53,6 +55,7 @@ def per_example_rates(
         targets: (targets, examples) scores of the targets.
         members: (targets, examples) bool, or 0 and 1.
         max_fpr: bounds on every example's false-positive rate, fractions in (0, 1).
+        own: (targets,) each target's row among the shadows, left out of its own thresholds; None for held-out targets.
 
     Raises:
         ValueError: if a bound is out of range, or an example has fewer than two shadows that did not train on it.
@@ -69,27 +72,27 @@ def per_example_rates(
         raise ValueError(f"max_fpr are fractions in (0, 1), 0.01 for 1 %; got {bad[0]}")
     shadow_members, members = as_members(shadow_members), as_members(members)
     outside = ~shadow_members
-    count = outside.sum(0)
-    if count.min() < 2:
+    count = outside.sum(0).astype(np.float64)
+    if count.min() < 2 + (own is not None):
         raise ValueError(
             f"a threshold for each example needs two shadows that did not train on it; example {count.argmin()} has "
-            f"{count.min()}"
+            f"{int(count.min())}"
         )
     mean = shadows.mean(0, where=outside)
-    spread = shadows.std(0, ddof=1, where=outside) * np.sqrt(1 + 1 / count)
+    squares = np.square(shadows - mean).sum(0, where=outside)
     largest = shadows.max(0, where=shadow_members, initial=-np.inf)
-    thresholds = (mean + stdtrit(count - 1, 1 - bound) * spread for bound in max_fpr)
-    return list(_rates(max_fpr, thresholds, largest, targets, members))
-
-
-def _rates(
-    max_fpr: Sequence[float],
-    thresholds: Iterator[Floats],
-    largest: Floats,
-    targets: Floats,
-    members: NDArray[np.bool_],
-) -> Iterator[PerExampleRates]:
-    for bound, threshold in zip(max_fpr, thresholds, strict=True):
-        accused = targets > threshold  # (targets, examples)
+    sizes, means, sums = (np.broadcast_to(each, targets.shape) for each in (count, mean, squares))
+    if own is not None:  # without the target's own score, where it is in the group
+        off, left = targets - mean, ~members
+        sizes = count - left
+        means = np.where(left, mean - off / sizes, mean)
+        sums = np.where(left, np.maximum(squares - off * off * count / sizes, 0.0), squares)
+    spread = np.sqrt(sums / (sizes - 1) * (1 + 1 / sizes))
+    pooled = np.sqrt(squares / (count - 1) * (1 + 1 / count))
+    found = []
+    for bound in max_fpr:
+        accused = targets > means + stdtrit(sizes - 1, 1 - bound) * spread  # (targets, examples)
         tpr, fpr = (accused.mean(1, where=which) for which in (members, ~members))
-        yield PerExampleRates(bound, tpr, fpr, float((largest > threshold).mean()))
+        reachable = largest > mean + stdtrit(count - 1, 1 - bound) * pooled
+        found.append(PerExampleRates(bound, tpr, fpr, float(reachable.mean())))
+    return found

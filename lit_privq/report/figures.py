@@ -24,7 +24,7 @@ from lit_privq.plot.labels import Boxes, place_labels
 from lit_privq.plot.style import CARD, INK, MUTED, Look, looks
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.view import View
-from lit_privq.report.words import bits, capitalized, exceptions, measure, width
+from lit_privq.report.words import bits, capitalized, exceptions, measure, spaced, width
 
 _POINTS = 72.0  # to the inch
 _WIDTH = 320.0  # points; little more than a phone's width, so that the lettering hardly shrinks there
@@ -153,6 +153,43 @@ def _rates(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]
     axes.set_xlabel(capitalized(measure(view.bound)))
     _chance(axes, view.chance)
     _attackers(axes, list(shades))
+    return figure
+
+
+def worst_case(view: View) -> Figure:
+    """Leakage of all members and of the worst-case slice, by variant, each to its strongest attacker."""
+    worst = view.focus.worst
+    found = {
+        "all members": {variant: view.rate(view.focus.key(variant)) for variant in view.results.variants},
+        spaced(worst): {variant: view.rate(view.focus.worst_key(variant)) for variant in view.results.variants},
+    }
+    shades = {name: {v: rate for v, rate in rates.items() if rate is not None} for name, rates in found.items()}
+    return _rates(view, "The average and the worst case", shades)
+
+
+def classes(view: View, heading: str, label: str, rates: Mapping[str, Mapping[Variant, Rate]]) -> Figure:
+    """One metric by class, a marker for each of a few variants."""
+    variants = list(dict.fromkeys(variant for each in rates.values() for variant in each))
+    figure, axes = _canvas(heading, height=130.0 + 21.0 * len(rates), left=66.0, bottom=44.0, top=64.0)
+    look = looks(view.results)
+    for row, each in enumerate(rates.values()):
+        for place, variant in enumerate(variants):
+            if variant not in each:
+                continue
+            y = row + 6.5 / 21 * (place - (len(variants) - 1) / 2)
+            axes.plot(_ends(each[variant]), [y, y], color=look[variant.method].colour, linewidth=2.0, alpha=0.75)
+            dot = _dot("", look[variant.method], place)
+            dot.set_data([each[variant].value], [y])
+            axes.add_line(dot)
+    axes.set_ylim(len(rates) - 0.4, -0.6)
+    axes.set_yticks(range(len(rates)), list(rates))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.06)
+    axes.set_xlabel(label)
+    _percents(axes, axes.xaxis)
+    _key(axes, [_dot(view.label(v), look[v.method], place) for place, v in enumerate(variants)])
     return figure
 
 

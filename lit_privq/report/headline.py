@@ -20,6 +20,7 @@ from lit_privq.report.words import (
     percent,
     points,
     ranged,
+    spaced,
 )
 
 Changes = Mapping[Variant, Change]
@@ -84,11 +85,11 @@ def _beside_chance(view: View, variant: Variant, found: TargetMean) -> Iterator[
 def _in_these_targets(view: View, variant: Variant, found: TargetMean) -> Iterator[str]:
     """How these targets themselves leak more than random guessing, though others may not."""
     these = "this target" if found.targets == 1 else f"each of these {found.targets} targets"
-    bounds = view.measures.epsilon.get(view.focus.key(variant, "epsilon"))
+    bounds = view.measures.bounds.get(view.focus.key(variant, "epsilon"))
     if found.above == found.targets:
         yield f"in {these} above it by the target’s own interval"
     elif bounds and bounds.above == found.targets:
-        yield f"in {these} more than random guessing, as ε is at least {min(bounds.lower_bounds):.2f}"
+        yield f"in {these} more than random guessing, as ε is at least {min(bounds.epsilon):.2f}"
     elif found.these == "higher":
         yield f"these {found.targets} targets, taken together, are above it by the interval of their examples"
 
@@ -145,7 +146,16 @@ def _saving(view: View, role: str, variant: Variant) -> str:
         percent(found.value, decimals(view.bound)) for v in (reference, variant) if (found := view.leak(v))
     )
     saving = f"it brings the {measure(view.bound)} from {before} to {after}"
-    return f"The {role} is {view.label(variant)}: {saving}{_price(view, view.cost(variant))}."
+    return f"The {role} is {view.label(variant)}: {saving}{_price(view, view.cost(variant))}{_worst(view, variant)}."
+
+
+def _worst(view: View, variant: Variant) -> str:
+    """What remains of the worst case, as the end of a sentence; empty where the audit knows no such slice."""
+    rate = view.rate(view.focus.worst_key(variant)) if view.focus.worst else None
+    if rate is None:
+        return ""
+    found = percent(rate.value, decimals(view.bound))
+    return f"; of the {spaced(view.focus.worst)}, the worst case, {found} are still found"
 
 
 def _price(view: View, cost: Change | None) -> str:

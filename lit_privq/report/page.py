@@ -18,10 +18,12 @@ from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.sections import (
     attackers,
     calibrated,
+    classes,
     curves,
     differences,
     epsilon,
     exposure,
+    families,
     indicator,
     leakage,
     notes,
@@ -30,6 +32,7 @@ from lit_privq.report.sections import (
     provenance,
     standing,
     tradeoff,
+    worst_case,
 )
 from lit_privq.report.sections.section import Section
 from lit_privq.report.view import View
@@ -38,6 +41,7 @@ from lit_privq.report.words import bound_percent, counted, percent
 # Every section of the page, in reading order; those of the second list are folded behind their headings.
 OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
     tradeoff.section,
+    worst_case.section,
     leakage.section,
     numbers.section,
     notes.section,
@@ -45,6 +49,8 @@ OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
 FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
     attackers.section,
     differences.section,
+    families.section,
+    classes.section,
     curves.section,
     exposure.section,
     standing.section,

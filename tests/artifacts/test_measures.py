@@ -8,15 +8,18 @@ import pytest
 
 from lit_privq.artifacts.measures import (
     Change,
-    EpsilonBounds,
+    Family,
     Focus,
     Measures,
     OwnChange,
+    PrivacyBounds,
     Rate,
+    Reachable,
     ShadowThreshold,
+    SliceGap,
     Standing,
     TargetMean,
-    WithoutCalibration,
+    Used,
     compared,
     read_measures,
     write_measures,
@@ -29,7 +32,8 @@ KEY = Key(COARSE, "tpr_at_0.01", "adaptive", "lira")
 CHANGE = Change(-0.02, -0.03, -0.01, 0.001, 0.002, "lower", "lower", (OwnChange(8, -0.02, nan, nan, "untested"),))
 FOCUS = Focus(
     ("lira",), "tpr_at_0.01", 0.01, 0.01, (0.001,), "accuracy", {"none-32": "unaware", COARSE.name: "adaptive"},
-    {COARSE.name: {"adaptive": "lira"}}, (COARSE.name,), COARSE.name, None, (),
+    {COARSE.name: {"adaptive": "lira"}}, (COARSE.name,), "canaries",
+    {COARSE.name: "adaptive"}, (COARSE.name,), COARSE.name, None, (),
 )  # fmt: skip
 RESULTS = Results(
     "digits", "small", {Key(v, "accuracy"): {8: OwnValue(0.9, nan, nan)} for v in (FULL_PRECISION, COARSE)}
@@ -38,6 +42,10 @@ UNMEASURED = TargetMean(nan, nan, nan, 0.001, "untested", 4, 0, "untested")
 THRESHOLD = ShadowThreshold(
     COARSE, "adaptive", "lira", 0.01, 1.5, Rate(0.01, 0.0, 0.02), Rate(0.05, 0.01, 0.1), {0.5: Rate(nan, nan, nan)}
 )
+BOUNDS = PrivacyBounds(
+    (8, 9), 1e-5, (0.0, 1.5), 1, (0.1, nan), (0.0, 0.9), ((0.0, 1.0), (0.0, 0.5, 1.0)), ((1.0, 0.0), (1.0, 0.2, 0.0))
+)
+FAMILY = Family(("obc-2", "obc-1"), "lira", ("obc-2",), "obc-2", "tpr_at_0.01", *[UNMEASURED] * 3, CHANGE)
 WHOLE = Measures(
     {"seed": 0, "attacks": {"lira": "LiRA()"}},
     FOCUS,
@@ -45,9 +53,13 @@ WHOLE = Measures(
     ("RMIA – at temperature 1",),
     {KEY: TargetMean(0.05, 0.02, 0.1, 0.01, "higher", 4, 3, "higher"), KEY._replace(metric="tpr_at_0.001"): UNMEASURED},
     {KEY: CHANGE},
-    {KEY: WithoutCalibration(0.04, 88, CHANGE)},
+    {KEY._replace(slice="canaries"): SliceGap(30, CHANGE)},
+    {"canaries": 30},
     (THRESHOLD,),
-    {KEY: EpsilonBounds((8, 9), (0.0, 1.5), 1)},
+    {KEY: BOUNDS},
+    {KEY: Reachable(0.25)},
+    {KEY: Used(("parent", "target + parent"))},
+    (FAMILY,),
     {COARSE.name: Standing(30, 40, 12, (3, 1), 0.5, 0.6, 0, 100)},
 )
 
@@ -90,7 +102,7 @@ OLD_MEAN = {"variant": "none-32", "attacker": "a", "attack": "b", "metric": "auc
         {"focus": None},
         {"means": [OLD_MEAN]},
         {"means": [3]},
-        {"epsilon": 3},
+        {"bounds": 3},
         {"changes": [{"variant": "unheard-of-3"}]},
         {"thresholds": None, "operating_points": []},
     ],

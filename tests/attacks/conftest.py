@@ -27,6 +27,7 @@ def make() -> Make:
         members = np.vstack([balanced(models, examples, random), random.random((spare, examples)) < 0.5])
         hardness = 2 * random.normal(size=(1, examples, queries))
         noise = random.normal(size=(models + spare, examples, queries))
-        return Observed((hardness + gap * members[..., None] + noise).astype(np.float32), members)
+        confidence = (hardness + gap * members[..., None] + noise).astype(np.float32)
+        return Observed(confidence, members, labels=np.arange(examples) % 3)
 
     return observed

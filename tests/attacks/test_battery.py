@@ -16,6 +16,7 @@ from lit_privq.attacks import (
     Observed,
     PooledSeparate,
     paired,
+    proxies,
     reference,
     score_held_out,
     score_leave_one_out,
@@ -25,6 +26,7 @@ from lit_privq.attacks import (
 Make = Callable[..., Observed]
 ATTACKS: dict[str, Attack] = {
     **standard(),
+    **proxies(),
     **{f"reference_{name}": attack for name, attack in reference().items()},
     **{f"paired_{name}": attack for name, attack in paired().items()},
     "online_mean": LiRAOnline(centre="mean"),
@@ -43,11 +45,17 @@ DESIGNS = [
 def parent_of(child: Observed, seed: int = 99) -> Observed:
     """Full-precision models from which these might have been derived."""
     noise = np.random.default_rng(seed).normal(size=np.shape(child.confidence))
-    return Observed(np.asarray(child.confidence) + 0.5 * noise, child.members)
+    return Observed(np.asarray(child.confidence) + 0.5 * noise, child.members, labels=child.labels)
+
+
+def reversed_examples(models: Observed) -> Observed:
+    """The same models, the last example first."""
+    assert models.labels is not None
+    return Observed(np.asarray(models.confidence)[:, ::-1], models.members[:, ::-1], labels=models.labels[::-1])
 
 
 def left_out(name: str, models: Observed, block: int | None = None) -> NDArray[np.float64]:
-    return score_leave_one_out({name: ATTACKS[name]}, models, parents=(parent_of(models), None), block=block)[name]
+    return score_leave_one_out({name: ATTACKS[name]}, models, versions=[(parent_of(models), None)], block=block)[name]
 
 
 def kept_out(name: str, models: Observed, shadows: int, block: int | None = None) -> NDArray[np.float64]:
@@ -55,7 +63,7 @@ def kept_out(name: str, models: Observed, shadows: int, block: int | None = None
     first, rest = range(shadows), range(shadows, len(models.members))
     parents = (parent.models(first), parent.models(rest))
     return score_held_out(
-        {name: ATTACKS[name]}, models.models(first), models.models(rest), parents=parents, block=block
+        {name: ATTACKS[name]}, models.models(first), models.models(rest), versions=[parents], block=block
     )[name]
 
 
@@ -82,14 +90,14 @@ def areas_on_noise(design: str, models: int, draws: int = 200) -> dict[str, NDAr
     spare = 4 if design.startswith("held_out") else 0
     for random in np.random.default_rng(models).spawn(draws):
         members = np.vstack([shadow_members(design, models, random), random.random((spare, 50)) < 0.5])
-        noise = Observed(random.normal(size=(models + spare, 50, 1)), members)
+        noise = Observed(random.normal(size=(models + spare, 50, 1)), members, labels=np.arange(50) % 3)
         first, rest = range(models), range(models, models + spare)
         parent = parent_of(noise, seed=int(random.integers(1 << 32)))
         if spare:
             parents = (parent.models(first), parent.models(rest))
-            scores = score_held_out(ATTACKS, noise.models(first), noise.models(rest), parents=parents)
+            scores = score_held_out(ATTACKS, noise.models(first), noise.models(rest), versions=[parents])
         else:
-            scores = score_leave_one_out(ATTACKS, noise, parents=(parent, None))
+            scores = score_leave_one_out(ATTACKS, noise, versions=[(parent, None)])
         for name, each in scores.items():
             found[name].append(areas(each, members[rest if spare else first]).mean())
     return {name: np.array(values) for name, values in found.items()}
@@ -114,18 +122,17 @@ def test_members_are_found_where_there_is_something_to_find(name: str, make: Mak
 @EVERY
 def test_the_order_of_examples_changes_nothing(name: str, make: Make) -> None:
     models = make(8, 40, 2, spare=2)
-    turned = Observed(np.asarray(models.confidence)[:, ::-1], models.members[:, ::-1])
-    parent = parent_of(models)
-    turned_parent = Observed(np.asarray(parent.confidence)[:, ::-1], parent.members[:, ::-1])
+    turned, parent = reversed_examples(models), parent_of(models)
+    turned_parent = reversed_examples(parent)
     first, rest = range(8), range(8, 10)
     attack = {name: ATTACKS[name]}
     parents = (parent.models(first), parent.models(rest))
-    one = score_held_out(attack, models.models(first), models.models(rest), parents=parents)
+    one = score_held_out(attack, models.models(first), models.models(rest), versions=[parents])
     parents = (turned_parent.models(first), turned_parent.models(rest))
-    other = score_held_out(attack, turned.models(first), turned.models(rest), parents=parents)
+    other = score_held_out(attack, turned.models(first), turned.models(rest), versions=[parents])
     np.testing.assert_allclose(other[name][:, ::-1], one[name], rtol=1e-10, atol=1e-10)  # sums in another order
-    alone = score_leave_one_out(attack, models, parents=(parent, None))[name]
-    other = score_leave_one_out(attack, turned, parents=(turned_parent, None))
+    alone = score_leave_one_out(attack, models, versions=[(parent, None)])[name]
+    other = score_leave_one_out(attack, turned, versions=[(turned_parent, None)])
     np.testing.assert_allclose(other[name][:, ::-1], alone, rtol=1e-10, atol=1e-10)
 
 
@@ -135,8 +142,8 @@ def test_the_order_of_shadows_changes_nothing_for_held_out_targets(name: str, ma
     parent = parent_of(models)
     attack, turn, rest = {name: ATTACKS[name]}, [3, 1, 7, 0, 2, 6, 5, 4], range(8, 10)
     targets, above = models.models(rest), parent.models(rest)
-    one = score_held_out(attack, models.models(range(8)), targets, parents=(parent.models(range(8)), above))
-    other = score_held_out(attack, models.models(turn), targets, parents=(parent.models(turn), above))
+    one = score_held_out(attack, models.models(range(8)), targets, versions=[(parent.models(range(8)), above)])
+    other = score_held_out(attack, models.models(turn), targets, versions=[(parent.models(turn), above)])
     np.testing.assert_allclose(other[name], one[name], rtol=1e-10, atol=1e-10)  # sums in another order
 
 
@@ -145,10 +152,11 @@ def test_the_order_of_shadows_changes_nothing_but_whom_a_target_does_without(nam
     # Leave-one-out drops the last model of the other group: of each example one of the last two here, in any order.
     models = make(6, 40, 2, spare=2)
     members = np.vstack([models.members[:7], ~models.members[6:7]])
-    models, turn = Observed(models.confidence, members), [3, 1, 5, 0, 2, 4, 7, 6]
+    models, turn = Observed(models.confidence, members, labels=models.labels), [3, 1, 5, 0, 2, 4, 7, 6]
     parent = parent_of(models)
-    one = score_leave_one_out({name: ATTACKS[name]}, models, parents=(parent, None))[name]
-    other = score_leave_one_out({name: ATTACKS[name]}, models.models(turn), parents=(parent.models(turn), None))[name]
+    one = score_leave_one_out({name: ATTACKS[name]}, models, versions=[(parent, None)])[name]
+    versions = [(parent.models(turn), None)]
+    other = score_leave_one_out({name: ATTACKS[name]}, models.models(turn), versions=versions)[name]
     np.testing.assert_allclose(other, one[turn], rtol=1e-10, atol=1e-10)  # sums in another order
 
 
@@ -156,12 +164,15 @@ def test_the_order_of_shadows_changes_nothing_but_whom_a_target_does_without(nam
 @pytest.mark.parametrize("design", ["leave_one_out", "held_out"])
 def test_equal_confidences_give_finite_scores(name: str, design: str) -> None:
     members = np.argsort(np.random.default_rng(0).random((8, 37)), axis=0) < 4
-    models = Observed(np.full((8, 37, 2), 7.7), members)  # the squares of 37 times 7.7 round to below the mean's
+    labels = np.arange(37) % 3
+    models = Observed(
+        np.full((8, 37, 2), 7.7), members, labels=labels
+    )  # the squares of 37 times 7.7 round to below the mean's
     attack = {name: ATTACKS[name]}
     if design == "leave_one_out":
-        scores = score_leave_one_out(attack, models, parents=(models, None))
+        scores = score_leave_one_out(attack, models, versions=[(models, None)])
     else:
-        scores = score_held_out(attack, models, models, parents=(models, models))
+        scores = score_held_out(attack, models, models, versions=[(models, models)])
     assert np.isfinite(scores[name]).all()
 
 
@@ -190,6 +201,6 @@ def test_more_confidence_between_the_two_groups_means_more_likely_a_member(name:
         targets = np.repeat(np.asarray(models.confidence)[16:], 4, axis=0)  # (steps, examples, 1)
         targets[:, example] = low[example] + np.linspace(0.2, 0.8, 4)[:, None] * (high - low)[example]
         target = Observed(targets, np.repeat(models.members[16:], 4, axis=0))
-        scores = score_held_out({name: ATTACKS[name]}, shadows, target, parents=(parent_of(shadows), target))[name]
+        scores = score_held_out({name: ATTACKS[name]}, shadows, target, versions=[(parent_of(shadows), target)])[name]
         rising.append(np.diff(scores[:, example]) >= 0)
     assert np.mean(rising) > 0.95  # an online score turns where one group is much wider than the other

@@ -32,17 +32,29 @@ def turned(models: Observed) -> Observed:
             lambda o: score_leave_one_out({}, o, [0, 1], targets=o.models([1, 0])),
             "targets must have the members .* 2 of 2",
         ),
-        (lambda o: score_leave_one_out({}, o, parents=(turned(o), None)), "shadows' parents must have the members"),
-        (lambda o: score_leave_one_out({}, o, [0, 1], parents=(o, o)), "targets' parents must be 2 models, .* got 8"),
         (
-            lambda o: score_leave_one_out({}, o, [0, 1], parents=(o, o.models([0, 2]))),
+            lambda o: score_leave_one_out({}, o, versions=[(turned(o), None)]),
+            "shadows must have the members",
+        ),
+        (
+            lambda o: score_leave_one_out({}, o, [0, 1], versions=[(o, o)]),
+            "targets must be 2 models, .* got 8",
+        ),
+        (
+            lambda o: score_leave_one_out({}, o, [0, 1], versions=[(o, o.models([0, 2]))]),
             "1 of 2 do not, the first is number 1",
         ),
-        (lambda o: score_held_out({}, o, o, parents=(turned(o), o)), "shadows' parents must have the members"),
-        (lambda o: score_held_out({}, o, o, parents=(o, turned(o))), "targets' parents must have the members"),
-        (lambda o: score_held_out({}, o, o, parents=(o.models([0]), o)), "shadows' parents must be 8 models, .* got 1"),
+        (lambda o: score_held_out({}, o, o, versions=[(turned(o), o)]), "versions of shadows must have the members"),
+        (lambda o: score_held_out({}, o, o, versions=[(o, turned(o))]), "versions of targets must have the members"),
+        (
+            lambda o: score_held_out({}, o, o, versions=[(o.models([0]), o)]),
+            "shadows must be 8 models, .* got 1",
+        ),
         (lambda o: score_held_out({}, o, once(o)), "targets and shadows must be .* as often; .* 1 and 2 queries"),
-        (lambda o: score_held_out({}, o, o, parents=(once(o), o)), "parents and shadows must be .* 1 and 2 queries"),
+        (
+            lambda o: score_held_out({}, o, o, versions=[(once(o), o)]),
+            "and shadows must be .* 1 and 2 queries",
+        ),
     ],
 )
 def test_models_that_do_not_belong_together_are_refused(

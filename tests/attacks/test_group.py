@@ -9,10 +9,10 @@ from scipy.stats import norm
 
 from lit_privq.attacks import (
     BASE,
+    LiRAJoint,
     LiRAOffline,
     LiRAOnline,
     Observed,
-    Paired,
     PerExample,
     Pooled,
     Residual,
@@ -95,7 +95,9 @@ def test_one_absurd_confidence_leaves_the_paired_attack_its_other_examples(make:
     scores = []
     for child, above in ((models, parent), (spoiled(models), parent), (models, spoiled(parent))):
         parents = above.models(range(8)), above.models([8, 9])
-        scores.append(score_held_out({"a": Paired()}, child.models(range(8)), child.models([8, 9]), parents=parents))
+        scores.append(
+            score_held_out({"a": LiRAJoint()}, child.models(range(8)), child.models([8, 9]), versions=[parents])
+        )
     others = np.arange(400) != 7
     for dirty in scores[1:]:
         assert np.corrcoef(dirty["a"][0, others], scores[0]["a"][0, others])[0, 1] > 0.98

@@ -9,11 +9,11 @@ from scipy.stats import norm
 
 from lit_privq.attacks import (
     Attack,
+    LiRAJoint,
     LiRAOffline,
     LiRAOfflineOneSided,
     LiRAOnline,
     Observed,
-    Paired,
     PerExample,
     Pooled,
     PooledSeparate,
@@ -101,8 +101,8 @@ def test_pooled_separate_takes_each_group_s_own_spread() -> None:
         (lambda: LiRAOnline(centre="mode"), "centre must be median or mean; got 'mode'"),
         (lambda: LiRAOffline(centre="Mean"), "centre must be median or mean; got 'Mean'"),
         (lambda: LiRAOfflineOneSided(centre=""), "centre must be median or mean; got ''"),
-        (lambda: Paired(centre="mode"), "centre must be median or mean; got 'mode'"),
-        (lambda: Paired(variance=PerExample()), "takes Residual or Shrunk variances; got PerExample"),
+        (lambda: LiRAJoint(centre="mode"), "centre must be median or mean; got 'mode'"),
+        (lambda: LiRAJoint(variance=PerExample()), "takes Residual or Shrunk variances; got PerExample"),
         (lambda: PerExample(ddof=-1), "ddof .* must be at least 0; got -1"),
         (lambda: Shrunk(-1.0), r"strength .* must be at least 0; got -1\.0"),
         (lambda: ShrunkStudent(math.nan), "strength .* must be at least 0; got nan"),

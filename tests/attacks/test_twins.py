@@ -21,11 +21,12 @@ import lit_privq.attacks
 from lit_privq.attacks import (
     BASE,
     Attack,
+    LiRAJoint,
     LiRAOffline,
     LiRAOfflineOneSided,
+    LiRAOfflineProxy,
     LiRAOnline,
     Observed,
-    Paired,
     PerExample,
     Pooled,
     PooledSeparate,
@@ -38,6 +39,7 @@ from lit_privq.attacks import (
     Variance,
     logit_confidence,
     paired,
+    proxies,
     reference,
     score_held_out,
     score_leave_one_out,
@@ -224,11 +226,27 @@ def rmia(attack: Any, scene: Scene, marginal: Callable[[Array, Array], Array]) -
     return np.array([(ratio[j] / np.delete(ratio, j) > attack.gamma).mean() for j in range(len(ratio))])
 
 
+def class_proxy(attack: Any, scene: Scene) -> Array:
+    """Gaussian of the other members of the class, over all shadows but the target, (examples,)."""
+    phi, x = confidence(scene.shadows), scene.x()
+    alone = [m for m in range(len(phi)) if not np.array_equal(phi[m], confidence(scene.target)[0])]
+    found = []
+    for j in range(len(x)):
+        values = [
+            phi[m, i] for i in range(len(x)) for m in alone
+            if i != j and LABELS[i] == LABELS[j] and scene.shadows.members[m, i]
+        ]  # fmt: skip
+        mean, deviation = np.mean(values, axis=0), np.std(values, axis=0)
+        found.append(np.mean([log_density(z, math.inf) for z in (x[j] - mean) / deviation] - np.log(deviation)))
+    return np.array(found) - lira(attack, scene, 1, log_density)
+
+
 TWINS: dict[type[Attack], Callable[[Any, Scene], Array]] = {
     LiRAOnline: lambda a, scene: lira(a, scene, 0, log_density) - lira(a, scene, 1, log_density),
     LiRAOffline: lambda a, scene: -lira(a, scene, 1, log_density),
     LiRAOfflineOneSided: lambda a, scene: lira(a, scene, 1, log_odds, scaled=False),
-    Paired: lambda a, scene: lira_paired(a, scene, 0) - lira_paired(a, scene, 1),
+    LiRAOfflineProxy: class_proxy,
+    LiRAJoint: lambda a, scene: lira_paired(a, scene, 0) - lira_paired(a, scene, 1),
     RMIAOnline: lambda a, scene: rmia(a, scene, mean_of_all),
     RMIAOffline: lambda a, scene: rmia(a, scene, lambda _, out: ((1 + a.a) * out.mean(axis=0) + 1 - a.a) / 2),
     BASE: lambda _, scene: log_ratio(scene, 1.0, mean_of_all),
@@ -237,6 +255,7 @@ TWINS: dict[type[Attack], Callable[[Any, Scene], Array]] = {
 
 ATTACKS: dict[str, Attack] = {
     **standard(),
+    **proxies(),
     **{f"reference_{name}": attack for name, attack in reference().items()},
     **{f"paired_{name}": attack for name, attack in paired().items()},
     **{
@@ -253,7 +272,7 @@ ATTACKS: dict[str, Attack] = {
             ShrunkStudent(3.5, 1.5),
         )
     },
-    **{f"Paired_mean_{each}": Paired("mean", each) for each in (Residual(), Residual(1.5), Shrunk(3.5))},
+    **{f"Paired_mean_{each}": LiRAJoint("mean", each) for each in (Residual(), Residual(1.5), Shrunk(3.5))},
     "rmia_online_1_half": RMIAOnline(gamma=0.5, temperature=1.0),
     "rmia_online_3_twice": RMIAOnline(gamma=2.0, temperature=3.0),
     "rmia_offline_twice": RMIAOffline(gamma=2.0, a=0.0),
@@ -295,9 +314,9 @@ def played(design: str) -> tuple[list[Scene], dict[str, Array]]:
         for i in rest
     ]
     if alone:
-        return scenes, score_leave_one_out(ATTACKS, shadows, parents=(parents, None))
+        return scenes, score_leave_one_out(ATTACKS, shadows, versions=[(parents, None)])
     both = parents, above.models(rest)
-    return scenes, score_held_out(ATTACKS, shadows, models.models(rest), parents=both, equal_groups=cut)
+    return scenes, score_held_out(ATTACKS, shadows, models.models(rest), versions=[both], equal_groups=cut)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -29,7 +29,7 @@ def test_held_out_targets_are_scored_with_all_shadows() -> None:
     found = case(shadows, targets, None, [], [])
     np.testing.assert_array_equal(found.members, targets.members)
     expected = score_held_out(ATTACK, shadows, targets)["lira"]
-    np.testing.assert_array_equal(found.scores(ATTACK)["lira"], expected)
+    np.testing.assert_array_equal(found.scores(ATTACK)[0]["lira"], expected)
 
 
 def test_shadows_that_are_targets_are_scored_with_the_others() -> None:
@@ -37,7 +37,7 @@ def test_shadows_that_are_targets_are_scored_with_the_others() -> None:
     found = case(shadows, None, [1, 5], [], [])
     np.testing.assert_array_equal(found.members, shadows.members[[1, 5]])
     expected = score_leave_one_out(ATTACK, shadows, [1, 5])["lira"]
-    np.testing.assert_array_equal(found.scores(ATTACK)["lira"], expected)
+    np.testing.assert_array_equal(found.scores(ATTACK)[0]["lira"], expected)
 
 
 def test_calibration_examples_are_marked_for_each_target() -> None:

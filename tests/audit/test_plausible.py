@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lit_privq.attacks import Observed, logit_confidence
-from lit_privq.audit.plausible import contradiction, doubts, doubts_of_design
+from lit_privq.audit.plausible import contradiction, doubts, finite_population
 
 Arrays = dict[str, Any]
 
@@ -129,12 +129,20 @@ def test_confidences_that_contradict_the_logits_are_told_so() -> None:
     assert "of the confidences differ from those that logits and labels give" in note
 
 
-def test_masks_that_are_balanced_over_shadows_and_targets_are_told_so() -> None:
+def test_masks_that_are_balanced_over_shadows_and_targets_are_recognised() -> None:
     together = half(10, 400)
-    (note,) = doubts_of_design(together[:8], together[8:])
-    assert "use --equal_groups true" in note
-    apart = np.random.default_rng(3).random((2, 400)) < 0.5
-    assert list(doubts_of_design(half(8, 400), apart)) == []
+    assert finite_population(together[:8], together[8:])
+    nearly = together.copy()
+    nearly[9, :40] = ~nearly[9, :40]  # a tenth of the examples breaks the balance
+    assert finite_population(nearly[:8], nearly[8:])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_masks_that_were_drawn_apart_are_not_taken_for_one_population(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    apart = rng.random((2, 400)) < 0.5
+    assert not finite_population(half(8, 400, seed), apart)
+    assert not finite_population(rng.random((8, 400)) < 0.5, apart)
 
 
 def test_an_absurd_value_is_found_in_whatever_block_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from lit_privq.artifacts.measures import TargetMean
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import LiRAOnline, Observed, Residual, score_held_out
 from lit_privq.audit.case import Case
-from lit_privq.audit.measure import measure
+from lit_privq.audit.measure import Measure, measure
 from lit_privq.audit.summary import over_targets
 
 STUDIES = 12
@@ -28,7 +28,9 @@ def leakage(targets: int, gap: float, seed: int) -> tuple[TargetMean, TargetMean
     scores = score_held_out({"lira": LiRAOnline(variance=Residual())}, made, attacked)
     case = Case("", "", FULL_PRECISION, "unaware", np.arange(targets), made, attacked, None, ())
     found = measure(case, scores, [0.01], 100, seed)["lira"]
-    return over_targets("tpr_at_0.01", found["tpr_at_0.01"], 0.01), over_targets("auc", found["auc"], 0.5)
+    return over_targets("tpr_at_0.01", found[Measure("tpr_at_0.01")], 0.01), over_targets(
+        "auc", found[Measure("auc")], 0.5
+    )
 
 
 def told(studies: Iterable[tuple[TargetMean, TargetMean]]) -> tuple[int, int]:

@@ -54,6 +54,18 @@ def test_a_slow_twin_finds_the_same() -> None:
     assert found.reachable == pytest.approx(np.mean(reached))
 
 
+def test_targets_that_are_shadows_are_left_out_of_their_own_thresholds() -> None:
+    rng = np.random.default_rng(6)
+    members = np.argsort(rng.random((9, 60)), axis=0) < 4
+    scores = rng.normal(size=(9, 60)) + members
+    (found,) = per_example_rates(scores, members, scores, members, [0.1], own=np.arange(9))
+    for target in range(9):
+        others = np.arange(9) != target
+        (alone,) = per_example_rates(scores[others], members[others], scores[[target]], members[[target]], [0.1])
+        assert found.tpr[target] == pytest.approx(alone.tpr[0])
+        assert found.fpr[target] == pytest.approx(alone.fpr[0])
+
+
 def test_a_bound_that_no_shadow_reaches_is_told() -> None:
     assert rates(0.5, 1e-6).reachable < 0.01
     assert rates(50.0, 0.01).reachable == 1.0

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from lit_privq.artifacts.measures import (
     Change,
-    EpsilonBounds,
     Measures,
+    PrivacyBounds,
     Rate,
     ShadowThreshold,
+    SliceGap,
     Standing,
-    WithoutCalibration,
     write_measures,
 )
-from lit_privq.artifacts.results import Results, read_results
-from lit_privq.audit.measure import PerTarget
+from lit_privq.artifacts.results import NOT_CALIBRATION, Results, read_results
+from lit_privq.audit.measure import Measure, PerTarget
 from lit_privq.audit.summary import Summary
 from lit_privq.report import build
 from lit_privq.report.inputs import read_inputs
@@ -171,7 +171,7 @@ def concluded(results: Results) -> Measures:
     """What an audit concludes from results, without resamples of its examples."""
     summary = Summary([0.001, 0.01])
     for key, cells in results.series.items():
-        values = {key.metric: PerTarget(np.array([cell.value for cell in cells.values()]))}
+        values = {Measure(key.metric): PerTarget(np.array([cell.value for cell in cells.values()]))}
         if key.attack:
             summary.add(key.variant, key.attacker, list(cells), {key.attack: values})
         else:
@@ -191,14 +191,17 @@ def write_metrics(directory: Path) -> None:
     less = Change(-0.002, -0.006, 0.002, 0.2, nan, "unclear", "unclear")
     precision = {0.5: Rate(0.9, 0.8, 0.95), 0.1: Rate(0.5, 0.4, 0.6), 0.01: Rate(nan, nan, nan)}
     reached = {key: mean.value for key, mean in measures.means.items() if key.metric == "tpr_at_0.01"}
+    outside = {
+        key._replace(slice=NOT_CALIBRATION): mean
+        for key, mean in measures.means.items()
+        if key.attack and key.variant.quantized
+    }
     standing = Standing(300, 435, 200, (7, 9, 11, 13), 0.6, 0.66, 2, 1200)
     whole = replace(
         measures,
-        without_calibration={
-            key: WithoutCalibration(mean.value - 0.002, 88, less)
-            for key, mean in measures.means.items()
-            if key.attack and key.variant.quantized
-        },
+        means=measures.means | {key: replace(mean, value=mean.value - 0.002) for key, mean in outside.items()},
+        gaps={key: SliceGap(88, less) for key in outside},
+        slices={NOT_CALIBRATION: 88},
         thresholds=tuple(
             ShadowThreshold(
                 key.variant, key.attacker, key.attack, 0.01, 1.5, Rate(0.011, 0.008, 0.015),
@@ -206,8 +209,10 @@ def write_metrics(directory: Path) -> None:
             )
             for key, tpr in reached.items()
         ),
-        epsilon={
-            key._replace(metric="epsilon"): EpsilonBounds((16, 17, 18, 19), (0.0, 0.5, 1.0, 10 * tpr), 3)
+        bounds={
+            key._replace(metric="epsilon"): PrivacyBounds(
+                (16, 17, 18, 19), 0.0, (0.0, 0.5, 1.0, 10 * tpr), 3, (nan,) * 4, (0.0, 0.3, 0.6, 3 * tpr)
+            )
             for key, tpr in reached.items()
         },
         standing={variant.name: standing for variant in results.variants},

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 
-from lit_privq.artifacts.measures import EpsilonBounds, TargetMean
+from lit_privq.artifacts.measures import PrivacyBounds, TargetMean
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.headline import headline, leak
@@ -117,11 +118,12 @@ def test_a_leak_that_a_rate_leaves_open_is_told_by_the_auc_and_by_these_targets(
     open_rate = TargetMean(0.05, 0.0, 0.3, 0.01, "unclear", 4, 1, "higher")
     area = TargetMean(0.7, 0.66, 0.74, 0.5, "higher", 4, 4, "higher")
     key = Key(Variant("none", 32, 32), "tpr_at_0.01", "unaware", "lira_online_fixed")
-    parts: dict[str, dict[Key, object]] = {"means": {key: open_rate}, "epsilon": {}}
+    parts: dict[str, dict[Key, object]] = {"means": {key: open_rate}, "bounds": {}}
     told = [said_of(seen_with(**parts))]
     parts["means"][key._replace(metric="auc")] = area
     told.append(said_of(seen_with(**parts)))
-    parts["epsilon"] = {key._replace(metric="epsilon"): EpsilonBounds((16, 17, 18, 19), (0.6, 0.7, 0.8, 0.9), 4)}
+    bounds = PrivacyBounds((16, 17, 18, 19), 0.0, (0.6, 0.7, 0.8, 0.9), 4, (nan,) * 4, (0.0,) * 4)
+    parts["bounds"] = {key._replace(metric="epsilon"): bounds}
     told.append(said_of(seen_with(**parts)))
     unclear = "not told apart from random guessing (1 %) for other targets"
     together = "these 4 targets, taken together, are above it by the interval of their examples"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isnan
 
-from lit_privq.artifacts.measures import LEVEL, WithoutCalibration
+from lit_privq.artifacts.measures import LEVEL, SliceGap, TargetMean
+from lit_privq.artifacts.results import NOT_CALIBRATION
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.changes import change_cell
 from lit_privq.report.inputs import Inputs
@@ -18,34 +19,36 @@ from lit_privq.report.words import FEW, counted, decimals, joined, percent, poin
 def section(view: View, inputs: Inputs) -> Section | None:
     """None where no model was calibrated; the strongest attacker of each variant."""
     found = {
-        variant: without
+        variant: (mean, gap)
         for variant in view.results.variants
-        if (without := view.measures.without_calibration.get(view.focus.key(variant))) and not isnan(without.mean)
+        for key in [view.focus.key(variant)._replace(slice=NOT_CALIBRATION)]
+        if (gap := view.measures.gaps.get(key)) and not isnan((mean := view.measures.means[key]).value)
     }
     if not found:
         return None
-    rows = (PageRow(view.label(v), v.method, _cells(view, v, without)) for v, without in found.items())
+    rows = (PageRow(view.label(v), v.method, _cells(view, v, *each)) for v, each in found.items())
     heads = ("Model", "All members", "Without calibration examples", "Change", "Members left")
-    shown = {"sentence": _sentence(view, found), "table": PageTable(heads, tuple(rows))}
+    gaps = {variant: gap for variant, (_, gap) in found.items()}
+    shown = {"sentence": _sentence(view, gaps), "table": PageTable(heads, tuple(rows))}
     return Section("calibrated", "Without the calibration examples", shown)
 
 
-def _cells(view: View, variant: Variant, without: WithoutCalibration) -> tuple[PageCell, ...]:
+def _cells(view: View, variant: Variant, without: TargetMean, gap: SliceGap) -> tuple[PageCell, ...]:
     """Both rates, and their difference with its interval."""
     digits, whole = decimals(view.bound), view.leak(variant)
     return (
         PageCell(percent(whole.value, digits) if whole else "–"),
-        PageCell(percent(without.mean, digits)),
-        change_cell(without.change, points(view.bound), p=True),
-        PageCell(str(without.members_left)),
+        PageCell(percent(without.value, digits)),
+        change_cell(gap.change, points(view.bound), p=True),
+        PageCell(str(gap.members)),
     )
 
 
-def _sentence(view: View, found: Mapping[Variant, WithoutCalibration]) -> str:
+def _sentence(view: View, found: Mapping[Variant, SliceGap]) -> str:
     """Whether anything depends on them, and how few members decide."""
-    least = counted(min(without.members_left for without in found.values()), "member")
+    least = counted(min(gap.members for gap in found.values()), "member")
     few = f"Without them {least} or more are left to judge a target on"
-    verdicts = {variant: without.change.verdict for variant, without in found.items()}
+    verdicts = {variant: gap.change.verdict for variant, gap in found.items()}
     differs = [variant for variant, verdict in verdicts.items() if verdict in ("lower", "higher")]
     if set(verdicts.values()) == {"untested"}:
         return f"{few}; one target does not say whether the change is more than chance."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp
+from math import exp, isnan
 
+from lit_privq.artifacts.measures import PrivacyBounds
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
@@ -18,9 +19,9 @@ def section(view: View, inputs: Inputs) -> Section | None:
     """None where no bound was computed."""
     found = {
         name: {
-            v: known.lower_bounds
+            v: known
             for v in view.results.variants
-            if (known := view.measures.epsilon.get(Key(v, "epsilon", name, view.attack)))
+            if (known := view.measures.bounds.get(Key(v, "epsilon", name, view.attack)))
         }
         for name in attackers(view.results)
     }
@@ -28,22 +29,26 @@ def section(view: View, inputs: Inputs) -> Section | None:
     variants = [variant for variant in view.results.variants if any(variant in each for each in found.values())]
     if not variants:
         return None
+    delta = next(iter(next(iter(found.values())).values())).delta
     heads = ("Model", *(capitalized(f"{name} attacker".strip()) for name in found))
     rows = [PageRow(view.label(v), v.method, tuple(_cell(each.get(v)) for each in found.values())) for v in variants]
     return Section(
         "epsilon",
         "What it means for differential privacy",
-        {"sentence": _sentence(view, found, variants[0]), "table": PageTable(heads, tuple(rows))},
+        {"sentence": _sentence(view, found, variants[0]), "table": PageTable(heads, tuple(rows)), "delta": delta},
     )
 
 
-def _cell(bounds: tuple[float, ...] | None) -> PageCell:
-    """The targets' bounds, and what they mean for the odds."""
+def _cell(bounds: PrivacyBounds | None) -> PageCell:
+    """The targets' bounds on epsilon, by both ways of counting where there are two, and on mu."""
     if bounds is None:
         return PageCell("–")
-    if max(bounds) == 0:
-        return PageCell("0", "no bound")
-    return PageCell(f"at least {_range(bounds)}", f"odds times {_range([exp(bound) for bound in bounds], 1)}")
+    notes = [f"μ {_range(bounds.mu)}"] if max(bounds.mu) > 0 else []
+    if not isnan(bounds.one_run[0]):
+        notes.append(f"one run: ε {_range(bounds.one_run)}")
+    if max(bounds.epsilon) == 0:
+        return PageCell("0", "; ".join(notes) or "no bound")
+    return PageCell(f"at least {_range(bounds.epsilon)}", "; ".join(notes))
 
 
 def _range(values: tuple[float, ...] | list[float], digits: int = 2) -> str:
@@ -55,9 +60,9 @@ def _range(values: tuple[float, ...] | list[float], digits: int = 2) -> str:
     return " to ".join(dict.fromkeys(f"{value:.{digits}f}" for value in (min(values), max(values))))
 
 
-def _sentence(view: View, found: Mapping[str, Mapping[Variant, tuple[float, ...]]], variant: Variant) -> str:
+def _sentence(view: View, found: Mapping[str, Mapping[Variant, PrivacyBounds]], variant: Variant) -> str:
     """What the first variant's bounds say."""
-    bounds = next(each[variant] for each in found.values() if variant in each)
+    bounds = next(each[variant] for each in found.values() if variant in each).epsilon
     if max(bounds) == 0:
         return (
             f"{view.label(variant)}: the attack gives no lower bound on ε. The attack may be weak or the examples few: "

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 
-from lit_privq.artifacts.measures import EpsilonBounds
+from lit_privq.artifacts.measures import PrivacyBounds
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.epsilon import section
 from lit_privq.report.view import View
@@ -15,9 +16,11 @@ Seen = Callable[..., View]
 @pytest.fixture
 def same(seen: View, seen_with: Seen) -> Seen:
     """The view where these are the bounds of every variant."""
-    return lambda *bounds: seen_with(
-        epsilon=dict.fromkeys(seen.measures.epsilon, EpsilonBounds((16, 17), bounds, sum(map(bool, bounds))))
-    )
+
+    def refuted(*epsilon: float) -> PrivacyBounds:
+        return PrivacyBounds((16, 17), 0.0, epsilon, sum(map(bool, epsilon)), (math.nan,) * 2, (0.0, 0.0))
+
+    return lambda *epsilon: seen_with(bounds=dict.fromkeys(seen.measures.bounds, refuted(*epsilon)))
 
 
 def test_a_bound_on_every_target_is_said_with_its_odds(same: Seen) -> None:

@@ -1,0 +1,132 @@
+"""Slices: named sets of examples whose leakage an audit reports by itself, beside that of all members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_privq.artifacts.confidences import map_npz
+from lit_privq.artifacts.results import ALL, CALIBRATION, MOST_VULNERABLE, NOT_CALIBRATION
+from lit_privq.attacks import Observed
+from lit_privq.audit.case import Case
+from lit_privq.metrics import vulnerability
+
+Masks = Mapping[str, NDArray[np.bool_]]  # (examples,), or (targets, examples) where each target has its own
+
+_BUILT_IN = (ALL, MOST_VULNERABLE, CALIBRATION, NOT_CALIBRATION)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Which slices an audit reports besides those that the data set brings along.
+
+    Args:
+        classes: one slice for each class, named ``class_0``, ``class_1``, ...; needs labels.
+        most_vulnerable: share of the examples, those that full-precision models give away most; 0 for none.
+        file: an .npz of more slices, each a boolean array (examples,) or an array of example numbers.
+
+    Raises:
+        ValueError: if the share is not in [0, 1).
+    """
+
+    classes: bool = False
+    most_vulnerable: float = 0.0
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.most_vulnerable < 1:
+            raise ValueError(
+                f"slices.most_vulnerable is a share of the examples in [0, 1), 0.01 for 1 %; got {self.most_vulnerable}"
+            )
+
+    def masks(self, full: Observed, stored: Masks) -> dict[str, NDArray[np.bool_]]:
+        """The slices that are the same for all variants, (examples,) each.
+
+        Args:
+            full: full-precision models with labels, where these are known.
+            stored: slices that the data set brings along.
+
+        Raises:
+            ValueError: if a slice is empty, of another length, holds numbers that are no examples, bears a name that
+                is taken, or if classes are asked for without labels.
+        """
+        examples = full.members.shape[1]
+        found = {**stored}
+        if self.classes:
+            if full.labels is None or full.values:
+                raise ValueError("slices.classes needs labels that are classes; got none, set slices.classes to false")
+            found |= {f"class_{label}": full.labels == label for label in np.unique(full.labels)}
+        if self.file is not None:
+            found |= {name: _mask(self.file, name, array, examples) for name, array in map_npz(self.file).items()}
+        taken = [name for name in found if name in _BUILT_IN]
+        if taken:
+            raise ValueError(f"{taken[0]} is a slice of every audit; give yours another name in {self.file}")
+        return found
+
+
+def of_case(case: Case, masks: Masks) -> dict[str, NDArray[np.bool_]]:
+    """All slices of one case: the given ones, and the calibration examples of its targets where there are some.
+
+    Calibration examples are members by construction, so that only ``pool`` non-members can stand against them.
+    """
+    calibrated = case.calibrated_on
+    if not calibrated.any():
+        return dict(masks)
+    return {**masks, CALIBRATION: calibrated, NOT_CALIBRATION: ~calibrated}
+
+
+def most_vulnerable(models: Observed, share: float, *, judged: bool) -> NDArray[np.bool_] | None:
+    """The examples that full-precision models give away most, chosen on other models than those that are judged.
+
+    Args:
+        models: full-precision shadows.
+        share: of the examples, at least one.
+        judged: whether these models are themselves the targets. Then each is judged on examples chosen by the other
+            half of the models: those of even index by those of odd index, and the other way round.
+
+    Returns:
+        (examples,) bool, or (models, examples) where they are judged; None where there are too few models to choose by.
+    """
+    if not judged:
+        return _top(models, share)
+    index = np.arange(len(models.members))
+    halves = [_top(models.models(index[index % 2 != parity]), share) for parity in (0, 1)]
+    if halves[0] is None or halves[1] is None:
+        return None
+    return np.where((index % 2 == 0)[:, None], halves[0], halves[1])
+
+
+def _top(models: Observed, share: float) -> NDArray[np.bool_] | None:
+    if min(models.members.sum(0).min(), (~models.members).sum(0).min()) < 2:
+        return None
+    chosen = vulnerability(models.confidence, models.members).ranking
+    mask = np.zeros(chosen.size, bool)
+    mask[chosen[: max(1, round(share * chosen.size))]] = True
+    return mask
+
+
+def _mask(file: Path, name: str, array: NDArray[Any], examples: int) -> NDArray[np.bool_]:
+    """A slice given as booleans, or as numbers of examples."""
+    where = f"slice {name} in {file}"
+    if array.ndim != 1 or array.dtype.kind not in "biu":
+        raise ValueError(
+            f"{where} must be ({examples},) booleans, or numbers of examples; got {array.dtype} {array.shape}"
+        )
+    if array.dtype.kind == "b":
+        if array.size != examples:
+            raise ValueError(f"{where} must hold one boolean for each of {examples} examples; got {array.size}")
+        mask = np.array(array)
+    else:
+        bad = array[(array < 0) | (array >= examples)]
+        if bad.size:
+            raise ValueError(f"{where} must hold numbers of examples in [0, {examples}); got {bad[0]}")
+        mask = np.zeros(examples, bool)
+        mask[array] = True
+    if not mask.any():
+        raise ValueError(f"{where} holds no example; leave it out")
+    return mask

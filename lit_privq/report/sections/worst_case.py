@@ -1,0 +1,117 @@
+"""Leakage of the worst-case slice beside that of all members, and of every other slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lit_privq.artifacts.results import NOT_CALIBRATION, SLICE, Key
+from lit_privq.artifacts.variant import Variant
+from lit_privq.report import figures
+from lit_privq.report.changes import change_cell, phrase
+from lit_privq.report.figures import Drawing
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.view import View
+from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, points, ranged, spaced
+
+CLASS = "class_"
+
+
+def section(view: View, inputs: Inputs) -> Section | None:
+    """None where the audit knows no slice but the calibration examples."""
+    names = [name for name in view.measures.slices if name != NOT_CALIBRATION and _attacker(view, name)]
+    others = [name for name in names if not name.startswith(CLASS)]
+    if not others:
+        return None
+    worst = view.focus.worst
+    values = {
+        "sentences": list(_sentences(view)) if worst else [],
+        "table": _table(view, [worst, *(name for name in others if name != worst)] if worst else others),
+        "what": measure(view.bound),
+        "own": _differ(view, worst) if worst else "",
+    }
+    drawings = [Drawing("worst_case", figures.worst_case(view), _alt(view))] if worst else []
+    return Section("worst_case", "The worst case", values, tuple(drawings))
+
+
+def _sentences(view: View) -> Iterator[str]:
+    """What quantization changes for the worst case, by the tests of that slice alone."""
+    worst, tests = spaced(view.focus.worst), len(view.focus.worst_family)
+    lower = [v for v in view.results.variants if _verdict(view, v) == "lower"]
+    if not tests:
+        yield f"One target says nothing of the {worst} in other targets."
+    elif not lower:
+        yield f"No variant is shown to lower the leakage of the {worst} for other targets."
+    else:
+        names = joined([view.label(v) for v in lower]) if len(lower) <= 3 else counted(len(lower), "variant")
+        verb = "lowers" if len(lower) == 1 else "lower"
+        yield f"With all {tests} tests on this slice counted, {names} {verb} its leakage."
+        changes = {v: view.measures.changes[view.focus.worst_key(v)] for v in lower}
+        best = min(lower, key=lambda v: changes[v].value)
+        yield f"{view.label(best)} {phrase(changes[best], points(view.bound), tests)}."
+
+
+def _verdict(view: View, variant: Variant) -> str:
+    change = view.measures.changes.get(view.focus.worst_key(variant))
+    return change.verdict if change else ""
+
+
+def _table(view: View, names: list[str]) -> PageTable:
+    """A row for each variant: all members, then each slice; below the worst one its change from full precision."""
+    heads = ("Model", "All members", *(f"{capitalized(spaced(name))} ({view.measures.slices[name]})" for name in names))
+    rows = []
+    for variant in view.results.variants:
+        cells = [_rate(view, view.focus.key(variant)), *(_rate(view, _key(view, variant, name)) for name in names)]
+        rows.append(PageRow(view.label(variant), variant.method, tuple(cells)))
+    if view.focus.worst:
+        heads = (*heads, f"Change of {spaced(view.focus.worst)}")
+        changes = (view.measures.changes.get(view.focus.worst_key(v)) for v in view.results.variants)
+        rows = [
+            PageRow(row.name, row.group, (*row.cells, change_cell(change, points(view.bound))))
+            for row, change in zip(rows, changes, strict=True)
+        ]
+    return PageTable(heads, tuple(rows))
+
+
+def _key(view: View, variant: Variant, name: str) -> Key:
+    """The headline's leakage on a slice: by its strongest attacker on the worst one, else by that of all members."""
+    if name == view.focus.worst:
+        return view.focus.worst_key(variant)
+    return view.focus.key(variant)._replace(slice=name)
+
+
+def _attacker(view: View, name: str) -> bool:
+    return any(_key(view, variant, name) in view.measures.means for variant in view.results.variants)
+
+
+def _rate(view: View, key: Key) -> PageCell:
+    rate, digits = view.rate(key), decimals(view.bound)
+    if rate is None:
+        return PageCell("–")
+    return PageCell(percent(rate.value, digits), ranged(rate.low, rate.high, digits))
+
+
+def _differ(view: View, worst: str) -> str:
+    """What the other rule says of full precision: the threshold set by the slice's own non-members."""
+    full = view.results.full_precision
+    rate = view.rate(view.focus.worst_key(full, SLICE)) if full else None
+    if rate is None:
+        return ""
+    return (
+        f"With a threshold set by the non-members among the {spaced(worst)} alone: "
+        f"{percent(rate.value, decimals(view.bound))} for {view.label(full) if full else ''}."
+    )
+
+
+def _alt(view: View) -> str:
+    """The figure in words."""
+    parts = []
+    for variant in view.results.variants:
+        found = [view.rate(key) for key in (view.focus.key(variant), view.focus.worst_key(variant))]
+        if all(found):
+            shown = " and ".join(percent(rate.value, decimals(view.bound)) for rate in found if rate)
+            parts.append(f"{view.label(variant)} {shown}")
+    return (
+        f"{capitalized(measure(view.bound))} of all members and of the {spaced(view.focus.worst)}: {'; '.join(parts)}."
+    )

@@ -60,7 +60,7 @@ def run(argv):
         return [write(Path(argv[1]) / name, content) for name in ("report.html", "figures/one.svg", "figures/two.svg")]
     if verb == "audit":
         root = Path(option["--output"])
-        content = "".join(path.read_text() for path in sorted((root / "confidence").glob("*/*")))
+        content = "".join(path.read_text() for path in sorted((root / "confidence").glob("*/*.npz")))
         variants = [path.name for path in (root / "confidence").iterdir()]
         names = [f"audit/{v}/{attacker}.npz" for v in variants for attacker in ("unaware", "adaptive")]
         return [write(root / name, content) for name in ("results.csv", "metrics.json", "vulnerability.npz", *names)]
@@ -87,7 +87,7 @@ def folders(verb, option):
 
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")  # hidden, as the real ones: no glob takes it
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")  # as the real ones; a killed worker leaves it
     unfinished.write_text(hashlib.sha256(content.encode()).hexdigest())
     unfinished.replace(path)
 
@@ -101,6 +101,11 @@ def obey(argv):
             if order[1] != "always fail":
                 done.touch()
             if order[1] == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if order[1] == "leave a part":
+                folder = Path(dict(zip(argv[1::2], argv[2::2]))["--trainer.default_root_dir"]) / "confidence/nearest-4"
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f".000.npz.{os.getpid()}.part").write_text("half of it")
                 os.kill(os.getpid(), signal.SIGKILL)
             if order[1] == "sleep":
                 (HERE / "sleeping.txt").write_text(str(os.getpid()))
@@ -210,6 +215,7 @@ class Bench:
             p
             for pattern in ("*.html", "*.csv", "*.npz", "c*/*/*", "audit/*/*", "figures/*")
             for p in self.output.glob(pattern)
+            if p.suffix != ".part"  # of a worker killed amid writing; the next start removes it
         ]
         return {str(path.relative_to(self.output)): path.read_text() for path in files}
 

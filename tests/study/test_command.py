@@ -284,6 +284,12 @@ def test_a_worker_that_is_told_to_end_amid_a_job_costs_one_repetition(
     assert all(record["outputs"] for record in bench.records())
 
 
+def test_a_worker_killed_between_write_and_rename_changes_no_result(bench: Any, undisturbed: dict[str, str]) -> None:
+    bench.order(["nearest-4/{index:03d}.ckpt --data.model_index 0:3", "leave a part"])
+    bench.study()
+    assert bench.results() == undisturbed
+
+
 def test_part_files_of_killed_workers_are_removed(bench: Any) -> None:
     bench.study()
     parts = [bench.output / name for name in (".results.csv.1.part", "checkpoints/none-32/.000.ckpt.1.part")]

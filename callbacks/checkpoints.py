@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
+from callbacks.closing import closing_lines, quality
 from lit_privq.artifacts.checkpoint import not_finite, write_checkpoint
 from lit_privq.data.datamodule import is_trial
 
@@ -40,7 +41,7 @@ class WriteCheckpoints(L.Callback):
         Path(f"{self.resume}.part").replace(self.resume)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the final checkpoints and delete the resume checkpoint.
+        """Write the final checkpoints, delete the resume checkpoint, and print what was written and how good it is.
 
         Raises:
             ValueError: if models diverged; those of the others are written.
@@ -48,14 +49,16 @@ class WriteCheckpoints(L.Callback):
         if is_trial(trainer):
             rank_zero_info("fast_dev_run is a trial: no checkpoint is written")
             return
-        diverged = []
+        written, diverged = [], []
         for checkpoint in pl_module.checkpoints():  # type: ignore[operator]  # Classifier, Fleet and Calibration have it
             if (tensor := not_finite(checkpoint)) is None:
-                write_checkpoint(Path(trainer.default_root_dir) / "checkpoints", checkpoint)
+                path = write_checkpoint(Path(trainer.default_root_dir) / "checkpoints", checkpoint)
+                written.append((path, quality(checkpoint["lit_privq"])))
             else:
                 diverged.append(_diverged(pl_module, checkpoint["lit_privq"], tensor))
         if self.resume:
             Path(self.resume).unlink(missing_ok=True)
+        print(*closing_lines(written), sep="\n", end="\n" if written else "")
         if diverged:
             raise ValueError(
                 f"no checkpoint may hold NaN or infinity, so none is written for {'; '.join(diverged)}: change the "

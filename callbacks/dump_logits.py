@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from callbacks.closing import closing_lines, quality
 from lit_privq.artifacts.confidences import Dump, write_dump
 from lit_privq.artifacts.variant import Variant
 from lit_privq.data.datamodule import is_trial, takes_all
@@ -53,7 +54,7 @@ class DumpLogits(L.Callback):
         self.answers[dataloader_idx].append({name: value.cpu() for name, value in outputs.items()})
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Join the answers in the order of the examples and write one file per model."""
+        """Join the answers in the order of the examples, write one file per model, and print how good each is."""
         assert isinstance(pl_module, Query)
         data = pl_module.data
         if is_trial(trainer):
@@ -61,6 +62,7 @@ class DumpLogits(L.Callback):
             return
         pool = self._join(0, len(data.pool.labels))
         test = self._join(1, len(data.pool.test_labels))
+        written = []
         for k, (model, checkpoint) in enumerate(zip(data.models, pl_module.read, strict=True)):
             made = checkpoint["lit_privq"]
             _check_finite(pool["confidence"][k], made["variant"], model)
@@ -81,7 +83,10 @@ class DumpLogits(L.Callback):
                 test_labels=data.pool.test_labels.numpy() if data.pool.n_classes else None,
                 slices={name: mask.numpy() for name, mask in data.pool.slices.items()},
             )
-            write_dump(Path(trainer.default_root_dir) / "confidence" / made["variant"] / f"{model:03d}.npz", dump)
+            path = Path(trainer.default_root_dir) / "confidence" / made["variant"] / f"{model:03d}.npz"
+            write_dump(path, dump)
+            written.append((path, quality({pl_module.task.metric: float(test["correct"][k, :, 0].mean())})))
+        print(*closing_lines(written), sep="\n")
 
     def _join(self, which: int, n_examples: int) -> dict[str, np.ndarray[Any, Any]]:
         """Batches to arrays (models, examples, queries, ...)."""

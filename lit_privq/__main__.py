@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from lit_privq import __version__
+from lit_privq.artifacts.atomic import is_full_disk
 from lit_privq.verbs import LIGHTNING, VERBS
 
 
@@ -25,7 +26,7 @@ def usage() -> str:
     for name, verb in VERBS.items():
         lines += [f"  {name:9} {verb.does}", f"            e.g. python -m lit_privq {name} {verb.example}"]
     return "\n".join(
-        [*lines, "", "python -m lit_privq VERB --help explains the options of a verb; --version says which."]
+        [*lines, "", "python -m lit_privq VERB --help explains its options; --version says which this is."]
     )
 
 
@@ -41,6 +42,27 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         SystemExit: with the status of a verb that ends itself; 143 after SIGTERM.
     """
+    try:
+        with _ended_by_sigterm():
+            try:
+                return _run(argv)
+            finally:
+                sys.stdout.flush()  # here, so that a closed pipe is found here
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 0
+        if not isinstance(error, ValueError | OSError) and not is_full_disk(error):
+            raise  # a fault of ours
+        print(f"lit_privq: error: {_said(error)}", file=sys.stderr)
+        if os.environ.get("LIT_PRIVQ_TRACEBACK"):
+            raise
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Run one verb, its errors as exceptions."""
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
@@ -49,29 +71,17 @@ def run(argv: Sequence[str]) -> int:
         return 0
     name, *rest = argv
     if name not in VERBS:
-        print(f"lit_privq: error: no verb {name!r}; there are {', '.join(VERBS)}", file=sys.stderr)
-        return 2
+        raise ValueError(f"no verb {name!r}; there are {', '.join(VERBS)}")
     module = VERBS[name].module
-    try:
-        with _ended_by_sigterm():
-            main: Callable[[list[str]], None] = import_module(module).main
-            main([name, *rest] if module == LIGHTNING else rest)
-            sys.stdout.flush()  # here, so that a closed pipe is found here
-    except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return 0
-        print(f"lit_privq: error: {_said(error)}", file=sys.stderr)
-        if os.environ.get("LIT_PRIVQ_TRACEBACK"):
-            raise
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    main: Callable[[list[str]], None] = import_module(module).main
+    main([name, *rest] if module == LIGHTNING else rest)
     return 0
 
 
 def script() -> None:
     """The command ``lit_privq``."""
-    sys.exit(run(sys.argv[1:]))
+    argv, sys.argv[0] = sys.argv[1:], "lit_privq"  # parsers within parsers name themselves after the program
+    sys.exit(run(argv))
 
 
 @contextmanager
@@ -93,22 +103,22 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _nobody_reads() -> bool:
     """Whether standard output is a pipe whose reader has left, such as ``head``; then nothing more is written to it."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    left = any(event & select.POLLERR for _, event in output.poll(0))
+    if left:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        return True
-    return False
+    return left
 
 
-def _said(error: ValueError | OSError) -> str:
+def _said(error: Exception) -> str:
     """An error as one sentence; what the operating system says gets the path first and a remedy behind it."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}{error.strerror.lower()}; make room, and run the same command again"
-    return f"{where}{error.strerror.lower()}; check the path, its permissions and the space left"
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    if is_full_disk(error):
+        return f"{where}no space is left on the device; make room, and run the same command again"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{where}{error.strerror.lower()}; check the path and its permissions"
+    return str(error)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,27 @@
-"""The order of a command line and the writing of its lists, the same for every verb that a parser of configs reads."""
+"""Command lines with configs: their order, their lists, their help, and their errors in one sentence."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 import jsonargparse
 
 _CONFIG = ("--config", "-c")
+_NOISE = (  # lines of a parser's message that only its maintainers read
+    "Does not validate",
+    "Subtypes:",
+    "Errors:",
+    "Given value type",
+    "Given value: NestedArg",
+    "Given value: Namespace",
+    "Given value: {",
+    "Expected a <class 'NoneType'>",
+    "Expected a path but",
+)
+_NOT_THERE = r"No module named '[^']+'|No \S+ attribute \w+|module '\S+' has no attribute '\w+'"
+_MISSPELT = re.compile(rf"class_path '(?P<path>[^']+)': (?P<why>{_NOT_THERE})")
+_MISSPELT_FUNCTION = re.compile(rf"(?P<why>{_NOT_THERE}). (?:Got|Given) value: (?P<path>[\w.]+)")
 
 
 def in_order(argv: Sequence[str], words: Collection[str] = ()) -> list[str]:
@@ -23,7 +38,7 @@ def in_order(argv: Sequence[str], words: Collection[str] = ()) -> list[str]:
     for text in argv:
         if text.startswith("--") or text in ("-c", "-h"):
             name, equals, value = text.partition("=")
-            options.append([name, value] if equals else [name])
+            options.append([name, value] if equals and not name.startswith("--print_") else [text])
         else:
             options[-1].append(text)
     first, *rest = options
@@ -46,3 +61,22 @@ class HelpWithExamples(jsonargparse.DefaultHelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "".join(indent + line for line in text.splitlines(keepends=True))
+
+
+def sentence(message: str) -> str:
+    """A parser's message of many lines as one; of a class path that leads nowhere, which option names it and why.
+
+    >>> said = "Parser key 'model': Problem with given class_path 'my_nett.Net': No module named 'my_nett'"
+    >>> sentence(said.replace("'model'", '"model"'))[:77]
+    "model: there is no class or function my_nett.Net (No module named 'my_nett');"
+    """
+    lines = [line.strip(" -") for line in message.splitlines()]
+    said = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
+    misspelt = _MISSPELT.search(said) or _MISSPELT_FUNCTION.search(said)
+    if misspelt is None:
+        return said
+    option = ".".join(re.findall(r'Parser key "([^"]+)"', said[: misspelt.start()]))
+    return (
+        f"{option}: there is no class or function {misspelt['path']} ({misspelt['why']}); check its spelling, and that "
+        "its package is installed or in PYTHONPATH"
+    )

@@ -139,6 +139,7 @@ class ShadowTraining(ShadowModule):
         ``check_val_every_n_epoch`` says: checkpoints hold its accuracy.
         """
         self.history["loss"] = losses
+        self.log("loss", losses.mean(), prog_bar=True)
         finite = losses.isfinite().tolist()
         for model, is_finite in zip(self.data.models, finite, strict=True):
             if not is_finite:

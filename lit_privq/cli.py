@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import sys
 import warnings
 import zipfile
@@ -18,16 +17,21 @@ from typing import Any
 import lightning as L
 import yaml
 from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lit_privq.arguments import in_order, sentence
 from lit_privq.artifacts.checkpoint import checkpoint_path, read_checkpoint, read_hyper_parameters
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.construction import plain
 from lit_privq.artifacts.trust import check_trusted, packages, resolve
 from lit_privq.classifier import Classifier
 from lit_privq.data.datamodule import ShadowDataModule, check_one_device
+from lit_privq.progress_lines import ProgressLines
 from lit_privq.verbs import VERBS
+
+_PROG = "python -m lit_privq"
 
 # Lightning's hints that do not apply: batches are made on the device, and one step an epoch is meant.
 _HINTS = (
@@ -146,14 +150,24 @@ def main(argv: Sequence[str]) -> None:
 
     Raises:
         ValueError: for whatever a user can put right; the message says how.
-        SystemExit: if the command line does not parse (status 2) or help was asked for (0).
+        KeyboardInterrupt: after Ctrl-C.
+        SystemExit: if help was asked for.
     """
     try:
         run_cli(argv)
     except ArgumentError as error:
         raise ValueError(
-            f"{_sentence(error.message)} (python -m lit_privq {argv[0]} --help lists the options)"
+            f"{sentence(error.message)} (python -m lit_privq {argv[0]} --help lists the options)"
         ) from error
+    except MisconfigurationException as error:
+        raise ValueError(
+            f"the trainer cannot do what it was asked to: {sentence(str(error))}; correct its options, such as "
+            "--trainer.accelerator auto"
+        ) from error
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # which Lightning turns into status 1
+            raise KeyboardInterrupt from None
+        raise
 
 
 def run_cli(argv: Sequence[str], run: bool = True) -> PrivqCLI:
@@ -169,6 +183,7 @@ def run_cli(argv: Sequence[str], run: bool = True) -> PrivqCLI:
 
 def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
     """Lightning parses, and with ``run`` also runs, in the constructor."""
+    lines = [] if sys.stderr.isatty() else [ProgressLines(sys.stderr)]
     verb = {argv[0]: LightningCLI.subcommands()[argv[0]]} if run else {}  # building a parser costs 0.2 s a verb
     cli = type("PrivqCLI", (PrivqCLI,), {"subcommands": staticmethod(lambda: verb)})
     made: PrivqCLI = cli(
@@ -178,8 +193,8 @@ def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
         save_config_callback=Config,
         save_config_kwargs={"save_to_log_dir": False},
         seed_everything_default=0,
-        trainer_defaults={"enable_progress_bar": sys.stderr.isatty()},
-        parser_kwargs={"exit_on_error": False, **{name: _parser_options(name) for name in verb}},
+        trainer_defaults={"enable_progress_bar": not lines, "callbacks": lines},
+        parser_kwargs={"prog": _PROG, "exit_on_error": False, **{name: _parser_options(name) for name in verb}},
         args=with_checkpoints_data(argv),
         run=run,
     )
@@ -188,39 +203,31 @@ def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
 
 def _parser_options(verb: str) -> dict[str, Any]:
     """Errors as exceptions, and below the options an example."""
-    example = f"example: python -m lit_privq {verb} {VERBS[verb].example}"
-    return {"exit_on_error": False, "epilog": example}
+    example = f"example: {_PROG} {verb} {VERBS[verb].example}"
+    return {"prog": f"{_PROG} {verb}", "exit_on_error": False, "epilog": example}
 
 
 def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
     """Let a command that names a checkpoint take its data section from it; what the command says itself goes first.
 
-    ``predict --ckpt_path X`` becomes ``predict --model.checkpoint X``, as a checkpoint may stand for a fleet's here.
+    Configs are read before options, wherever they stand. ``predict --ckpt_path X`` becomes ``predict --model.checkpoint
+    X``, as a checkpoint may stand for a fleet's here, and ``--data_root`` is ``--data.root``, as a study spells it.
     """
-    arguments = [part for argument in argv for part in _split_option(argument)]
-    arguments = ["--data.root" if part == "--data_root" else part for part in arguments]  # as a study spells it
-    if arguments[:1] == ["predict"]:
-        arguments = ["--model.checkpoint" if part == "--ckpt_path" else part for part in arguments]
-    own = ("--ckpt_path",) if arguments[:1] in (["validate"], ["test"]) else ()
-    names = ("--model.checkpoint", "--model.init_args.checkpoint", *own)
-    at = next((k for k, part in enumerate(arguments) if part in names), None)
-    if at is None or at + 1 == len(arguments):
-        return arguments
+    verb, options = list(argv[:1]), list(argv[1:])
+    if verb and verb[0].startswith("-"):  # a parser without verbs
+        verb, options = [], list(argv)
+    spelled = {"--data_root": "--data.root"} | ({"--ckpt_path": "--model.checkpoint"} if verb == ["predict"] else {})
+    arguments = [spelled.get(part, part) for part in in_order(options, words=["--trust"])]
+    names = {"--model.checkpoint", "--model.init_args.checkpoint"}
+    names |= {"--ckpt_path"} if verb in (["validate"], ["test"]) else set()
+    at = next((k for k, part in enumerate(arguments[:-1]) if part in names), None)
+    if at is None:
+        return [*verb, *arguments]
     after = [k + 2 for k, part in enumerate(arguments) if part in ("--config", "-c")]
     configs = [path for k in after if (path := Path(arguments[k - 1])).is_file()]
     section = yaml.safe_dump({"data": _data_section(arguments, arguments[at + 1], configs)})
-    last = max(after, default=1)
-    return [*arguments[:last], "--config", section, *arguments[last:]]
-
-
-def _split_option(argument: str) -> list[str]:
-    """``--name=value`` as two words, where the name is an option's; anything else as it is."""
-    found = re.fullmatch(
-        r"(--(?:ckpt_path|config|data_root|trust|model(?:\.init_args)?\.checkpoint|data\.model_index))=(.*)",
-        argument,
-        flags=re.DOTALL,
-    )
-    return list(found.groups()) if found else [argument]
+    last = max(after, default=0)
+    return [*verb, *arguments[:last], "--config", section, *arguments[last:]]
 
 
 def _data_section(arguments: Sequence[str], pattern: str, configs: Sequence[Path]) -> dict[str, Any]:
@@ -245,22 +252,3 @@ def _trusted(arguments: Sequence[str]) -> list[str]:
     if "--trust" not in arguments:
         return []
     return list(takewhile(lambda part: not part.startswith("-"), arguments[arguments.index("--trust") + 1 :]))
-
-
-_NOISE = (
-    "Does not validate",
-    "Subtypes:",
-    "Errors:",
-    "Given value type",
-    "Given value: NestedArg",
-    "Given value: Namespace",
-    "Given value: {",
-    "Expected a <class 'NoneType'>",
-    "Expected a path but",
-)
-
-
-def _sentence(message: str) -> str:
-    """A parser's message of many lines as one, without what only a maintainer of the parser would read."""
-    lines = [line.strip(" -") for line in message.splitlines()]
-    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,3 +35,12 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
     """Write what is in memory already; see :func:`atomic_write`."""
     with atomic_write(path) as file:
         file.write(content)
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that the disk or the quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -13,7 +13,7 @@ import numpy as np
 from jsonargparse.typing import restricted_string_type
 
 from lit_privq import __version__
-from lit_privq.arguments import HelpWithExamples, in_order
+from lit_privq.arguments import HelpWithExamples, in_order, sentence
 from lit_privq.artifacts.results import ALL
 from lit_privq.artifacts.scores import RESERVED
 from lit_privq.attacks import Attack, Observed, family, paired, standard
@@ -191,7 +191,7 @@ def parse(argv: Sequence[str]) -> Audit:
         config = parser.instantiate(parser.parse_args(in_order(_with_slices_file(argv), _LISTS)))
     except (jsonargparse.ArgumentError, TypeError) as error:
         quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets|fail_if)"|not iterable', str(error)) else ""
-        raise ValueError(f"{' '.join(str(error).split())}{quoted}; see python -m lit_privq audit --help") from None
+        raise ValueError(f"{sentence(str(error))}{quoted}; see python -m lit_privq audit --help") from None
     return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
 
 

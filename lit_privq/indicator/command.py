@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonargparse
 
-from lit_privq.arguments import HelpWithExamples, in_order
+from lit_privq.arguments import HelpWithExamples, in_order, sentence
 from lit_privq.indicator.claims import read_folders, write_claims
 from lit_privq.indicator.exhibits import draw_exhibits
 from lit_privq.indicator.study import IndicatorStudy, run_study
@@ -80,6 +80,5 @@ def parse(argv: Sequence[str]) -> jsonargparse.Namespace:
     try:
         options: jsonargparse.Namespace = parser.instantiate(parser.parse_args(in_order(argv, words=["--folders"])))
     except (jsonargparse.ArgumentError, TypeError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{said} (python -m lit_privq indicator --help lists the options)") from None
+        raise ValueError(f"{sentence(str(error))} (python -m lit_privq indicator --help lists the options)") from None
     return options

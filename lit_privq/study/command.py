@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from lit_privq import tracking
+from lit_privq.artifacts.atomic import is_full_disk
 from lit_privq.artifacts.config import config_tree
 from lit_privq.study import tasks
 from lit_privq.study.engine import Engine, StudyFailed, log_of
@@ -28,7 +29,7 @@ from lit_privq.study.recipe import find, recipe
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
 from lit_privq.study.storage import bytes_needed, check_space, storage_line
 from lit_privq.study.study_file import Study, read_study
-from lit_privq.study.workers import WORKER, Call, Outcome, WorkerPool, is_full_disk
+from lit_privq.study.workers import WORKER, Call, Outcome, WorkerPool
 
 _EXAMPLE = """example:
   python -m lit_privq study --config configs/study/digits.yaml --output runs/digits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import importlib
 import os
@@ -20,6 +19,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
+
+from lit_privq.artifacts.atomic import is_full_disk
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # glibc gives large blocks back to the system at every training step, only to fetch them again: 8 % of a step at 32x32.
@@ -229,15 +230,6 @@ def _outcome_of_error(error: BaseException) -> Outcome:
     if isinstance(error, (ValueError, FileNotFoundError)):
         return Outcome(error=" ".join(str(error).split()), is_final=True)
     return Outcome(error=" ".join(f"{type(error).__name__}: {error}".split()))
-
-
-def is_full_disk(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, says that the disk or the quota is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _outcome_of_exit(log: Path, end: SystemExit) -> Outcome:

@@ -1,0 +1,42 @@
+"""The last lines of a run: which files were written, and how good the models in them are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Quality = tuple[str, float]
+"""What is measured, such as "test accuracy", and its value."""
+
+
+def closing_lines(written: Sequence[tuple[Path, Quality]]) -> Iterator[str]:
+    """One line for each folder of files, with the mean and the range over its models.
+
+    >>> list(closing_lines([(Path("none-32/000.ckpt"), ("test accuracy", 0.584))]))
+    ['none-32/000.ckpt: test accuracy 58.4 %']
+    >>> list(closing_lines([(Path(f"a/{k}.ckpt"), ("test R²", k / 10)) for k in (5, 6, 7)]))
+    ['a/5.ckpt to 7.ckpt: test R² 0.6, over models 0.5 to 0.7']
+    """
+    for folder in dict.fromkeys(path.parent for path, _ in written):
+        paths, qualities = zip(*(one for one in written if one[0].parent == folder), strict=True)
+        what, values = qualities[0][0], [value for _, value in qualities]
+        show = "{:.1%}".format if "accuracy" in what else "{:.3g}".format
+        mean, low, high = (
+            show(value).replace("%", " %") for value in (sum(values) / len(values), min(values), max(values))
+        )
+        if len(paths) == 1:
+            yield f"{paths[0]}: {what} {mean}"
+        else:
+            yield f"{paths[0]} to {paths[-1].name}: {what} {mean}, over models {low} to {high}"
+
+
+def quality(made: Mapping[str, Any]) -> Quality:
+    """What a checkpoint says of its model: the error of its units if it is quantized, else its utility on the test set.
+
+    Args:
+        made: the checkpoint's part ``lit_privq``. That of a quantized model repeats its parent's utility.
+    """
+    if units := made.get("units"):
+        return "mean relative error of its units", sum(unit["error"] for unit in units) / len(units)
+    return ("test R²", made["r2"]) if "r2" in made else ("test accuracy", made["accuracy"])

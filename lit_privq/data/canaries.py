@@ -22,8 +22,8 @@ Planted = tuple[Tensor, Tensor]  # inputs (canaries, ...) and labels (canaries,)
 class Canaries:
     """A data set with canaries in the place of some pool examples; the test set stays as it is.
 
-    They are split between models like every other example, and are the slice ``canaries`` of every audit. The pool's
-    fingerprint tells models with canaries from those without.
+    They are split between models like every other example. Audits report them as the slice ``canaries``, and all other
+    examples as ``clean``. The pool's fingerprint tells models with canaries from those without.
 
     Args:
         source: the data set.
@@ -76,7 +76,9 @@ class Canaries:
         inputs[places], labels[places] = plant[self.kind]()
         planted = torch.zeros(len(labels), dtype=torch.bool)
         planted[places] = True
-        return replace(pool, inputs=inputs, labels=labels, slices={**pool.slices, "canaries": planted})
+        return replace(
+            pool, inputs=inputs, labels=labels, slices={**pool.slices, "canaries": planted, "clean": ~planted}
+        )
 
     def _check(self, pool: Pool) -> None:
         examples = len(pool.labels)

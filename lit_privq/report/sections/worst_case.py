@@ -38,7 +38,8 @@ def section(view: View, inputs: Inputs) -> Section | None:
 def _sentences(view: View) -> Iterator[str]:
     """What quantization changes for the worst case, by the tests of that slice alone."""
     worst, tests = spaced(view.focus.worst), len(view.focus.worst_family)
-    lower = [v for v in view.results.variants if _verdict(view, v) == "lower"]
+    useful = [v for v in view.results.variants if v not in view.guessing]
+    lower = [v for v in useful if _verdict(view, v) == "lower"]
     if not tests:
         yield f"One target says nothing of the {worst} in other targets."
     elif not lower:

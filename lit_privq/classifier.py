@@ -132,6 +132,22 @@ class ShadowTraining(ShadowModule):
             torch.manual_seed(seed)
             return build(self.spec)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another network, before PyTorch does in many lines.
+
+        Raises:
+            ValueError: naming the first weight that is not there, or has another shape.
+        """
+        given, own = checkpoint["state_dict"], self.state_dict()
+        shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (given, own)]
+        for name in sorted(shapes[0].keys() | shapes[1].keys()):
+            theirs, ours = (shape.get(name) for shape in shapes)
+            if theirs != ours:
+                raise ValueError(
+                    f"a checkpoint must hold the weights of the network that is to go on; of {name} it has shape "
+                    f"{theirs}, and the network {ours}: use the config that the checkpoint was made with"
+                )
+
     def end_epoch(self, losses: Tensor) -> None:
         """Note the epoch's mean losses, (models,), with its last batch: callbacks hear of its end before modules do.
 
@@ -237,6 +253,7 @@ class Classifier(ShadowTraining):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the weights that a quantized checkpoint has as codes."""
         restore_weights(checkpoint)
+        super().on_load_checkpoint(checkpoint)
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) -> logits (batch, classes); of a regression, values (batch, 1)."""

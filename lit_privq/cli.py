@@ -22,7 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lit_privq.arguments import in_order, sentence
-from lit_privq.artifacts.checkpoint import checkpoint_path, read_checkpoint, read_hyper_parameters
+from lit_privq.artifacts.checkpoint import check_resumable, checkpoint_path, read_checkpoint, read_hyper_parameters
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.construction import plain
 from lit_privq.artifacts.trust import check_trusted, packages, resolve
@@ -77,12 +77,17 @@ class PrivqCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401  # Lightning's
-        """Refuse a checkpoint that names other code than the user: Lightning, next, builds what ``ckpt_path`` says."""
+        """Refuse a checkpoint that names other code than the user: Lightning, next, builds what ``ckpt_path`` says.
+
+        Nor does a fit go on from a finished model.
+        """
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand] if "subcommand" in self.config else self.config
         path = Path(config.get("ckpt_path") or "")
         if path.is_file():
             check_trusted(read_hyper_parameters(path), [*config.trust, *packages(plain(config))], path)
+            if self.config.get("subcommand") == "fit":
+                check_resumable(path, L.__version__)
 
     def before_instantiate_classes(self) -> None:
         """Put a `Fleet` in the place of a `Classifier` where several models are trained, and resume what was killed."""
@@ -155,10 +160,10 @@ def main(argv: Sequence[str]) -> None:
     """
     try:
         run_cli(argv)
-    except ArgumentError as error:
-        raise ValueError(
-            f"{sentence(error.message)} (python -m lit_privq {argv[0]} --help lists the options)"
-        ) from error
+    except (ArgumentError, ValueError) as error:
+        if isinstance(error, ValueError) and "Does not validate" not in str(error):  # not what a parser says
+            raise
+        raise ValueError(f"{sentence(str(error))} ({_PROG} {argv[0]} --help lists the options)") from error
     except MisconfigurationException as error:
         raise ValueError(
             f"the trainer cannot do what it was asked to: {sentence(str(error))}; correct its options, such as "

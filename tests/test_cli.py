@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
 
+from callbacks import WriteCheckpoints
 from lit_privq.__main__ import run
 from lit_privq.artifacts.confidences import Dump, read_dump, write_dump
-from lit_privq.cli import with_checkpoints_data
+from lit_privq.cli import run_cli, with_checkpoints_data
 
 VERBS = ["fit", "validate", "test", "predict", "audit", "study", "report", "export", "indicator"]
 
@@ -200,3 +202,112 @@ def test_a_traceback_is_there_for_who_asks(
 def test_the_folder_of_the_data_is_taken_as_fit_and_study_spell_it(option: list[str]) -> None:
     arguments = with_checkpoints_data(["fit", "--config", "shadow.yaml", *option])
     assert arguments == ["fit", "--config", "shadow.yaml", "--data.root", "sets"]
+
+
+@pytest.fixture(scope="module")
+def stopped(privq: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a training that stopped after three of its six epochs."""
+    path = tmp_path_factory.mktemp("stopped") / "state.ckpt"
+
+    def stop(_: object, trainer: L.Trainer, __: object) -> None:
+        if trainer.current_epoch == 2:
+            trainer.save_checkpoint(path)
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WriteCheckpoints, "on_train_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            privq("fit", "shadow/digits.yaml", path.parent)
+    return path
+
+
+def test_a_fit_goes_on_from_the_state_of_one_that_stopped(
+    privq: Callable[..., None], stopped: Path, study: Path, tmp_path: Path
+) -> None:
+    privq("fit", "shadow/digits.yaml", tmp_path, "--ckpt_path", str(stopped))
+    whole, resumed = (folder / "checkpoints/none-32/000.ckpt" for folder in (study, tmp_path))
+    assert torch.load(resumed, weights_only=True)["epoch"] == torch.load(whole, weights_only=True)["epoch"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state.pop("loops"), "must be the state of a training that stopped; "),
+        (lambda state: state.pop("optimizer_states"), "must be the state of a training that stopped; "),
+        (lambda state: state.update({"pytorch-lightning_version": "1.5.0"}), "was written by Lightning 1.5.0, and"),
+        (
+            lambda state: state["state_dict"].pop("net.fc.bias"),
+            "of net.fc.bias it has shape None, and the network (10,)",
+        ),
+        (
+            lambda state: state["state_dict"].update({"net.fc.bias": torch.zeros(3)}),
+            "it has shape (3,), and the network",
+        ),
+        (lambda state: state["hyper_parameters"].update({"old": 3}), "unexpected keyword argument 'old'"),
+    ],
+    ids=["no loops", "no optimizer", "old Lightning", "missing weight", "another shape", "unknown option"],
+)
+def test_a_fit_that_cannot_go_on_says_so_in_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+    conf: Path,
+    stopped: Path,
+    tmp_path: Path,
+    change: Callable[..., None],
+    said: str,
+) -> None:
+    state = torch.load(stopped, weights_only=True)
+    change(state)
+    torch.save(state, tmp_path / "x.ckpt")
+    command = ("fit", "--config", conf / "shadow/digits.yaml", "--ckpt_path", tmp_path / "x.ckpt")
+    assert said in told(capsys, *command, "--trainer.default_root_dir", tmp_path / "out")
+    assert not (tmp_path / "out/checkpoints").exists()
+
+
+def test_a_fit_does_not_go_on_from_a_finished_model(
+    capsys: pytest.CaptureFixture[str], conf: Path, study: Path, tmp_path: Path
+) -> None:
+    path = study / "checkpoints/none-32/000.ckpt"
+    said = told(
+        capsys, "fit", "--config", conf / "shadow/digits.yaml", "--ckpt_path", path,
+        "--trainer.default_root_dir", tmp_path / "out",
+    )  # fmt: skip
+    assert f"{path} holds a model and no such state: leave --ckpt_path out" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--trainer.accelerator", "gpu"], "No supported gpu backend found!; correct its options"),
+        (["--model.net.class_path", "my_nett.Net"], "model.net: there is no class or function my_nett.Net (No module"),
+        (["--model.optimizer", "torch.optim.SGDD"], "model.optimizer: there is no class or function torch.optim.SGDD"),
+        (
+            ["--data.dataset", "lit_privq.data.Digitss"],
+            "data.dataset: there is no class or function lit_privq.data.Dig",
+        ),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    options: list[str], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    command = ("fit", "--config", conf / "shadow/digits.yaml", "--trainer.default_root_dir", tmp_path / "out")
+    sentence = told(capsys, *command, *options)
+    assert said in sentence
+    assert len(sentence) < 300
+
+
+def test_what_is_typed_before_a_config_wins_over_it(conf: Path) -> None:
+    cli = run_cli(["--trainer.max_epochs", "3", "--config", str(conf / "shadow/digits.yaml")], run=False)
+    assert cli.config.trainer.max_epochs == 3
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_the_program_and_shows_no_address(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        run([verb, "--help"])
+    shown = capsys.readouterr().out
+    assert end.value.code in (0, None)
+    assert shown.startswith("usage: python -m lit_privq")
+    assert " at 0x" not in shown
+    assert "__main__" not in shown

@@ -57,6 +57,31 @@ def read_hyper_parameters(path: Path) -> dict[str, Any]:
     return dict(checkpoint.get("hyper_parameters") or {}) if isinstance(checkpoint, dict) else {}
 
 
+def check_resumable(path: Path, version: str) -> None:
+    """Refuse what is not the state of a training that stopped.
+
+    Args:
+        path: a file that torch wrote.
+        version: of the Lightning that would go on.
+
+    Raises:
+        ValueError: if it is a finished model, or of another major version of Lightning; the message says what to do.
+    """
+    checkpoint = _read(path)
+    if not isinstance(checkpoint, dict) or not {"loops", "optimizer_states"} <= set(checkpoint):
+        raise ValueError(
+            f"--ckpt_path of a fit must be the state of a training that stopped; {path} holds a model and no such "
+            "state: leave --ckpt_path out (a fit that is repeated goes on by itself), or quantize it with a config of "
+            "configs/ptq and --model.checkpoint"
+        )
+    made = str(checkpoint.get("pytorch-lightning_version"))
+    if made.partition(".")[0] != version.partition(".")[0]:
+        raise ValueError(
+            f"{path} was written by Lightning {made}, and version {version} cannot go on from it; install the former, "
+            "or leave --ckpt_path out to train anew"
+        )
+
+
 def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was saved
     """A file that torch wrote."""
     if not path.is_file():

@@ -88,7 +88,7 @@ def size_on_disk(checkpoint: Mapping[str, Any]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="lit_privq export",
+        prog="python -m lit_privq export",
         description=__doc__,
         epilog="example: python -m lit_privq export --ckpt DIR/checkpoints/brecq-2/000.ckpt --output 000.safetensors",
     )

@@ -8,7 +8,7 @@ from math import isnan
 from operator import ge, gt, le, lt
 
 from lit_privq.artifacts.measures import Measures
-from lit_privq.artifacts.results import ALL
+from lit_privq.artifacts.results import ALL, POOL
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {">": gt, ">=": ge, "<": lt, "<=": le}
 _RULE = re.compile(r"\s*(?P<metric>[\w.+-]+?)\s*(?P<operator>[<>]=?)\s*(?P<bound>\S+)\s*")
@@ -43,7 +43,7 @@ def broken(measures: Measures, rules: Sequence[str], part: str = ALL) -> Iterato
     Args:
         measures: of an audit.
         rules: what must not be.
-        part: the slice that is looked at.
+        part: the slice that is looked at, before all non-members.
 
     Raises:
         ValueError: if the audit has no such slice, or no value of such a metric.
@@ -57,7 +57,7 @@ def broken(measures: Measures, rules: Sequence[str], part: str = ALL) -> Iterato
         found = {
             key: mean.value
             for key, mean in measures.means.items()
-            if (key.metric, key.slice) == (metric, part) and (key.variant.quantized or not quantized)
+            if (key.metric, key.slice, key.against) == (metric, part, POOL) and (key.variant.quantized or not quantized)
         }
         if not found or any(isnan(value) for value in found.values()):
             metrics = ", ".join(dict.fromkeys(key.metric for key in measures.means if key.slice == part))

@@ -143,7 +143,7 @@ def measure(
         before: called with the number of each target before it is measured.
     """
     masks = {name: np.broadcast_to(mask, case.members.shape) for name, mask in (slices or {}).items()}
-    found: dict[str, dict[Measure, list[_One]]] = {attack: {} for attack in scores}
+    found: dict[str, dict[Measure, dict[int, _One]]] = {attack: {} for attack in scores}
     for row, (target, members) in enumerate(zip(case.index.tolist(), case.members, strict=True)):
         before(row)
         for attack, values in scores.items():
@@ -152,8 +152,12 @@ def measure(
             for name, mask in masks.items() if sliced is None or attack in sliced else ():
                 whole |= _part(seen, name, mask[row], max_fpr, curves > 0)
             for key, one in whole.items():
-                found[attack].setdefault(key, []).append(one)
-    return {attack: {key: _joined(ones) for key, ones in each.items()} for attack, each in found.items()}
+                found[attack].setdefault(key, {})[row] = one
+    empty, targets = _One(np.nan), range(len(case.index))  # a small slice has no non-members of its own in some targets
+    return {
+        attack: {key: _joined([ones.get(row, empty) for row in targets]) for key, ones in each.items()}
+        for attack, each in found.items()
+    }
 
 
 class _One(NamedTuple):
@@ -184,7 +188,7 @@ def _joined(ones: Sequence[_One]) -> PerTarget:
 
 def _whole(seen: Ranked, max_fpr: Sequence[float], curves: int, seed: int) -> dict[Measure, _One]:
     """All metrics of all members."""
-    found = {Measure(name): one for name, one in _read(seen.curve, max_fpr).items()}
+    found = {Measure(name): one for name, one in _read(seen.curve, max_fpr, seen.curve).items()}
     values = {key.metric: one.value for key, one in found.items()}
     if not curves:
         return found
@@ -207,10 +211,10 @@ def _whole(seen: Ranked, max_fpr: Sequence[float], curves: int, seed: int) -> di
     return found
 
 
-def _read(curve: Roc, max_fpr: Sequence[float]) -> dict[str, _One]:
-    """What is read off one curve, by metric."""
+def _read(curve: Roc, max_fpr: Sequence[float], others: Roc) -> dict[str, _One]:
+    """What is read off one curve, by metric; ``others`` has all steps of the same non-members, who set thresholds."""
     found = {name: _One(float(metric(curve))) for name, metric in statistics(max_fpr).items()}
-    reached = {rate_name(bound): float(fpr_reached(curve, bound)) for bound in max_fpr}
+    reached = {rate_name(bound): float(fpr_reached(others, bound)) for bound in max_fpr}
     return {name: one._replace(fpr=reached.get(name, np.nan)) for name, one in found.items()}
 
 
@@ -233,7 +237,7 @@ def _part(
         own: dict[str, Ends] = {}
         if intervals:
             own = {"auc": auc_interval(curve)} | {rate_name(b): rate_interval(curve, b) for b in max_fpr}
-        for metric, one in _read(curve, max_fpr).items():
+        for metric, one in _read(curve, max_fpr, seen.curve if against == POOL else curve).items():
             found[Measure(metric, name, against)] = one._replace(ends=own.get(metric, NOWHERE))
     return found
 

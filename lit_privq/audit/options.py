@@ -21,7 +21,7 @@ from lit_privq.audit.folder import Design
 from lit_privq.audit.gate import read_rule
 from lit_privq.audit.slices import Slices
 
-_LISTS = ("--attacks", "--targets", "--max_fpr")
+_LISTS = ("--attacks", "--targets", "--max_fpr", "--fail_if")
 _BOUNDS = [0.00001, 0.0001, 0.001, 0.01]
 _QUOTED = 'a YAML file gives lists of words in quotes, such as targets: ["64:74", "80"], and max_fpr numbers'
 Word = restricted_string_type("Word", ".")  # a range as it was typed: YAML makes the number 490 of 8:10
@@ -188,7 +188,7 @@ def parse(argv: Sequence[str]) -> Audit:
     parser.add_argument("--fail_if", nargs="+", type=Word, help=rules)
     parser.set_defaults(define=_spelled_all(standard()), paired=_spelled_all(paired()), family=_spelled_all(family()))
     try:
-        config = parser.instantiate(parser.parse_args(in_order(_with_slices_file(argv), _LISTS)))
+        config = parser.instantiate(parser.parse_args(_with_slices_file(in_order(argv, _LISTS))))
     except (jsonargparse.ArgumentError, TypeError) as error:
         quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets|fail_if)"|not iterable', str(error)) else ""
         raise ValueError(f"{sentence(str(error))}{quoted}; see python -m lit_privq audit --help") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lit_privq.audit.case import Case
 from lit_privq.metrics import vulnerability
 
 Masks = Mapping[str, NDArray[np.bool_]]  # (examples,), or (targets, examples) where each target has its own
+_Sourced = tuple[str, str, NDArray[np.bool_]]  # where a slice comes from, its name, and (examples,)
 
 _BUILT_IN = (ALL, MOST_VULNERABLE, CALIBRATION, NOT_CALIBRATION)
 
@@ -52,32 +54,55 @@ class Slices:
             stored: slices that the data set brings along.
 
         Raises:
+            FileNotFoundError: if there is no such file.
             ValueError: if a slice is empty, of another length, holds numbers that are no examples, bears a name that
-                is taken, or if classes are asked for without labels.
+                is taken or no word, or if classes are asked for without labels.
         """
-        examples = full.members.shape[1]
-        found = {**stored}
-        if self.classes:
-            if full.labels is None or full.values:
-                raise ValueError("slices.classes needs labels that are classes; got none, set slices.classes to false")
-            found |= {f"class_{label}": full.labels == label for label in np.unique(full.labels)}
-        if self.file is not None:
-            found |= {name: _mask(self.file, name, array, examples) for name, array in map_npz(self.file).items()}
-        taken = [name for name in found if name in _BUILT_IN]
-        if taken:
-            raise ValueError(f"{taken[0]} is a slice of every audit; give yours another name in {self.file}")
+        found: dict[str, NDArray[np.bool_]] = {}
+        for source, name, mask in (*_stored(stored), *self._classes(full), *self._filed(full.members.shape[1])):
+            if not re.fullmatch(r"[\w.+-]+", name):
+                raise ValueError(
+                    f"the name of a slice is one word of letters, digits and _ . + -; got {name!r} in {source}"
+                )
+            if name in (*_BUILT_IN, *found):
+                raise ValueError(f"the name {name} is taken by another slice; rename the slice {name} in {source}")
+            if not mask.any():
+                raise ValueError(f"slice {name} in {source} holds no example; leave it out")
+            found[name] = mask
         return found
+
+    def _classes(self, full: Observed) -> Iterator[_Sourced]:
+        if not self.classes:
+            return
+        if full.labels is None or full.values:
+            raise ValueError("slices.classes needs labels that are classes; got none, set slices.classes to false")
+        for label in np.unique(full.labels):
+            yield "slices.classes", f"class_{label}", full.labels == label
+
+    def _filed(self, examples: int) -> Iterator[_Sourced]:
+        if self.file is not None:
+            if not self.file.is_file():
+                raise FileNotFoundError(f"there is no {self.file}; slices.file names an .npz of slices")
+            for name, array in map_npz(self.file).items():
+                yield str(self.file), name, _mask(self.file, name, array, examples)
+
+
+def _stored(masks: Masks) -> Iterator[_Sourced]:
+    return (("the data set", name, mask) for name, mask in masks.items())
 
 
 def of_case(case: Case, masks: Masks) -> dict[str, NDArray[np.bool_]]:
     """All slices of one case: the given ones, and the calibration examples of its targets where there are some.
 
+    Given ones are (examples,), or (shadows, examples) where shadows are the targets, of which the case may have a part.
+
     Calibration examples are members by construction, so that only ``pool`` non-members can stand against them.
     """
+    own = {name: mask if mask.ndim == 1 else mask[case.own] for name, mask in masks.items()}
     calibrated = case.calibrated_on
     if not calibrated.any():
-        return dict(masks)
-    return {**masks, CALIBRATION: calibrated, NOT_CALIBRATION: ~calibrated}
+        return own
+    return {**own, CALIBRATION: calibrated, NOT_CALIBRATION: ~calibrated}
 
 
 def most_vulnerable(models: Observed, share: float, *, judged: bool) -> NDArray[np.bool_] | None:
@@ -127,6 +152,4 @@ def _mask(file: Path, name: str, array: NDArray[Any], examples: int) -> NDArray[
             raise ValueError(f"{where} must hold numbers of examples in [0, {examples}); got {bad[0]}")
         mask = np.zeros(examples, bool)
         mask[array] = True
-    if not mask.any():
-        raise ValueError(f"{where} holds no example; leave it out")
     return mask

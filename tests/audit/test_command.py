@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_privq.artifacts.confidences import read_dump, write_dump
+from lit_privq.artifacts.confidences import Dump, read_dump, write_dump
 from lit_privq.artifacts.measures import read_measures
 from lit_privq.artifacts.results import Key, read_results
 from lit_privq.artifacts.variant import Variant
@@ -199,3 +199,220 @@ def test_doubts_about_a_study_are_said_once_on_stderr_and_in_the_metrics(
     notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
     assert sum("members are less confident than non-members" in note for note in notes) == 1
     assert capsys.readouterr().err.count("members are less confident than non-members") == 1
+
+
+# Slices
+
+
+CANARIES = np.arange(60) % 6 == 0
+TEST_LABELS = np.arange(10) % 2
+
+
+@pytest.fixture
+def sliced(study: Study) -> Path:
+    """The study's folder, where dumps carry canaries and the labels of the test set."""
+    folder = study()
+    for path in folder.glob("*/*.npz"):
+        rewrite(path, slices={"canaries": CANARIES}, test_labels=TEST_LABELS)
+    return folder
+
+
+def test_slices_of_the_dumps_have_rows_of_every_metric_attacker_and_variant(
+    sliced: Path, tmp_path: Path, page: list[Path]
+) -> None:
+    rows = audit(sliced, tmp_path / "out", *QUICK, "--max_fpr", "0.1")
+    attacked = [row for row in rows if row["attack"] and not row["metric"].startswith("tpr_per_example")]
+    by_slice = {
+        name: {
+            (r["method"], r["attacker"], r["attack"], r["metric"], r["target"]) for r in attacked if r["slice"] == name
+        }
+        for name in ("all", "canaries")
+    }
+    assert by_slice["canaries"] == by_slice["all"]
+    assert {row["slice"] for row in attacked} == {"all", "canaries", "calibration", "not_calibration"}
+    assert {(row["slice"], row["against"]) for row in attacked if row["slice"] in by_slice} == {
+        ("all", "pool"),
+        ("canaries", "pool"),
+        ("canaries", "slice"),
+    }
+    found = read_measures(tmp_path / "out" / "metrics.json", read_results(tmp_path / "out" / "results.csv"))
+    members = np.stack([read_dump(sliced / "none-32" / f"00{i}.npz").members for i in (8, 9)])
+    assert found.slices["canaries"] == (members & CANARIES).sum(axis=1).min()
+    quantized = {key.variant.name for key in found.changes if key.slice == "canaries"}
+    assert quantized == {"adaround-1.58-last8", "nearest-2"}
+    assert found.focus.worst == "canaries"
+    assert found.focus.worst_family == ("adaround-1.58-last8", "nearest-2")
+
+
+def test_accuracy_has_a_row_for_each_class_of_the_test_set(sliced: Path, tmp_path: Path, page: list[Path]) -> None:
+    rows = audit(sliced, tmp_path / "out", *QUICK, "--slices.classes", "true")
+    by_class = {(row["slice"], float(row["value"])) for row in rows if row["metric"] == "accuracy"}
+    # Nine of ten are right, and the last, of class 1, is not.
+    assert by_class == {("all", 0.9), ("class_0", 1.0), ("class_1", 0.8)}
+    assert {f"class_{label}" for label in range(3)} <= {row["slice"] for row in rows if row["attack"]}
+
+
+def test_accuracy_is_not_split_where_the_labels_of_the_test_set_were_not_kept(
+    study: Study, tmp_path: Path, page: list[Path]
+) -> None:
+    rows = audit(study(), tmp_path / "out", *QUICK, "--slices.classes", "true")
+    assert {row["slice"] for row in rows if row["metric"] == "accuracy"} == {"all"}
+
+
+@pytest.mark.parametrize("other", [{}, {"canaries": ~CANARIES}, {"old": CANARIES}])
+def test_dumps_with_different_slices_are_refused(
+    sliced: Path, tmp_path: Path, other: dict[str, np.ndarray[Any, Any]]
+) -> None:
+    rewrite(sliced / "nearest-2" / "009.npz", slices=other)
+    with pytest.raises(ValueError, match=r"must have the same slices; .*nearest-2/009.npz has .*; delete it and run"):
+        audit(sliced, tmp_path / "out", *QUICK)
+
+
+@pytest.mark.parametrize("typed", [["--slices", "{}"], ["--slices={}"], ["--slices.file", "{}"]])
+def test_a_file_of_slices_is_measured_beside_those_of_the_dumps(
+    sliced: Path, tmp_path: Path, page: list[Path], typed: list[str]
+) -> None:
+    np.savez(tmp_path / "mine.npz", old=np.arange(60) < 30, rare=np.array([0, 7, 9]))
+    options = [word.format(tmp_path / "mine.npz") for word in typed]
+    rows = audit(sliced, tmp_path / "out", *QUICK, *options)
+    assert {"canaries", "old", "rare"} <= {row["slice"] for row in rows}
+    with (tmp_path / "out" / "vulnerability.csv").open() as file:
+        held = {row["example"]: row["slices"] for row in csv.DictReader(file)}
+    assert [held[example] for example in ("0", "1", "6", "7", "50")] == [
+        "canaries old rare",
+        "old",
+        "canaries old",
+        "old rare",
+        "",
+    ]
+
+
+def test_a_file_of_slices_that_is_missing_or_fits_nothing_is_refused(study: Study, tmp_path: Path) -> None:
+    folder = study()
+    with pytest.raises(FileNotFoundError, match=r"there is no .*mine.npz; slices.file names an .npz of slices"):
+        audit(folder, tmp_path / "out", *QUICK, "--slices", str(tmp_path / "mine.npz"))
+    np.savez(tmp_path / "mine.npz", old=np.arange(59) < 30)
+    with pytest.raises(
+        ValueError, match=r"slice old in .*mine.npz must hold one boolean for each of 60 examples; got 59"
+    ):
+        audit(folder, tmp_path / "out", *QUICK, "--slices", str(tmp_path / "mine.npz"))
+
+
+def test_targets_have_no_say_in_which_examples_are_most_vulnerable(
+    study: Study, tmp_path: Path, page: list[Path]
+) -> None:
+    folder = study()
+
+    def chosen(output: Path) -> list[str]:
+        audit(folder, output, *QUICK, "--slices.most_vulnerable", "0.1")
+        with (output / "vulnerability.csv").open() as file:
+            return [row["example"] for row in csv.DictReader(file) if row["slices"] and row["variant"] == "none-32"]
+
+    before = chosen(tmp_path / "a")
+    assert len(before) == 6
+    for path in folder.glob("*/00[89].npz"):
+        random = np.random.default_rng(3)
+        rewrite(path, confidence=20 * random.normal(size=(60, 2)).astype(np.float32))
+    assert chosen(tmp_path / "b") == before
+
+
+@pytest.mark.parametrize("targets", [[], ["--targets", "3:6", "0"]])
+def test_some_of_the_shadows_are_each_judged_on_the_most_vulnerable_of_the_others(
+    tmp_path: Path, page: list[Path], targets: list[str]
+) -> None:
+    random = np.random.default_rng(0)
+    members = np.repeat(np.argsort(random.random((8, 80)), axis=0) < 4, 2, axis=0)
+    np.savez(tmp_path / "mine.npz", members=members, confidence=random.normal(size=members.shape) + members)
+    options = [*QUICK, "--design", "leave_one_out", "--slices.most_vulnerable", "0.2", *targets]
+    rows = audit(tmp_path / "mine.npz", tmp_path / "out", *options)
+    measured = {row["target"] for row in rows if row["slice"] == "most_vulnerable" and row["value"]}
+    assert measured == ({"0", "3", "4", "5"} if targets else {str(index) for index in range(16)})
+
+
+# Bounds
+
+
+def test_delta_raises_the_bounds_on_epsilon_and_is_on_record(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    folder, found = study(), {}
+    for delta in ("0", "0.2"):
+        audit(folder, tmp_path / delta, *QUICK, "--delta", delta)
+        results = read_results(tmp_path / delta / "results.csv")
+        found[delta] = read_measures(tmp_path / delta / "metrics.json", results)
+    assert found["0.2"].audit["delta"] == 0.2
+    for key, bounds in found["0"].bounds.items():
+        other = found["0.2"].bounds[key]
+        assert (bounds.delta, other.delta) == (0.0, 0.2)
+        # (epsilon, 0) differential privacy is also (epsilon, delta): what is refuted of the latter is less.
+        assert all(less <= more for less, more in zip(other.epsilon, bounds.epsilon, strict=True))
+    assert any(max(bounds.epsilon) > 0 for bounds in found["0"].bounds.values())
+
+
+@pytest.mark.parametrize("delta", ["-0.1", "1"])
+def test_a_delta_that_is_no_probability_is_refused(study: Study, tmp_path: Path, delta: str) -> None:
+    with pytest.raises(ValueError, match=r"delta is a probability in \[0, 1\)"):
+        audit(study(), tmp_path, *QUICK, "--delta", delta)
+
+
+# Attackers who hold several versions
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of an audit of two precisions, each its parent with noise, and far from it on calibration examples."""
+    folder, random, examples, shadows, targets = (
+        tmp_path_factory.mktemp("versions"),
+        np.random.default_rng(0),
+        600,
+        16,
+        8,
+    )
+    members = np.vstack(
+        [
+            np.argsort(random.random((shadows, examples)), axis=0) < shadows // 2,
+            random.random((targets, examples)) < 0.5,
+        ]
+    )
+    hardness = random.normal(size=examples)
+    meta: dict[str, Any] = {"dataset": "digits", "net": "small", "fingerprint": "abc", "size_bytes": None}
+    meta |= {"n_shadows": shadows, "n_targets": targets, "split_seed": 0, "n_queries": 1}
+    for index, inside in enumerate(members):
+        parent = hardness + 1.5 * inside + random.normal(size=examples)
+        for name, noise in {"none-32": 0.0, "obc-4": 0.5, "obc-2": 1.0}.items():
+            method, bits = name.split("-")
+            calibration = np.flatnonzero(inside)[index % 2 :: 2] if noise else np.zeros(0, np.int64)
+            own = parent + noise * random.normal(size=examples)
+            own[calibration] += 10  # entered these versions once more
+            confidence = own[:, None].astype(np.float32)
+            precision = {"index": index, "method": method, "bits": float(bits), "last_bits": float(bits)}
+            right, labels = np.ones(10, np.bool_), np.zeros(examples, np.int64)
+            dump = Dump(confidence, labels, inside, calibration, confidence[:10], right, meta | precision)
+            write_dump(folder / "confidence" / name / f"{index:03d}.npz", dump)
+    main(["--input", str(folder / "confidence"), "--output", str(folder), "--report", "false", "--resamples", "0",
+          "--attacks", "lira_online_shrunk", "--max_fpr", "0.05"])  # fmt: skip
+    return folder
+
+
+def test_no_family_beats_the_parent_outside_the_calibration_examples(versions: Path) -> None:
+    found = read_measures(versions / "metrics.json", read_results(versions / "results.csv"))
+    assert [family.versions for family in found.families] == [("obc-4", "obc-2")]
+    (family,) = found.families
+    assert family.rate.value > family.rate_parent.value + 0.1  # by way of the calibration examples
+    assert family.change.verdict != "higher"
+    error = (family.change.high - family.change.low) / (2 * 2.36)  # Student, seven degrees of freedom
+    assert family.change.value <= 2 * error
+
+
+def test_who_holds_target_and_parent_finds_no_less_than_who_holds_either(versions: Path) -> None:
+    rows = [row for row in table(versions) if (row["metric"], row["slice"]) == ("tpr_at_0.05", "all")]
+
+    def rates(method: str, bits: str, attacker: str) -> np.ndarray[Any, Any]:
+        chosen = (method, bits, attacker, "lira_online_shrunk")
+        return np.array(
+            [float(r["value"]) for r in rows if (r["method"], r["bits"], r["attacker"], r["attack"]) == chosen]
+        )
+
+    for bits in ("4", "2"):
+        both = rates("obc", bits, "paired")
+        for alone in (rates("obc", bits, "adaptive"), rates("none", "32", "unaware")):
+            difference = both - alone
+            assert difference.mean() >= -2 * difference.std(ddof=1) / np.sqrt(difference.size)

@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,6 +91,8 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
         *,
         noise: float = 0.002,
         metric: str = "tpr_at_0.01",
+        slices: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+        useful_slices: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     ) -> Path:
         """One attack by one attacker.
 
@@ -98,19 +101,28 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             useful: by variant: each target's accuracy; None where nobody measured it.
             noise: standard deviation of what the examples of a target make of its leakage; 0 draws no resamples.
             metric: of leakage.
+            slices: by name of the slice, leakage as in ``leaks``; thirty members each.
+            useful_slices: by name of the slice, accuracy as in ``useful``.
         """
         random = np.random.default_rng(0)
         summary, rows = Summary([0.01]), list[Result]()
+        everyone = SimpleNamespace(members=np.ones((1, 30), bool))
+        summary.add_slices(everyone, dict.fromkeys(slices or {}, np.ones(30, bool)))  # type: ignore[arg-type]
         for name, values in leaks.items():
             variant, index = Variant.parse(name), range(16, 16 + len(values))
             found = _noisy(np.array(values), noise, random)
-            summary.add(variant, "unaware", index, {"lira_online_fixed": {Measure(metric): found}})
+            parts = {part: _noisy(np.array(each[name]), noise, random) for part, each in (slices or {}).items()}
+            measured = {Measure(metric, part): each for part, each in {"all": found, **parts}.items()}
+            summary.add(variant, "unaware", index, {"lira_online_fixed": measured})
             who = variant, "unaware", "lira_online_fixed", metric
-            rows += [_row(who, target, found, place) for place, target in enumerate(index)]
+            for what, each in measured.items():
+                rows += [_row(who, t, each, place)._replace(slice=what.slice) for place, t in enumerate(index)]
             if useful is not None:
-                accuracy = PerTarget(np.array(useful[name]))
-                summary.add_utility(variant, index, {Measure("accuracy"): accuracy}, {"accuracy": 0.1})
-                rows += [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
+                for part, values in {"all": useful, **(useful_slices or {})}.items():
+                    accuracy = PerTarget(np.array(values[name]))
+                    summary.add_utility(variant, index, {Measure("accuracy", part): accuracy}, {"accuracy": 0.1})
+                    own = [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
+                    rows += [row._replace(slice=part) for row in own]
         results_csv.write_results(tmp_path / "results.csv", rows)
         write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows), {}))
         return tmp_path

@@ -16,6 +16,7 @@ import pytest
 from lit_privq.artifacts.measures import read_measures
 from lit_privq.artifacts.results import read_results
 from lit_privq.artifacts.variant import Variant
+from lit_privq.metrics import holm
 from lit_privq.report import build
 from lit_privq.report.headline import headline
 from lit_privq.report.inputs import Inputs, read_inputs
@@ -195,3 +196,25 @@ def test_the_notebook_answers_what_the_page_answers(
     assert dict(names["changes"].get("verdict", {})) == {
         variant.name: change.verdict for variant in view.results.variants if (change := view.saving(variant))
     }
+
+
+def test_the_tests_on_the_worst_slice_are_counted_among_themselves_only(made_up: MadeUp) -> None:
+    full = around(0.8, 0.02, 4, 1)
+    canaries = {"none-32": full} | {f"obc-{bits}": moved(full, -0.06, 0.02, bits) for bits in (2, 4, 8)}
+    found = []
+    for leaks in (0.0, -0.08):  # whatever all members do
+        average = around(0.12, 0.01, 4, 5)
+        others = {name: moved(average, leaks, 0.004, 6) for name in canaries if name != "none-32"}
+        slices = {"canaries": canaries, "most_vulnerable": canaries}
+        view, _ = read_inputs(made_up({"none-32": average, **others}, slices=slices))
+        focus, changes = view.focus, view.measures.changes
+        assert focus.worst == "canaries"
+        assert set(focus.worst_family) == set(focus.family) == {"obc-8", "obc-4", "obc-2"}
+        tests = [changes[focus.worst_key(Variant.parse(name))] for name in focus.worst_family]
+        assert [test.holm for test in tests] == pytest.approx(holm([test.p for test in tests]))
+        for test in tests:
+            assert test.verdict == (test.alone if test.holm < 0.05 else "unclear")
+        found.append([test.holm for test in tests])
+        rest = [c for key, c in changes.items() if key.slice == "most_vulnerable"]
+        assert all(np.isnan(change.holm) for change in rest)
+    assert found[0] == pytest.approx(found[1])

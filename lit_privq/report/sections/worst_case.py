@@ -47,7 +47,8 @@ def _sentences(view: View) -> Iterator[str]:
     else:
         names = joined([view.label(v) for v in lower]) if len(lower) <= 3 else counted(len(lower), "variant")
         verb = "lowers" if len(lower) == 1 else "lower"
-        yield f"With all {tests} tests on this slice counted, {names} {verb} its leakage."
+        said = f"{names} {verb} the leakage of the {worst}."
+        yield f"With all {tests} tests on this slice counted, {said}" if tests > 1 else capitalized(said)
         changes = {v: view.measures.changes[view.focus.worst_key(v)] for v in lower}
         best = min(lower, key=lambda v: changes[v].value)
         yield f"{view.label(best)} {phrase(changes[best], points(view.bound), tests)}."

@@ -2,6 +2,8 @@ from .attack import Attack as Attack
 from .confidence import logit_confidence as logit_confidence
 from .design import score_held_out as score_held_out
 from .design import score_leave_one_out as score_leave_one_out
+from .evidence import Evidence as Evidence
+from .group import mean_over_queries as mean_over_queries
 from .joint import LiRAJoint as LiRAJoint
 from .lira import LiRAOffline as LiRAOffline
 from .lira import LiRAOfflineOneSided as LiRAOfflineOneSided

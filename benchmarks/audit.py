@@ -22,8 +22,34 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from lit_privq.attacks import Observed, logit_confidence, population_share, reference, score_leave_one_out
-from lit_privq.metrics import auc, bootstrap, redrawn_log_aurocs, resample, roc, tpr_at_fpr
+from lit_privq.artifacts.variant import FULL_PRECISION
+from lit_privq.attacks import (
+    LiRAJoint,
+    Observed,
+    Shrunk,
+    logit_confidence,
+    population_share,
+    proxies,
+    reference,
+    score_leave_one_out,
+)
+from lit_privq.audit.case import Case
+from lit_privq.audit.measure import measure
+from lit_privq.metrics import (
+    Bonferroni,
+    auc,
+    auc_influence,
+    auc_interval,
+    bootstrap,
+    one_run_epsilon,
+    per_example_rates,
+    ranked,
+    redrawn_log_aurocs,
+    resample,
+    roc,
+    tpr_at_fpr,
+    trade_off,
+)
 
 Row = dict[str, Any]
 
@@ -69,6 +95,19 @@ def cases(shrink: int, public: Path | None) -> Iterator[Row]:
         timed(lambda: redrawn_log_aurocs(roc(scores, members))),
         None,
     )
+    seen = ranked(scores, members)
+    yield row(
+        f"AUC of {examples}: interval and influences in closed form, against 1000 resamples",
+        timed(lambda: (auc_interval(seen.curve), auc_influence(seen))),
+        timed(lambda: bootstrap(scores, resample(members), {"auc": auc})),
+    )
+    yield row(
+        f"bounds on the trade-off curve of {examples}, and of one run",
+        timed(lambda: (trade_off(scores, members, Bonferroni()), one_run_epsilon(scores, members))),
+        None,
+    )
+    yield from attackers(examples)
+    yield from measured(examples)
     logits = random.normal(size=(examples, 18, 100)).astype(np.float32)
     labels = random.integers(100, size=examples)
     yield row(
@@ -76,6 +115,63 @@ def cases(shrink: int, public: Path | None) -> Iterator[Row]:
         timed(lambda: logit_confidence(logits, labels)),
         timed(lambda: plain_confidence(logits, labels), 1),
     )
+
+
+def attackers(examples: int) -> Iterator[Row]:
+    """Attacks on several versions, class proxies and thresholds of each example's own, beside LiRA on one version."""
+    random = np.random.default_rng(0)
+    members = np.vstack([np.argsort(random.random((64, examples)), axis=0) < 32, random.random((1, examples)) < 0.5])
+    labels = random.integers(100, size=examples)
+
+    def version() -> Observed:
+        phi = random.normal(size=(65, examples, 2)).astype(np.float32) + 1.5 * members[..., None].astype(np.float32)
+        return Observed(phi, members, labels=labels)
+
+    models, *others = (version() for _ in range(3))
+    pairs = [(other, None) for other in others]
+    one = timed(lambda: score_leave_one_out({"": LiRAJoint(variance=Shrunk())}, models, versions=pairs[:1]))
+    two = timed(lambda: score_leave_one_out({"": LiRAJoint(variance=Shrunk())}, models, versions=pairs))
+    proxy = timed(lambda: score_leave_one_out(proxies(), models))
+    single = timed(lambda: score_leave_one_out({"": reference()["lira_online"]}, models))
+    name = f"65 targets x {examples} x 2 queries"
+    yield row(f"LiRA joint, 2 versions, {name}; other: LiRA online", one, single)
+    yield row(f"LiRA joint, 3 versions, {name}; other: LiRA online", two, single)
+    yield row(f"LiRA offline, class proxies, {name}; other: LiRA online", proxy, single)
+    scores, own = score_leave_one_out({"": reference()["lira_online"]}, models)[""], np.arange(65)
+    rates = timed(lambda: per_example_rates(scores, members, scores, members, [0.001, 0.01], own=own))
+    yield row(f"rates at each example's own threshold, 65 x {examples}; other: LiRA online", rates, single)
+
+
+def measured(examples: int) -> Iterator[Row]:
+    """All metrics with intervals: of one target, of all 65, and with ten slices that are a partition of the pool."""
+    random = np.random.default_rng(0)
+    members = random.random((65, examples)) < 0.5
+    part = random.integers(10, size=examples)
+    slices = {f"class_{label}": part == label for label in range(10)}
+    attacks = [f"attack {number}" for number in range(12)]
+    bounds = [0.00001, 0.0001, 0.001, 0.01]
+
+    def audit(targets: int, chosen: dict[str, NDArray[np.bool_]] | None, sliced: list[str] | None = None) -> float:
+        observed = Observed(np.zeros((targets, examples, 1), np.float32), members[:targets])
+        case = Case("", "", FULL_PRECISION, "unaware", np.arange(targets), observed, observed, None, ())
+        scores = {name: random.normal(size=(targets, examples)) + members[:targets] for name in attacks}
+        start = time.process_time()
+        measure(case, scores, bounds, 400, 0, chosen, sliced)
+        return time.process_time() - start
+
+    without = [audit(1, None) for _ in range(3)]
+    name = f"all metrics with intervals, 12 attacks, {examples}"
+    yield row(f"{name}, 1 target", without, None)
+    yield row(
+        f"{name}, 1 target, 10 slices of the leading 2 attacks; other: no slices",
+        [audit(1, slices, attacks[:2]) for _ in range(3)],
+        without,
+    )
+    yield row(
+        f"{name}, 1 target, 10 slices of all attacks; other: no slices", [audit(1, slices) for _ in range(3)], without
+    )
+    yield row(f"{name}, 65 targets", [audit(65, None)], None)
+    yield row(f"{name}, 65 targets, 10 slices of the leading 2 attacks", [audit(65, slices, attacks[:2])], None)
 
 
 def lira(examples: int, queries: int, public: Path | None) -> Iterator[Row]:

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
-from lit_privq.audit.measure import PerTarget, measure
+from lit_privq.audit.measure import PerTarget, measure, rate_interval
 from lit_privq.metrics import (
     Bonferroni,
     Estimate,
@@ -32,6 +32,7 @@ from lit_privq.metrics import (
     OperatingPoint,
     Split,
     auc,
+    auc_interval,
     best_balanced_accuracy,
     bootstrap,
     clopper_pearson,
@@ -40,12 +41,15 @@ from lit_privq.metrics import (
     interval,
     mean_log_aurocs,
     mean_over_targets,
+    one_run_epsilon,
+    per_example_rates,
     predictive_value,
     redrawn_log_aurocs,
     redrawn_tpr,
     resample,
     roc,
     tpr_at_fpr,
+    trade_off,
 )
 from lit_privq.metrics.epsilon import ThresholdChoice, operating_point_at
 from lit_privq.metrics.log_auroc import true_rates
@@ -104,15 +108,21 @@ def main() -> None:
     rows = []
     print("| kind | setting | coverage | se | trials |\n|---|---|--:|--:|--:|")
     parts = (
+        areas_of_one_target,
         one_target,
         balanced_accuracy,
         logarithmic,
         several_targets,
         shared_pool,
         paired_differences,
+        paired_on_examples,
+        slices,
+        per_example,
         operating_points,
         exact,
         epsilon,
+        trade_offs,
+        one_run,
     )
     for part in parts:
         for row in part(trials):
@@ -121,6 +131,22 @@ def main() -> None:
     print(f"\n{sum(row.seconds for row in rows):.0f} CPU seconds")
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+def areas_of_one_target(trials: int) -> Iterator[Row]:
+    """One target's AUC in closed form, from a single non-member on; 1 in 30 members is a non-member, or 1 in 2."""
+    sizes = (1, 30), (2, 60), (5, 150), (10, 300), (2, 2), (5, 5), (10, 10), (20, 20), (300, 300), (2000, 2000)
+    for others, inside in sizes:
+        members = np.arange(others + inside) < inside
+        for gap in (0.0, 1.0, 2.0, 3.0):
+
+            def trial(
+                random: np.random.Generator, members: NDArray[np.bool_] = members, gap: float = gap
+            ) -> dict[str, bool]:
+                return {"AUC": covers(auc_interval(roc(drawn(random, members, gap), members)), ndtr(gap / np.sqrt(2)))}
+
+            setting = f"{others} non-members, {inside} members, gap {gap:g}"
+            yield from simulated("closed form, one target", setting, trials, trial)
 
 
 def one_target(trials: int) -> Iterator[Row]:
@@ -170,10 +196,9 @@ def balanced_accuracy(trials: int) -> Iterator[Row]:
             truth: float = truth,
         ) -> dict[str, bool]:
             found = audited(random, {"": normal(others, gap, random)[None]}, members)[""]["balanced_accuracy"]
-            assert found.replicates is not None
-            return {"balanced accuracy": covers(interval(found.replicates[0]), truth)}
+            return {"balanced accuracy": covers(found.own_interval(0), truth)}
 
-        yield from simulated("resampled, one target", f"{others} non-members, gap {gap:g}", trials, trial)
+        yield from simulated("closed form, one target", f"{others} non-members, gap {gap:g}", trials, trial)
 
 
 def logarithmic(trials: int) -> Iterator[Row]:
@@ -285,6 +310,72 @@ def paired_differences(trials: int) -> Iterator[Row]:
             yield from simulated("paired difference", f"{targets} targets, gaps 1 ± {spread:g}", trials, trial)
 
 
+def paired_on_examples(trials: int) -> Iterator[Row]:
+    """The difference of two precisions of one target, by the influence of each example on both."""
+    for others in (200, 1000):
+        members = np.arange(2 * others) < others
+
+        def trial(random: np.random.Generator, members: NDArray[np.bool_] = members) -> dict[str, bool]:
+            common = random.normal(size=members.size)
+            scores = 0.8 * common + 0.6 * random.normal(size=(2, members.size)) + members
+            found = audited(random, {"full": scores[:1], "quantized": scores[1:]}, members)
+            names = "auc", "balanced_accuracy", "tpr_at_0.05", "tpr_at_0.01"
+            changes = {name: found["quantized"][name] - found["full"][name] for name in names}
+            return {REPORTED[name]: covers(change.own_interval(0), 0.0) for name, change in changes.items()}
+
+        yield from simulated("paired difference", f"one target, {others} non-members, gaps 1", trials, trial)
+
+
+def slices(trials: int) -> Iterator[Row]:
+    """Rates of a few members before all non-members, and before as many of their own."""
+    for inside, others in ((20, 700), (90, 700), (90, 5000), (500, 5000)):
+        for gap in (0.0, 1.0, 2.0, 4.0):
+            members = np.arange(inside + others) < inside
+            part = members | (np.arange(inside + others) < 2 * inside)
+            bounds = [bound for bound in (0.05, 0.01, 0.001) if bound * others > 1.5]
+
+            def trial(
+                random: np.random.Generator,
+                gap: float = gap,
+                members: NDArray[np.bool_] = members,
+                part: NDArray[np.bool_] = part,
+                bounds: list[float] = bounds,
+            ) -> dict[str, bool]:
+                scores = drawn(random, members, gap)
+                truths = {bound: float(1 - ndtr(ndtri(1 - bound) - gap)) for bound in bounds}
+                curve = roc(scores, members)
+                found = {f"TPR at {100 * b:g} %": covers(rate_interval(curve, b), truths[b]) for b in bounds}
+                own = roc(scores[part], members[part])
+                return found | {"TPR at 5 %, own non-members": covers(rate_interval(own, 0.05), truths[0.05])}
+
+            yield from simulated("slice, one target", f"{inside} of {others} non-members, gap {gap:g}", trials, trial)
+
+
+def per_example(trials: int) -> Iterator[Row]:
+    """Mean over targets of rates at thresholds of each example's own; their truth by Student's noncentral law."""
+    bound, gap = 0.05, 2.0
+    for shadows in (8, 32):
+        outside = shadows // 2
+        random = np.random.default_rng(1)
+        centre, spread = random.normal(size=200_000), np.sqrt(random.chisquare(outside - 1, 200_000) / (outside - 1))
+        threshold = centre / np.sqrt(outside) + stdtrit(outside - 1, 1 - bound) * spread * np.sqrt(1 + 1 / outside)
+        truths = {"TPR": float((1 - ndtr(threshold - gap)).mean()), "FPR": bound}
+
+        def trial(
+            random: np.random.Generator, shadows: int = shadows, truths: Mapping[str, float] = truths
+        ) -> dict[str, bool]:
+            inside = np.arange(shadows)[:, None] < np.full(400, shadows // 2)
+            members = random.random((4, 400)) < 0.5
+            scores, attacked = (random.normal(size=each.shape) + gap * each for each in (inside, members))
+            (found,) = per_example_rates(scores, inside, attacked, members, [bound])
+            rates = {"TPR": found.tpr, "FPR": found.fpr}
+            return {
+                f"{name} at 5 %": covers(ends(mean_over_targets(each)), truths[name]) for name, each in rates.items()
+            }
+
+        yield from simulated("per example, over targets", f"4 targets, {shadows} shadows, gap 2", trials, trial)
+
+
 def operating_points(trials: int) -> Iterator[Row]:
     """Rates and predictive values of other targets at a fixed threshold; all scores of a target move together."""
     threshold, gap, prior, members = float(ndtri(0.99)), 2.0, 0.1, np.arange(2000) < 1000
@@ -347,6 +438,43 @@ def epsilon(trials: int) -> Iterator[Row]:
     yield from simulated("epsilon", "noise, ε = 0", trials, noise)
 
 
+def trade_offs(trials: int) -> Iterator[Row]:
+    """Bounds on mu and on the whole curve, of Gaussian scores whose trade-off function is known; one-sided."""
+    members = np.arange(2000) < 1000
+    for mu in (0.0, 1.0, 2.0):
+        rules: Mapping[str, Callable[[int], ThresholdChoice]] = {"split": Split, "Bonferroni": lambda _: Bonferroni()}
+
+        def trial(
+            random: np.random.Generator,
+            mu: float = mu,
+            rules: Mapping[str, Callable[[int], ThresholdChoice]] = rules,
+        ) -> dict[str, bool]:
+            scores, seed = drawn(random, members, mu), int(random.integers(1 << 32))
+            found = {}
+            for name, rule in rules.items():
+                curve = trade_off(scores, members, rule(seed))
+                true = ndtr(ndtri(1 - curve.alpha) - mu)
+                found |= {f"mu, {name}": curve.mu <= mu, f"curve, {name}": bool((curve.beta >= true - 1e-12).all())}
+            return found
+
+        yield from simulated("trade-off", f"Gaussian, mu = {mu:g}", trials, trial)
+
+
+def one_run(trials: int) -> Iterator[Row]:
+    """The bound on epsilon from one run, of randomised response; members independent, or exactly half."""
+    for truth in (0.0, 1.5):
+        for half in (False, True):
+
+            def trial(random: np.random.Generator, truth: float = truth, half: bool = half) -> dict[str, bool]:
+                members = random.permutation(1000) < 500 if half else random.random(1000) < 0.5
+                truthful = random.random(1000) < np.exp(truth) / (1 + np.exp(truth))
+                scores = (members == truthful) + 0.0
+                return {"": one_run_epsilon(scores, members) <= truth}
+
+            masks = "half of the pool" if half else "independent"
+            yield from simulated("epsilon, one run", f"randomised response, ε = {truth:g}, {masks}", trials, trial)
+
+
 def simulated(
     kind: str, setting: str, trials: int, trial: Callable[[np.random.Generator], Mapping[str, bool]]
 ) -> Iterator[Row]:
@@ -370,17 +498,18 @@ def audited(
     shape = next(iter(scores.values())).shape
     targets = Observed(np.zeros((*shape, 1)), np.broadcast_to(members, shape))
     case = Case("", "", FULL_PRECISION, "unaware", np.arange(shape[0]), targets, targets, None, ())
-    return measure(case, scores, [0.05, 0.01], RESAMPLES // 3, int(random.integers(1 << 32)))
+    found = measure(case, scores, [0.05, 0.01], RESAMPLES // 3, int(random.integers(1 << 32)))
+    return {name: {key.metric: one for key, one in each.items()} for name, each in found.items()}
 
 
 def over(measured: PerTarget) -> Estimate:
     """The mean over targets."""
-    return mean_over_targets(measured.estimates, measured.replicates)
+    return mean_over_targets(measured.estimates, measured.noise)
 
 
 def changed(measured: PerTarget) -> Estimate:
     """The same of a difference."""
-    return difference_over_targets(measured.estimates, measured.replicates)
+    return difference_over_targets(measured.estimates, measured.noise)
 
 
 def drawn(random: np.random.Generator, members: NDArray[np.bool_], gap: float) -> Floats:

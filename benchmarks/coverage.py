@@ -352,25 +352,35 @@ def slices(trials: int) -> Iterator[Row]:
 
 
 def per_example(trials: int) -> Iterator[Row]:
-    """Mean over targets of rates at thresholds of each example's own; their truth by Student's noncentral law."""
+    """Mean over targets of rates at thresholds of each example's own, for these shadows and for others."""
     bound, gap = 0.05, 2.0
     for shadows in (8, 32):
         outside = shadows // 2
-        random = np.random.default_rng(1)
-        centre, spread = random.normal(size=200_000), np.sqrt(random.chisquare(outside - 1, 200_000) / (outside - 1))
-        threshold = centre / np.sqrt(outside) + stdtrit(outside - 1, 1 - bound) * spread * np.sqrt(1 + 1 / outside)
-        truths = {"TPR": float((1 - ndtr(threshold - gap)).mean()), "FPR": bound}
+        inside = np.arange(shadows)[:, None] < np.full(400, outside)
+
+        def thresholds(scores: Floats, outside: int = outside) -> Floats:
+            spread = scores[outside:].std(axis=0, ddof=1) * np.sqrt(1 + 1 / outside)
+            return np.asarray(scores[outside:].mean(axis=0) + stdtrit(outside - 1, 1 - bound) * spread)
+
+        def rates(limits: Floats) -> tuple[float, float]:
+            return float((1 - ndtr(limits - gap)).mean()), float((1 - ndtr(limits)).mean())
+
+        elsewhere = rates(thresholds(np.random.default_rng(1).normal(size=(shadows, 200_000))))
 
         def trial(
-            random: np.random.Generator, shadows: int = shadows, truths: Mapping[str, float] = truths
+            random: np.random.Generator,
+            inside: NDArray[np.bool_] = inside,
+            thresholds: Callable[[Floats], Floats] = thresholds,
+            elsewhere: tuple[float, float] = elsewhere,
         ) -> dict[str, bool]:
-            inside = np.arange(shadows)[:, None] < np.full(400, shadows // 2)
             members = random.random((4, 400)) < 0.5
             scores, attacked = (random.normal(size=each.shape) + gap * each for each in (inside, members))
             (found,) = per_example_rates(scores, inside, attacked, members, [bound])
-            rates = {"TPR": found.tpr, "FPR": found.fpr}
+            here = rates(thresholds(scores))
             return {
-                f"{name} at 5 %": covers(ends(mean_over_targets(each)), truths[name]) for name, each in rates.items()
+                f"{name} at 5 %, {whose} shadows": covers(ends(mean_over_targets(values)), truth)
+                for whose, truths in (("these", here), ("other", elsewhere))
+                for name, values, truth in zip(("TPR", "FPR"), (found.tpr, found.fpr), truths, strict=True)
             }
 
         yield from simulated("per example, over targets", f"4 targets, {shadows} shadows, gap 2", trials, trial)
@@ -492,7 +502,7 @@ def simulated(
 
 
 def audited(
-    random: np.random.Generator, scores: Mapping[str, Floats], members: NDArray[np.bool_]
+    random: np.random.Generator, scores: Mapping[str, NDArray[np.float64]], members: NDArray[np.bool_]
 ) -> Mapping[str, Mapping[str, PerTarget]]:
     """What an audit measures on (targets, examples) scores of each name; members (targets, examples) or (examples,)."""
     shape = next(iter(scores.values())).shape

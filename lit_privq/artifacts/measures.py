@@ -7,7 +7,7 @@ disagrees once. Readers word the verdicts and never derive their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from math import isnan, nan
@@ -302,7 +302,7 @@ class Measures:
         notes: what a reader would stumble over.
         means: means over targets of everything in results.csv that is a metric; utility has no attacker and attack.
         changes: from full precision, of the same.
-        gaps: between a slice and all members, of means whose key names a slice, with all non-members against it.
+        gaps: between the members that calibrated no quantizer and all members, by the key of the former.
         slices: how many examples each slice holds; of each target where these differ, at least.
         thresholds: fixed on shadow models.
         bounds: on privacy; the metric of the key is ``epsilon``.
@@ -341,7 +341,7 @@ def compared(low: float, high: float, with_what: float = 0.0) -> Verdict:
 
 def write_measures(path: Path, measures: Measures) -> None:
     """Write metrics.json, a line for each record; NaN, "not measurable", is null."""
-    parts = _encoded(Measures, measures)
+    parts = _encoder(Measures)(measures)
     lines = ",\n".join(f'"{name}": {_text(part)}' for name, part in parts.items())
     atomic_write_bytes(path, f"{{\n{lines}\n}}\n".encode())
 
@@ -383,22 +383,27 @@ def _hints(kind: type) -> Mapping[str, Any]:
     return get_type_hints(kind)
 
 
-def _encoded(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of any type above; a JSON tree
-    """The JSON tree of a value. A map by keys becomes a list of records that hold the fields of key and value."""
+@cache
+def _encoder(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - of any type above
+    """Makes the JSON tree of a value. A map by keys becomes a list of records that hold the fields of key and value."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is float:
-        return None if isnan(value) else value
+        return lambda value: None if isnan(value) else value
     if kind is Variant:
-        return value.name
+        return lambda value: value.name
     if isinstance(kind, type) and (is_dataclass(kind) or kind is Key):
-        return {name: _encoded(hint, getattr(value, name)) for name, hint in _hints(kind).items()}
+        fields = [(name, _encoder(hint)) for name, hint in _hints(kind).items()]
+        return lambda value: {name: encode(getattr(value, name)) for name, encode in fields}
     if origin is tuple:
-        return [_encoded(parts[0], item) for item in value]
+        item = _encoder(parts[0])
+        return lambda value: [item(each) for each in value]
     if origin is dict and parts[0] is Key:
-        return [_encoded(Key, key) | _encoded(parts[1], item) for key, item in value.items()]
+        key, item = _encoder(Key), _encoder(parts[1])
+        return lambda value: [key(one) | item(other) for one, other in value.items()]
     if origin is dict:
-        return {str(name): _encoded(parts[1], item) for name, item in value.items()}
-    return value
+        item = _encoder(parts[1])
+        return lambda value: {str(name): item(each) for name, each in value.items()}
+    return lambda value: value
 
 
 def _decoded(kind: Any, tree: Any, variants: Mapping[str, Variant]) -> Any:  # noqa: ANN401 - the same

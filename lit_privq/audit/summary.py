@@ -25,7 +25,7 @@ from lit_privq.artifacts.measures import (
     Used,
     compared,
 )
-from lit_privq.artifacts.results import ALL, POOL, Key, Results
+from lit_privq.artifacts.results import ALL, NOT_CALIBRATION, POOL, Key, Results
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 from lit_privq.attacks import Attack, Observed, score_leave_one_out
 from lit_privq.audit.case import Case
@@ -93,7 +93,7 @@ class Summary:
                 self._add(key, index, found, chance_of(key.metric))
                 if key.slice == ALL:
                     self._add_ties(key, found)
-                elif key.against == POOL:
+                elif key.slice == NOT_CALIBRATION and key.against == POOL:
                     gap = _change(index, found - metrics[Measure(what.metric)], each=False)
                     self._gaps[key] = SliceGap(self._slices[key.slice], gap)
 

@@ -94,16 +94,20 @@ class Ranked:
         >>> seen.part(np.array([False, False, True, True])).tpr.tolist()
         [0.0, 0.0, 1.0, 1.0]
         """
-        inside = np.sort(self.step[self.members & chosen])
+        size = self.curve.thresholds.size
+        inside = np.bincount(self.step[self.members & chosen], minlength=size)  # at each point of the whole curve
+        turns = inside > 0
         if own_others:
-            outside = np.sort(self.step[~self.members & chosen])
-            points = np.unique(np.concatenate([[0], inside, outside]))
-            false_positives = np.searchsorted(outside, points, side="right")
+            outside = np.bincount(self.step[~self.members & chosen], minlength=size)
+            turns |= outside > 0
+            false_positives = outside.cumsum()
         else:  # between these points the curve is horizontal
-            points = np.unique(np.concatenate([[0], inside - 1, inside, [self.curve.thresholds.size - 1]]))
-            false_positives = self.curve.false_positives[points]
-        hits = np.searchsorted(inside, points, side="right")
-        return Roc(hits, false_positives, self.curve.thresholds[points])
+            turns[:-1] |= inside[1:] > 0
+            turns[-1] = True
+            false_positives = self.curve.false_positives
+        turns[0] = True
+        points = np.flatnonzero(turns)
+        return Roc(inside.cumsum()[points], false_positives[points], self.curve.thresholds[points])
 
 
 def ranked(scores: Floats, members: NDArray[np.bool_]) -> Ranked:

@@ -241,7 +241,7 @@ def few_exposed(others: int, random: np.random.Generator) -> Floats:
 
 
 def laplace(others: int, random: np.random.Generator) -> Floats:
-    """Tails that are straight in a logarithm: the curve begins like a coin's, times a factor."""
+    """Tails that are straight in a logarithm: the curve begins like that of random guessing, times a factor."""
     return np.concatenate([random.laplace(size=others) + 1.5, random.laplace(size=others)])
 
 

@@ -1,4 +1,4 @@
-"""The MIS indicator as a by-product of any training: its last weights, measured against each other."""
+"""Callback that measures the MIS indicator on the last weights of any training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MisIndicator(L.Callback):
     """Keep the last weights of every model of a fit, and write ``<default_root_dir>/indicator/<index>.npz`` at its end.
 
     The files are there before the checkpoints are, wherever this callback is listed: a study that finds a model's
-    checkpoint need not ask for its file. What was kept goes into a resume checkpoint, and comes back from it.
+    checkpoint need not ask for its file. Snapshots are saved in resume checkpoints and restored from them.
 
     Args:
         snapshots: T, how many of the last weights are kept, the final ones among them.
@@ -53,7 +53,7 @@ class MisIndicator(L.Callback):
         self.kept: dict[int, list[dict[str, Tensor]]] = {}  # step -> the layers' weights of each model
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Forget an earlier fit; a resume checkpoint is read after this."""
+        """Drop the snapshots of an earlier fit; a resume checkpoint is read after this."""
         self.due, self.kept = range(0), {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -89,11 +89,11 @@ class MisIndicator(L.Callback):
             ]
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resume checkpoint keeps."""
+        """State for a resume checkpoint."""
         return {"kept": self.kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a resume checkpoint."""
+        """Restore the state of a resume checkpoint."""
         self.kept = state_dict["kept"]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -129,7 +129,7 @@ class MisIndicator(L.Callback):
         self.kept = {}
 
     def _examples(self, trainer: L.Trainer, module: ShadowTraining, part: str, among: Any) -> Examples:  # noqa: ANN401
-        """A fixed draw of these examples, as they are, on the module's device."""
+        """A fixed random draw of these examples, without augmentation, on the module's device."""
         chosen = np.sort(np.random.default_rng(0).permutation(among)[: self.examples])
         batch = module.data.augmentation(torch.from_numpy(chosen).to(module.device), None)
         inputs, labels = module.data.batch_maker(part, module.device).batch(batch)

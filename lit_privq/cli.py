@@ -66,7 +66,7 @@ class PrivqCLI(LightningCLI):
     """Lightning's command line with fleets: a range of models trains as one `Fleet`."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Training noise has one seed, for networks and data alike; and whose code a checkpoint may name is asked."""
+        """Give networks and data one seed of training noise, and add ``--trust``."""
         parser.link_arguments("seed_everything", "data.seed")
         parser.add_argument(
             "--trust",
@@ -90,7 +90,7 @@ class PrivqCLI(LightningCLI):
                 check_resumable(path, L.__version__)
 
     def before_instantiate_classes(self) -> None:
-        """Put a `Fleet` in the place of a `Classifier` where several models are trained, and resume what was killed."""
+        """Replace a `Classifier` by a `Fleet` where several models are trained, and resume a stopped training."""
         config = self.config[self.subcommand] if self.subcommand else self.config
         if self.subcommand in ("fit", "predict"):
             check_writable(Path(config.trainer.default_root_dir or "."))
@@ -128,7 +128,7 @@ def check_writable(folder: Path) -> None:
 
 
 def is_whole(resume: Path) -> bool:
-    """Whether there is a resume checkpoint to go on from; one that was cut off is removed, and training begins anew."""
+    """Whether there is a resume checkpoint to go on from; a truncated one is removed, and training begins anew."""
     if not resume.is_file():
         return False
     if zipfile.is_zipfile(resume):  # its directory stands at the end of the file
@@ -176,7 +176,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run_cli(argv: Sequence[str], run: bool = True) -> PrivqCLI:
-    """Parse a command line and, with ``run``, do what it says."""
+    """Parse a command line and, with ``run``, execute it."""
     with warnings.catch_warnings():
         for hint in _HINTS:
             warnings.filterwarnings("ignore", message=f".*{hint}.*")
@@ -213,7 +213,7 @@ def _parser_options(verb: str) -> dict[str, Any]:
 
 
 def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
-    """Let a command that names a checkpoint take its data section from it; what the command says itself goes first.
+    """Take the data section from the checkpoint that a command names; what the command says itself has precedence.
 
     Configs are read before options, wherever they stand. ``predict --ckpt_path X`` becomes ``predict --model.checkpoint
     X``, as a checkpoint may stand for a fleet's here, and ``--data_root`` is ``--data.root``, as a study spells it.
@@ -236,7 +236,7 @@ def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
 
 
 def _data_section(arguments: Sequence[str], pattern: str, configs: Sequence[Path]) -> dict[str, Any]:
-    """The data section under which a checkpoint (of a fleet: its first) was made, less what is asked of it now.
+    """The data section with which a checkpoint (of a fleet: its first) was made, without what each command sets anew.
 
     A data set of the user's own, by class path, is taken from it where the command trusts or itself names its package.
     """

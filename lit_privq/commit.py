@@ -1,4 +1,4 @@
-"""Which source is running."""
+"""Git commit of the running source."""
 
 from __future__ import annotations
 

@@ -154,3 +154,12 @@ def test_every_package_names_what_is_public_and_each_name_is_that_thing_whatever
     assert {"OBC", "GPTQ", "Method"} <= set(public["lit_privq.quantization"])
     assert {"CIFAR10", "ShadowDataModule"} <= set(public["lit_privq.data"])
     assert {"load", "quantize", "Classifier"} <= set(public["lit_privq"])
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for name, tree in modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

@@ -173,7 +173,9 @@ def test_members_of_an_overfitted_regressor_are_found_and_those_of_an_untrained_
     path = str(tmp_path / "checkpoints/none-32/{index:03d}.ckpt")
     privq("predict", "query/molecules_esol.yaml", tmp_path, "--ckpt_path", path, *ALL, "--data.root", str(root))
     found = lira([dump(tmp_path, "none-32", model) for model in range(8)])
-    assert abs(found.mean() - 0.5) < 3 * 0.053 / np.sqrt(8)  # deviation of a coin's AUC on 60 + 60 examples
+    assert abs(found.mean() - 0.5) < 3 * 0.053 / np.sqrt(
+        8
+    )  # deviation of the AUC of random guessing on 60 + 60 examples
 
 
 def test_a_fleet_of_regressors_equals_its_models_trained_alone(

@@ -1,4 +1,4 @@
-"""What the stored runs say to each figure that a prototype of the indicator had given."""
+"""Figures of an earlier prototype of the indicator, beside those of the stored runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lit_privq.indicator.stability import rank_stability, spearman
 Array = NDArray[np.float64]
 
 SIZES = (1, 2, 5, 10, 20, 50)
-"""Runs from which a ranking is tried."""
+"""Numbers of runs at which rank stability is measured."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def mean_spearman(measure: Array, truth: Array) -> float:
 
 
 def claims(runs: Sequence[StoredRuns], truth: FiniteTruth | None) -> list[Claim]:
-    """Every figure of the prototype's table that these runs can speak to."""
+    """Every figure of the prototype's table that these runs measure anew."""
     return [*_gaussian(), *(_finite(truth) if truth else ()), *_heads(runs), *_stability(runs), *_sparsest(runs)]
 
 

@@ -1,4 +1,4 @@
-"""What integer codes alone say: how often trainings agree, how many were seen, how far one is from flipping."""
+"""Measures of integer codes: agreement between trainings, number of distinct codewords, distance from a flip."""
 
 from __future__ import annotations
 

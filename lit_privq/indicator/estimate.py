@@ -1,4 +1,4 @@
-"""From snapshots of many runs to the indicator, and to LiRA on the same heads.
+"""The indicator from snapshots of many runs, and LiRA on the same heads.
 
 The algorithm is a reconstruction (docs/indicator.md): the competitors of a run's codeword are the other codewords that
 its last snapshots round to, with the scale that the last of them has.
@@ -169,7 +169,7 @@ def _row(snapshots: Sequence[Layers], quantizer: Quantizer | None, task: HeadDat
 
 
 def _average(layers: Layers) -> Layers:
-    """Weights that belong to no single run, repeated for all: a public scale is chosen by them."""
+    """Mean weights over all runs, repeated for each run: the public scale is chosen on them."""
     return tuple(weight.mean(dim=0, keepdim=True).expand_as(weight).contiguous() for weight in layers)
 
 

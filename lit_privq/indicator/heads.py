@@ -44,7 +44,7 @@ class HeadData:
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """How heads are trained: plain SGD at a constant rate, so that the last weights still move among their rivals.
+    """How heads are trained: plain SGD at a constant rate, so that the last weights keep fluctuating.
 
     Args:
         hidden: width of the hidden layer; 0 for a linear head.

@@ -1,7 +1,7 @@
 """The indicator of a trained network: its last weights, rounded layer by layer with the scales of the very last.
 
 A codeword is the codes of all convolutions and linear layers. Everything else (biases, batch norm) stays as training
-left it, so that equal codes are the same network and the codebook is finite, as the theory wants it.
+left it, so that equal codes are the same network and the codebook is finite, as the theory requires.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def network_runs(
 
 
 def _described(net: nn.Module, reference: Examples) -> dict[str, Any]:
-    """What can be said of the estimates without knowing where they come from."""
+    """Metadata that follow from the network and its reference set."""
     task = reference.task
     return {
         "kind": "regression" if isinstance(task, Regression) else "classification",
@@ -185,7 +185,7 @@ def _values(layers: Mapping[str, Layer], codes: Weights, maps: Mapping[str, Froz
 
 
 def _digest(codes: Weights) -> bytes:
-    """Equal for equal codes only; whole bytes of codes would fill the memory with large networks."""
+    """Digest of the codes, in place of the codes themselves, which would fill the memory with large networks."""
     digest = hashlib.blake2b(digest_size=16)
     for code in codes.values():
         digest.update(np.ascontiguousarray((code + 0.0).cpu().numpy()).data)  # -0.0 is 0.0

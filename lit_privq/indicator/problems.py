@@ -1,4 +1,4 @@
-"""Small problems whose membership security is known exactly: does the indicator order quantizers as the truth does?"""
+"""Small problems whose membership security is computed exactly, to test the indicator's ranking of quantizers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.atomic import atomic_write
 from lit_privq.indicator.codes import flip_margin
 from lit_privq.indicator.finite import TrainingSets, chernoff_rate
 from lit_privq.indicator.gaps import bernstein_bound, indicator, indicator_lse, loss_gaps
@@ -74,10 +75,9 @@ class FiniteTruth:
 
     def write(self, path: Path) -> None:
         """Store everything, whole or not at all."""
-        unfinished = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        np.savez_compressed(unfinished, **arrays)
-        unfinished.replace(path)
+        with atomic_write(path) as file:
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def read(cls, path: Path) -> FiniteTruth:

@@ -17,7 +17,7 @@ from lit_privq.quantization.ternary import Absmean, SparseTernary
 
 @dataclass(frozen=True)
 class FrozenMap:
-    """A rounding whose grid no longer looks at the weights.
+    """Rounding to a fixed grid, which does not depend on the weights that are rounded.
 
     Codes are cut where multiples of ``step`` are, and stand for multiples of ``scale``; the two differ for a ternary
     map with a dead zone of its own.

@@ -1,15 +1,17 @@
-"""Where the theory does not reach: reasons not to trust a ranking, in words."""
+"""Warnings: conditions under which the ranking by the indicator must not be trusted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 SMALL = "the bound 1 - exp(-n r) says little at this training-set size: n r is below 1"
-SATURATED = "nearly every snapshot has a codeword of its own: more of them would show nearer rivals, and r would fall"
+SATURATED = (
+    "nearly every snapshot has a codeword of its own: more snapshots would show closer competitors, and r would fall"
+)
 CENSORED = "most runs show a single codeword: their r is only known to be large"
-INTERPOLATING = "the members are fitted (almost) perfectly: such models leak through what r does not see"
+INTERPOLATING = "the members are fitted (almost) perfectly: such models may leak in ways that r does not measure"
 DRIFTING = (
-    "full precision, which has no codebook to settle on, does not rank last: the snapshots drift instead of "
+    "full precision, which has no finite codebook, does not rank last: the snapshots drift instead of "
     "fluctuating; train longer, or take them closer together"
 )
 
@@ -40,7 +42,7 @@ def cautions(n_times_r: float, saturation: float, train_score: float, censored: 
 def drifting(r: Mapping[str, float], full_precision: str) -> bool:
     """Whether snapshots move along with training instead of fluctuating around its end.
 
-    Full precision has no codebook to settle on, so its rivals come as near as snapshots do and its r belongs at the
+    Full precision has no finite codebook, so its competitors are as close as snapshots are, and its r belongs at the
     end of the ranking. Weights that still move in one direction lose (or gain) steadily on the reference set
     instead; their r is large, and rises with the precision.
 

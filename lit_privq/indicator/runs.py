@@ -1,4 +1,4 @@
-"""What is kept of estimates: everything that tables and figures are made of, in one file; NumPy only."""
+"""Stored estimates, from which tables and figures are made, one file per experiment; NumPy only."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Estimates:
 
     @cached_property
     def r_quartiles(self) -> Array:
-        """Quartiles of r over runs, (3, Q), each the value of a run: one without rivals is +inf, which has no mean."""
+        """Quartiles of r over runs, (3, Q), each the value of a run: r may be +inf, which has no mean."""
         return np.asarray(np.quantile(self.r, [0.25, 0.5, 0.75], axis=1, method="nearest"))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The indicator of a study's own models, as `callbacks.MisIndicator` leaves it: a file per model; NumPy only."""
+"""The indicator of a study's own models, as `callbacks.MisIndicator` writes it: a file per model; NumPy only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ShadowRuns(Estimates):
 
     @property
     def snapshots(self) -> int:
-        """T."""
+        """Number of snapshots, T."""
         return int(self.gap_mean.shape[2])
 
     @cached_property

@@ -1,4 +1,4 @@
-"""How many runs does a ranking of quantizers need?"""
+"""Rank stability: how many runs a ranking of quantizers needs."""
 
 from __future__ import annotations
 

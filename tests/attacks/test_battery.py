@@ -104,7 +104,7 @@ def areas_on_noise(design: str, models: int, draws: int = 200) -> dict[str, NDAr
 
 
 def shadow_members(design: str, models: int, random: np.random.Generator) -> NDArray[np.bool_]:
-    """Balanced but for one coin, or with at least two shadows on either side, or as balanced as can be."""
+    """Balanced but for one example, or with at least two shadows on either side, or as balanced as can be."""
     if design == "leave_one_out_and_one_more":
         return np.vstack([shadow_members("", models - 1, random), random.random((1, 50)) < 0.5])
     inside = random.integers(2, models - 1, size=50) if design == "held_out_unbalanced" else models // 2
@@ -182,7 +182,7 @@ def test_blocks_of_any_size_give_the_same_scores(name: str, make: Make) -> None:
     whole = left_out(name, models)
     for block in (1, 7, 50):
         np.testing.assert_allclose(left_out(name, models, block), whole, rtol=1e-12, atol=1e-12)
-    spare = make(8, 50, 3, spare=4)  # ten shadows, two of them drawn by coin: groups of four to six
+    spare = make(8, 50, 3, spare=4)  # ten shadows, two of them drawn at random: groups of four to six
     held = kept_out(name, spare, 10)
     for block in (1, 7, 50):
         np.testing.assert_allclose(kept_out(name, spare, 10, block), held, rtol=1e-12, atol=1e-12)

@@ -19,12 +19,12 @@ def halves(size: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(size) < size // 2
 
 
-def coins(size: int, rng: np.random.Generator) -> np.ndarray:
+def independent_halves(size: int, rng: np.random.Generator) -> np.ndarray:
     """Independent draws, as the theorem asks for."""
     return rng.random(size) < 0.5
 
 
-@pytest.mark.parametrize("draw", [halves, coins])
+@pytest.mark.parametrize("draw", [halves, independent_halves])
 @pytest.mark.parametrize("epsilon", [0.0, 1.0, 3.0])
 def test_the_true_epsilon_is_refuted_no_more_often_than_allowed(draw, epsilon: float) -> None:  # noqa: ANN001
     found = []

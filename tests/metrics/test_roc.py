@@ -18,7 +18,7 @@ from lit_privq.metrics import (
 from lit_privq.metrics.roc import Roc, allowed_false_positives
 
 
-def coin(n: int = 40000) -> Roc:
+def random_guessing(n: int = 40000) -> Roc:
     random = np.random.default_rng(0)
     return roc(random.normal(size=n), random.random(n) < 0.5)
 
@@ -52,8 +52,8 @@ def test_auc_counts_pairs() -> None:
 
 def test_a_perfect_attack_reaches_one_and_a_coin_does_not() -> None:
     assert auc(perfect()) == best_balanced_accuracy(perfect()) == tpr_at_fpr(perfect(), 0.01) == 1
-    assert auc(coin()) == pytest.approx(0.5, abs=0.01)
-    assert tpr_at_fpr(coin(), 0.01) == pytest.approx(0.01, abs=0.003)
+    assert auc(random_guessing()) == pytest.approx(0.5, abs=0.01)
+    assert tpr_at_fpr(random_guessing(), 0.01) == pytest.approx(0.01, abs=0.003)
 
 
 def test_scores_far_apart_are_not_rounded_together() -> None:
@@ -92,10 +92,10 @@ def test_allowed_false_positives_survive_binary_fractions() -> None:
 
 
 def test_log_auroc_of_a_coin_is_a_half_and_of_a_perfect_attack_one() -> None:
-    assert log_auroc(coin()) == pytest.approx(0.5, abs=0.05)
+    assert log_auroc(random_guessing()) == pytest.approx(0.5, abs=0.05)
     assert log_auroc(perfect()) == pytest.approx(1, abs=1e-5)
     assert semilog_auroc(perfect()) == pytest.approx(1)
-    assert semilog_auroc(coin()) == pytest.approx((1 - 1e-5) / math.log(1e5), abs=0.005)
+    assert semilog_auroc(random_guessing()) == pytest.approx((1 - 1e-5) / math.log(1e5), abs=0.005)
 
 
 def test_log_auroc_of_one_step_by_hand() -> None:
@@ -171,7 +171,7 @@ def test_the_rate_reached_is_that_of_the_point_where_the_true_positive_rate_is_r
 
 def test_a_bound_in_percent_is_refused() -> None:
     with pytest.raises(ValueError, match=r"0\.001 for 0\.1 %"):
-        tpr_at_fpr(coin(), 10)
+        tpr_at_fpr(random_guessing(), 10)
 
 
 @pytest.mark.parametrize("decimals", [0, 8])

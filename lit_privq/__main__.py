@@ -79,7 +79,12 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def script() -> None:
-    """The command ``lit_privq``."""
+    """The command ``lit_privq``, which finds modules in the current folder as ``python -m lit_privq`` does."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109  # text, as all of sys.path
+    _start()
+
+
+def _start() -> None:
     argv, sys.argv[0] = sys.argv[1:], "lit_privq"  # parsers within parsers name themselves after the program
     sys.exit(run(argv))
 
@@ -122,4 +127,4 @@ def _said(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    script()
+    _start()

@@ -100,3 +100,20 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_is_installed_under_its_name() -> None:
     project = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     assert 'lit_privq = "lit_privq.__main__:script"' in project
+
+
+def test_the_command_finds_modules_in_the_current_folder(conf: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_nets.py").write_text("")
+    command = [*fit(conf, tmp_path / "out"), "--model.net.class_path", "my_nets.nothing"]
+    code = f"import sys; sys.argv = {['lit_privq', *command]}; from lit_privq.__main__ import script; script()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    words = [sys.executable, "-P", "-c", code]  # -P: as an installed script, without the folder
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "module 'my_nets' has no attribute 'nothing'" in done.stderr
+
+
+def test_help_within_help_names_the_program(conf: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "lit_privq", *fit(conf, tmp_path), "--model.help", "Classifier"]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("usage: lit_privq ")
+    assert "__main__" not in shown

@@ -8,6 +8,7 @@ from typing import Any
 import jsonargparse
 from torch import nn
 
+from lit_privq.arguments import sentence
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.construction import build, network_name
 from lit_privq.artifacts.variant import for_network
@@ -36,14 +37,15 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
         FileNotFoundError: if the data are not there.
         ValueError: if network and data do not belong together, or a method cannot quantize the network.
     """
-    cli = run_cli(["--config", study.shadow, *overrides], run=False)
+    try:
+        cli = run_cli(["--config", study.shadow, *overrides], run=False)
+    except jsonargparse.ArgumentError as error:
+        raise ValueError(f"{study.shadow}: {sentence(str(error))}") from None
     pool, spec = cli.datamodule.pool, cli.model.spec
     net = build(spec)
     if study.quantize:
         cli.datamodule.calibration(study.n_models - 1)  # refuses a calibration_size before all shadows are trained
     methods = {row.name: _method(row) for row in study.quantize}
-    if study.quantize:
-        cli.datamodule.calibration(0)  # refuses a size that no model has members for
     for row in study.quantize:
         _check(net, methods[row.name], row, pool.inputs.shape[1:])
     float_bytes, code_bytes = _bytes(net)

@@ -1,5 +1,6 @@
 """What a study asks of real data, networks and methods; everything else runs on the fakes of conftest.py."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_a_network_that_no_method_can_take_is_refused_with_the_method_and_the_re
     monkeypatch.setattr("lit_privq.study.facts.build", lambda _: Unfit())
     with pytest.raises(ValueError, match=r"nearest.yaml cannot quantize this network: .*"):
         facts(study, shared_options(study))
+
+
+def test_a_misspelt_class_path_is_named_with_its_option_in_one_sentence(study: Study, tmp_path: Path) -> None:
+    shadow = tmp_path / "shadow.yaml"
+    text = Path(study.shadow).read_text().replace("small_resnet", "smal_resnet")
+    shadow.write_text(text.replace("../data", str(Path(study.shadow).parents[1] / "data")))
+    with pytest.raises(ValueError, match=r"shadow\.yaml: model\.net: there is no class or function .*smal_resnet \("):
+        facts(replace(study, shadow=str(shadow)), shared_options(study))
 
 
 def test_a_calibration_set_that_no_model_can_fill_is_refused_before_anything_is_trained(study: Study) -> None:

@@ -304,7 +304,10 @@ def test_one_progress_bar_counts_the_units(
     parents = str(study / "checkpoints/none-32/{index:03d}.ckpt")
     options = ("--data.model_index", models, "--model.checkpoint", parents, "--model.bits", "[4, 2]")
     privq("fit", "ptq/nearest.yaml", tmp_path, *options, "--trainer.enable_progress_bar", "true")
-    shown = re.split(r"[\r\n]+", capsys.readouterr().out.strip())
+    *shown, four, two = re.split(r"[\r\n]+", capsys.readouterr().out.strip())
+    assert [line.startswith(f"{tmp_path}/checkpoints/nearest-{bits}") for line, bits in ((four, 4), (two, 2))] == [
+        True
+    ] * 2
     assert all(line.startswith("Units: ") for line in shown)
     counts = [found[0] for line in shown if (found := re.findall(r" (\d+/\d+) ", line))]
     assert list(dict.fromkeys(counts)) == [f"{unit}/7" for unit in range(1, 8)]

@@ -1,4 +1,4 @@
-"""Canaries: planted examples that a model can only learn by heart, whose leakage is the worst case."""
+"""Canaries: planted examples that a model can only memorize, whose leakage is the worst case."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_a_metric_that_is_empty_or_unknown_passes_no_gate(rule: str) -> None:
 
 @pytest.fixture
 def leaky(tmp_path: Path) -> Path:
-    """Arrays whose first twenty examples the models learn by heart."""
+    """Arrays whose first twenty examples the models memorize."""
     random = np.random.default_rng(0)
     members = np.argsort(random.random((16, 600)), axis=0) < 8
     gap = np.where(np.arange(600) < 20, 20.0, 0.3)

@@ -218,7 +218,7 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 
 def exposing(rows: slice, exposed: NDArray[np.int64], seed: int = 3) -> Observed:
-    """Sixteen models, of which some learn the exposed examples by heart."""
+    """Sixteen models, of which some memorize the exposed examples."""
     random = np.random.default_rng(seed)
     # Two models in turn share a half, so that each parity has members and non-members of every example.
     halves = np.argsort(random.random((8, EXAMPLES)), axis=0) < 4

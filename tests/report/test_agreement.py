@@ -57,7 +57,7 @@ def situations() -> Iterator[tuple[str, Leaks]]:
     yield "seen_saving", {"none-32": full, "obc-4": (np.array(full) - 0.009 + 0.00995 * steps).tolist()}
     # Seen: "leakage clearly rises" beside +0.07 points, p = 0.5; two targets, one member more each.
     yield "seen_rise", {"none-32": [0.05, 0.06], "descent-2": [0.0507, 0.0607]}
-    # Seen: "6.8 %, not told apart from a coin's 1 %" beside an interval of [2.1, 27.4] %.
+    # Seen: "6.8 %, not told apart from 1 % by chance" beside an interval of [2.1, 27.4] %.
     yield "seen_guessing", {"none-32": [0.025, 0.04, 0.07, 0.137]}
 
 

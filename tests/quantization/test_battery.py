@@ -94,7 +94,7 @@ def test_the_method_of_every_shipped_config_is_in_the_battery() -> None:
     files = [yaml.safe_load(path.read_text()) for path in CONFIGS.glob("**/*.yaml")]
     shipped = {file["model"]["init_args"]["method"]["class_path"] for file in files}
     assert shipped
-    assert shipped <= {f"{type(one).__module__}.{type(one).__name__}" for one, _ in METHODS.values()}
+    assert shipped <= {f"lit_privq.quantization.{type(one).__name__}" for one, _ in METHODS.values()}
 
 
 @every_method

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.attacks import LiRAJoint, LiRAOnline, Observed, score_held_out, score_leave_one_out
+from lit_privq.attacks import Attack, LiRAJoint, LiRAOnline, Observed, score_held_out, score_leave_one_out
 from lit_privq.metrics import roc, semilog_auroc
 
 Versions = Mapping[str, tuple[Observed, Observed]]  # shadows and targets by name
@@ -56,11 +56,10 @@ class Holding:
 
     def _targets(self, attack: LiRAJoint, subset: Subset) -> NDArray[np.float64]:
         (shadows, targets), *others = (self.versions[name] for name in subset)
+        name, attacks = _fitting(attack, subset)
         if self.own is None:
-            return score_held_out({"": _fitting(attack, subset)}, shadows, targets, versions=others)[""]
-        return score_leave_one_out(
-            {"": _fitting(attack, subset)}, shadows, self.own, targets=targets, versions=list(others)
-        )[""]
+            return score_held_out(attacks, shadows, targets, versions=others)[name]
+        return score_leave_one_out(attacks, shadows, self.own, targets=targets, versions=list(others))[name]
 
     def _best_on_shadows(self, attack: LiRAJoint) -> Subset:
         models = len(next(iter(self.versions.values()))[0].members)
@@ -69,16 +68,16 @@ class Holding:
         for subset in self.subsets:
             shadows, *others = (self.versions[name][0] for name in subset)
             versions: Sequence[tuple[Observed, Observed | None]] = [(other, other.models(some)) for other in others]
-            scores = score_leave_one_out(
-                {"": _fitting(attack, subset)}, shadows, some, targets=shadows.models(some), versions=versions
-            )[""]
+            name, attacks = _fitting(attack, subset)
+            scores = score_leave_one_out(attacks, shadows, some, targets=shadows.models(some), versions=versions)[name]
             quality[subset] = float(_quality(scores, shadows.members[some]).mean())
         return max(quality, key=lambda subset: quality[subset])
 
 
-def _fitting(attack: LiRAJoint, subset: Subset) -> LiRAJoint | LiRAOnline:
-    """The attack on a subset: of a single version the same in one dimension."""
-    return attack if len(subset) > 1 else LiRAOnline(attack.centre, attack.variance)
+def _fitting(attack: LiRAJoint, subset: Subset) -> tuple[str, dict[str, Attack]]:
+    """The attack on a subset by name, for messages: of a single version the same in one dimension."""
+    name = f"the attack on {' + '.join(subset)}"
+    return name, {name: attack if len(subset) > 1 else LiRAOnline(attack.centre, attack.variance)}
 
 
 def _quality(scores: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:

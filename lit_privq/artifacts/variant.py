@@ -18,7 +18,8 @@ LAST = "last"
 _NAME = "name"
 _NUMBER = r"\d+(?:\.\d+)?"
 _SPELLING = re.compile(
-    rf"(?P<method>.+)-(?P<bits>{_NUMBER})(?:-last(?P<last_bits>{_NUMBER}))?(?:-(?P<layers>(?!last)\w[\w.+]*))?",
+    rf"(?P<method>[^~@]+)-(?P<bits>{_NUMBER})(?:-last(?P<last_bits>{_NUMBER}))?(?:-(?P<layers>(?!last)\w[\w.+]*))?"
+    r"(?:~(?P<repeat>[1-9]\d*))?(?:@(?P<recipe>\w[\w.-]*))?",
     re.ASCII,
 )
 
@@ -32,15 +33,21 @@ class Variant:
         bits: of all layers that nothing else is said of.
         last_bits: of the last layer.
         layers: names the map of a network whose other layers differ too; empty where none does.
+        recipe: how the float model was trained; empty for the study's first recipe.
+        repeat: which of several draws of the quantizer's seed and calibration examples; 0 for the first.
 
     >>> Variant("adaround", 1.58, 8).name, Variant("none", 32, 32).name, Variant("brecq", 2, 8, "conv1_8").name
     ('adaround-1.58-last8', 'none-32', 'brecq-2-last8-conv1_8')
+    >>> Variant("brecq", 2, 2, recipe="dp_sgd").name, Variant("brecq", 2, 2, recipe="dp_sgd", repeat=1).name
+    ('brecq-2@dp_sgd', 'brecq-2~1@dp_sgd')
     """
 
     method: str
     bits: float
     last_bits: float
     layers: str = ""
+    recipe: str = ""
+    repeat: int = 0
 
     @classmethod
     def of(cls, method: str, bits: Bits) -> Variant:
@@ -66,15 +73,17 @@ class Variant:
             ValueError: if it is no variant's name.
 
         >>> Variant.parse("adaround-1.58-last8")
-        Variant(method='adaround', bits=1.58, last_bits=8.0, layers='')
+        Variant(method='adaround', bits=1.58, last_bits=8.0, layers='', recipe='', repeat=0)
         """
         match = _SPELLING.fullmatch(name)
         if match is None:
             raise ValueError(
-                f"a variant is named <method>-<bits> or <method>-<bits>-last<bits>, such as adaround-1.58; got {name!r}"
+                "a variant is named <method>-<bits> or <method>-<bits>-last<bits>, such as adaround-1.58, and ~1 and "
+                f"@recipe may follow, the repeat and the recipe; got {name!r}"
             )
         bits = float(match["bits"])
-        return cls(match["method"], bits, float(match["last_bits"] or bits), match["layers"] or "")
+        last_bits, repeat = float(match["last_bits"] or bits), int(match["repeat"] or 0)
+        return cls(match["method"], bits, last_bits, match["layers"] or "", match["recipe"] or "", repeat)
 
     @property
     def quantized(self) -> bool:
@@ -95,7 +104,19 @@ class Variant:
     def name(self) -> str:
         """The variant's folder below ``checkpoints/``, ``confidence/`` and ``audit/``."""
         last = f"-last{self.last_bits:g}" if self.decoupled else ""
-        return f"{self.method}-{self.bits:g}{last}" + (f"-{self.layers}" if self.layers else "")
+        layers = f"-{self.layers}" if self.layers else ""
+        repeat = f"~{self.repeat}" if self.repeat else ""
+        recipe = f"@{self.recipe}" if self.recipe else ""
+        return f"{self.method}-{self.bits:g}{last}{layers}{repeat}{recipe}"
+
+    @property
+    def parent(self) -> Variant:
+        """The full-precision model of its recipe, from which it was made.
+
+        >>> Variant.parse("brecq-1.58~2@dp_sgd").parent.name
+        'none-32@dp_sgd'
+        """
+        return Variant("none", 32, 32, recipe=self.recipe)
 
 
 FULL_PRECISION = Variant("none", 32, 32)

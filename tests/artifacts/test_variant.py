@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from lit_privq.artifacts.variant import Variant, for_network
+from lit_privq.artifacts.variant import FULL_PRECISION, Bits, Variant, for_network
 
 
 @pytest.mark.parametrize("method", ["none", "adaround", "obc_fast", "obc-2"])
@@ -42,7 +44,40 @@ def test_last_is_the_last_layer_of_the_network_at_hand() -> None:
     assert for_network({"*": 2, "last": 2}, "head") == 2
 
 
-@pytest.mark.parametrize("name", ["adaround", "adaround-", "adaround-x", "-4", "adaround-4-last", "adaround-4/..", ""])
+@pytest.mark.parametrize("bits", [2, {"*": 1.58, "last": 8}, {"*": 2, "layer1.*": 4}])
+@pytest.mark.parametrize("repeat", [0, 1, 12])
+@pytest.mark.parametrize("recipe", ["", "dp_sgd", "resnet-50", "noise0.3", "2"])
+def test_a_name_tells_recipe_and_repeat(bits: Bits, repeat: int, recipe: str) -> None:
+    variant = replace(Variant.of("brecq", bits), recipe=recipe, repeat=repeat)
+    assert Variant.parse(variant.name) == variant
+
+
+def test_recipe_and_repeat_stand_behind_the_precision() -> None:
+    assert Variant("brecq", 1.58, 1.58, recipe="dp_sgd", repeat=2).name == "brecq-1.58~2@dp_sgd"
+    assert Variant("brecq", 1.58, 8, repeat=2).name == "brecq-1.58-last8~2"
+
+
+def test_a_variant_is_made_from_the_full_precision_of_its_recipe() -> None:
+    assert Variant.parse("brecq-1.58~2@dp_sgd").parent == Variant.parse("none-32@dp_sgd")
+    assert Variant.parse("brecq-1.58~2").parent == FULL_PRECISION
+
+
+OTHERS = ["adaround", "adaround-", "adaround-x", "-4", "adaround-4-last", "adaround-4/..", ""]
+STRANGE = [
+    "obc-2~0",
+    "obc-2~",
+    "obc-2~x",
+    "obc-2@",
+    "obc-2@a/b",
+    "obc-2@..",
+    "obc-2@a@b",
+    "obc-2@a~1",
+    "o@b-2",
+    "o~1-2",
+]
+
+
+@pytest.mark.parametrize("name", [*OTHERS, *STRANGE])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="<method>-<bits>"):
         Variant.parse(name)

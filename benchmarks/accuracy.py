@@ -16,13 +16,11 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from rows import hardware
-from torch import Tensor
 
 from lit_privq.artifacts.checkpoint import network_of, read_checkpoint, write_checkpoint
 from lit_privq.artifacts.variant import Variant
@@ -30,39 +28,12 @@ from lit_privq.calibration import Bits, Calibration
 from lit_privq.cli import PrivqCLI, run_cli
 from lit_privq.commit import commit
 from lit_privq.data.datamodule import ShadowDataModule
-from lit_privq.data.pool import Pool
-from lit_privq.data.vision import CIFAR100
 from lit_privq.export import command as export
 
 HERE = Path(__file__).parent
 PTQ = HERE.parent / "configs/ptq"
 BITS = (4, 2, 1.58, 1)
 LAST = (1.58, 1)  # rows with the last layer at 8 bits
-
-
-@dataclass(frozen=True)
-class Downsampled:
-    """CIFAR-100 at 16x16, every pixel the mean of four.
-
-    Args:
-        size: use only so many examples of the pool, and of the test set; None uses all.
-    """
-
-    size: int | None = None
-
-    def load(self, root: Path, download: bool) -> Pool:
-        """Read and shrink it."""
-        pool = CIFAR100().load(root, download)
-        inputs, test_inputs = (smaller(images[: self.size]) for images in (pool.inputs, pool.test_inputs))
-        labels, test_labels = pool.labels[: self.size], pool.test_labels[: self.size]
-        return replace(
-            pool, name="cifar100_16", inputs=inputs, labels=labels, test_inputs=test_inputs, test_labels=test_labels
-        )
-
-
-def smaller(images: Tensor) -> Tensor:
-    """(examples, channels, height, width) uint8 -> half as high and wide."""
-    return torch.cat([F.avg_pool2d(few.float(), 2).round().to(torch.uint8) for few in images.split(5000)])
 
 
 @dataclass(frozen=True)
@@ -147,7 +118,7 @@ class Bench:
     def train(self) -> str:
         """Train the network, and say how good it is, how large, and what it cost."""
         if not self.trained.is_file():
-            small = ("--data.dataset.init_args.size", "600", "--data.calibration_size", "32")
+            small = ("--data.dataset.init_args.source.init_args.pool_size", "600", "--data.calibration_size", "32")
             short = ("--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1")
             cli = self._cli(str(HERE / "accuracy.yaml"), *((*small, *short) if self.quick else ()))
             taken = cpu_seconds(lambda: cli.trainer.fit(cli.model, datamodule=cli.datamodule))

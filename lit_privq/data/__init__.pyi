@@ -2,6 +2,7 @@ from .canaries import Canaries as Canaries
 from .datamodule import ShadowDataModule as ShadowDataModule
 from .datamodule import ShadowModule as ShadowModule
 from .digits import Digits as Digits
+from .downsampled import Downsampled as Downsampled
 from .from_dataset import FromDataset as FromDataset
 from .gaussian import GaussianModes as GaussianModes
 from .image_folder import ImageFolder as ImageFolder

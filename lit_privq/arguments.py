@@ -56,6 +56,33 @@ def _listed(option: list[str], words: Collection[str]) -> list[str]:
     return [name, f"[{', '.join(values)}]"] if len(values) > 1 else option
 
 
+def config_parser(verb: str, does: str, examples: str, config: str) -> jsonargparse.ArgumentParser:
+    """The parser of a verb whose options also stand in ``--config`` files; what it refuses is an exception."""
+    parser = jsonargparse.ArgumentParser(
+        prog=f"python -m lit_privq {verb}",
+        description=does,
+        epilog=examples,
+        formatter_class=HelpWithExamples,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help=config)
+    return parser
+
+
+def read(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargparse.Namespace:
+    """Options from a command line, the parts that they name built.
+
+    Raises:
+        ValueError: in one sentence, if an option is unknown or a value cannot be used.
+        SystemExit: after ``--help`` or ``--print_config``.
+    """
+    try:
+        options: jsonargparse.Namespace = parser.instantiate(parser.parse_args(argv))
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        raise ValueError(f"{sentence(str(error))} ({parser.prog} --help lists the options)") from error
+    return options
+
+
 class HelpWithExamples(jsonargparse.DefaultHelpFormatter):
     """Keeps the line breaks of the examples."""
 

@@ -113,6 +113,26 @@ class PrivqCLI(LightningCLI):
         check_one_device(self.trainer)
 
 
+class _Built(Exception):
+    """A command line was built; carries the parser of its verb."""
+
+    def __init__(self, parser: LightningArgumentParser) -> None:
+        self.parser = parser
+
+
+class _OnlyParser(PrivqCLI):
+    """Builds the parser and nothing else, which Lightning does not offer."""
+
+    def parse_arguments(self, *_: object) -> None:
+        """Hand the parser over before anything is parsed.
+
+        Raises:
+            _Built: always.
+        """
+        (parser,) = self._subcommand_parsers.values()
+        raise _Built(parser)
+
+
 def check_writable(folder: Path) -> None:
     """Refuse an output folder that cannot be made or written to: before hours of work, not after.
 
@@ -175,6 +195,15 @@ def main(argv: Sequence[str]) -> None:
         raise
 
 
+def parser(verb: str) -> LightningArgumentParser:
+    """The parser of one of Lightning's verbs, as completion and the reference of options need it."""
+    try:
+        _cli([verb], run=True, base=_OnlyParser)
+    except _Built as built:
+        return built.parser
+    raise AssertionError  # `_OnlyParser` always ends in `_Built`
+
+
 def run_cli(argv: Sequence[str], run: bool = True) -> PrivqCLI:
     """Parse a command line and, with ``run``, execute it."""
     with warnings.catch_warnings():
@@ -186,11 +215,11 @@ def run_cli(argv: Sequence[str], run: bool = True) -> PrivqCLI:
         return _cli(argv, run)
 
 
-def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
+def _cli(argv: Sequence[str], run: bool, base: type[PrivqCLI] = PrivqCLI) -> PrivqCLI:
     """Lightning parses, and with ``run`` also runs, in the constructor."""
     lines = [] if sys.stderr.isatty() else [ProgressLines(sys.stderr)]
     verb = {argv[0]: LightningCLI.subcommands()[argv[0]]} if run else {}  # building a parser costs 0.2 s a verb
-    cli = type("PrivqCLI", (PrivqCLI,), {"subcommands": staticmethod(lambda: verb)})
+    cli = type("PrivqCLI", (base,), {"subcommands": staticmethod(lambda: verb)})
     made: PrivqCLI = cli(
         L.LightningModule,
         ShadowDataModule,
@@ -198,6 +227,7 @@ def _cli(argv: Sequence[str], run: bool) -> PrivqCLI:
         save_config_callback=Config,
         save_config_kwargs={"save_to_log_dir": False},
         seed_everything_default=0,
+        auto_configure_optimizers=False,  # the model brings its own, and would train by another
         trainer_defaults={"enable_progress_bar": not lines, "callbacks": lines},
         parser_kwargs={"prog": _PROG, "exit_on_error": False, **{name: _parser_options(name) for name in verb}},
         args=with_checkpoints_data(argv),

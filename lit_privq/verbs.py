@@ -44,4 +44,5 @@ VERBS = {
         "rank quantizers without an attack",
         "--config configs/indicator/mis_synthetic.yaml --output DIR",
     ),
+    "completion": Verb("lit_privq.completion", "print a script that completes verbs and options in a shell", "bash"),
 }

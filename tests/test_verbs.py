@@ -12,10 +12,11 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_has_a_main_in_a_module_of_commands(verb: str) -> None:
+def test_a_verb_has_a_main_and_a_parser_in_a_module_of_commands(verb: str) -> None:
     module = VERBS[verb].module
-    assert module.rpartition(".")[2] in ("cli", "command")
+    assert module.rpartition(".")[2] in ("cli", "command", "completion")
     assert callable(import_module(module).main)
+    assert callable(import_module(module).parser)
 
 
 def test_a_hint_names_only_configs_that_are_shipped() -> None:

@@ -32,6 +32,7 @@ from lit_privq.audit.measure import (
     utility_of_guessing,
 )
 from lit_privq.audit.options import Audit, parse
+from lit_privq.audit.options import parser as parser
 from lit_privq.audit.output import Output, replacing
 from lit_privq.audit.plausible import doubts, finite_population
 from lit_privq.audit.progress import AuditProgress

@@ -13,7 +13,7 @@ import numpy as np
 from jsonargparse.typing import restricted_string_type
 
 from lit_privq import __version__
-from lit_privq.arguments import HelpWithExamples, in_order, sentence
+from lit_privq.arguments import config_parser, in_order, read
 from lit_privq.artifacts.results import ALL
 from lit_privq.artifacts.scores import RESERVED
 from lit_privq.attacks import Attack, Observed, family, paired, standard
@@ -171,28 +171,27 @@ def parse(argv: Sequence[str]) -> Audit:
         ValueError: if an option is unknown or unusable.
         SystemExit: after ``--help`` or ``--print_config``.
     """
-    parser = jsonargparse.ArgumentParser(
-        prog="python -m lit_privq audit",
-        description="Attack confidences and report what leaks.",
-        epilog=_EXAMPLE,
-        formatter_class=HelpWithExamples,
-        exit_on_error=False,
-    )
-    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
-    parser.add_class_arguments(Audit, skip={"attacks", "targets", "max_fpr", "fail_if"}, sub_configs=True)
-    parser.add_argument("--attacks", nargs="+", type=Word, help="names of the attacks to run")
-    parser.add_argument("--targets", nargs="+", type=Word, help="target rows or ranges of an .npz, such as 64:74 80")
-    bounds = "false-positive rates, such as 0.001 0.01, at which true-positive rates are reported"
-    parser.add_argument("--max_fpr", nargs="+", type=float, default=_BOUNDS, help=bounds)
-    rules = 'rules such as "tpr_at_0.001 > 0.02"; the audit ends with status 1 where a model meets one'
-    parser.add_argument("--fail_if", nargs="+", type=Word, help=rules)
-    parser.set_defaults(define=_spelled_all(standard()), paired=_spelled_all(paired()), family=_spelled_all(family()))
     try:
-        config = parser.instantiate(parser.parse_args(_with_slices_file(in_order(argv, _LISTS))))
-    except (jsonargparse.ArgumentError, TypeError) as error:
-        quoted = f"; {_QUOTED}" if re.search('key "(attacks|targets|fail_if)"|not iterable', str(error)) else ""
-        raise ValueError(f"{sentence(str(error))}{quoted}; see python -m lit_privq audit --help") from None
+        config = read(parser(), _with_slices_file(in_order(argv, _LISTS)))
+    except ValueError as error:
+        unquoted = re.search('key "(attacks|targets|fail_if)"|not iterable', str(error))
+        raise ValueError(f"{error}; {_QUOTED}" if unquoted else str(error)) from None
     return Audit(**{key: value for key, value in config.as_dict().items() if key != "config"})
+
+
+def parser() -> jsonargparse.ArgumentParser:
+    """The parser of the verb's options."""
+    does = "Attack confidences and report what leaks."
+    made = config_parser("audit", does, _EXAMPLE, config="YAML file with any of the options below")
+    made.add_class_arguments(Audit, skip={"attacks", "targets", "max_fpr", "fail_if"}, sub_configs=True)
+    made.add_argument("--attacks", nargs="+", type=Word, help="names of the attacks to run")
+    made.add_argument("--targets", nargs="+", type=Word, help="target rows or ranges of an .npz, such as 64:74 80")
+    bounds = "false-positive rates, such as 0.001 0.01, at which true-positive rates are reported"
+    made.add_argument("--max_fpr", nargs="+", type=float, default=_BOUNDS, help=bounds)
+    rules = 'rules such as "tpr_at_0.001 > 0.02"; the audit ends with status 1 where a model meets one'
+    made.add_argument("--fail_if", nargs="+", type=Word, help=rules)
+    made.set_defaults(define=_spelled_all(standard()), paired=_spelled_all(paired()), family=_spelled_all(family()))
+    return made
 
 
 def _with_slices_file(argv: Sequence[str]) -> list[str]:

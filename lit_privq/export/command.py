@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
         FileNotFoundError: if there is no checkpoint.
         ValueError: if it is not quantized, or cannot be exported; the message says why.
     """
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     file_format = format_of(options.output, options.format)
     checkpoint = read_checkpoint(options.ckpt)
     layers = checkpoint.get("quantization")
@@ -86,27 +86,28 @@ def size_on_disk(checkpoint: Mapping[str, Any]) -> int:
     return len(packed_bytes(_state(checkpoint), checkpoint["quantization"], _about(checkpoint)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb's options."""
+    made = argparse.ArgumentParser(
         prog="python -m lit_privq export",
         description=__doc__,
         epilog="example: python -m lit_privq export --ckpt DIR/checkpoints/brecq-2/000.ckpt --output 000.safetensors",
     )
-    parser.add_argument("--ckpt", type=Path, required=True, help="a quantized checkpoint")
-    parser.add_argument("--output", type=Path, required=True, help="the file to write, .safetensors or .onnx")
-    parser.add_argument(
+    made.add_argument("--ckpt", type=Path, required=True, help="a quantized checkpoint")
+    made.add_argument("--output", type=Path, required=True, help="the file to write, .safetensors or .onnx")
+    made.add_argument(
         "--trust",
         nargs="+",
         default=[],
         metavar="PACKAGE",
         help="packages, beside torchvision and lit_privq, whose networks the checkpoint may name",
     )
-    parser.add_argument("--format", choices=FORMATS, help="of the file, where its suffix does not say")
-    onnx = parser.add_argument_group("for onnx, where the checkpoint does not say")
+    made.add_argument("--format", choices=FORMATS, help="of the file, where its suffix does not say")
+    onnx = made.add_argument_group("for onnx, where the checkpoint does not say")
     onnx.add_argument("--image_shape", type=int, nargs="+", metavar="SIZE", help="channels, height and width")
     onnx.add_argument("--mean", type=float, nargs="*", help="per channel, in units of pixel / 255; none for raw inputs")
     onnx.add_argument("--std", type=float, nargs="*", help="per channel, likewise")
-    return parser
+    return made
 
 
 def _state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:

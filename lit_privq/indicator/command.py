@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonargparse
 
-from lit_privq.arguments import HelpWithExamples, in_order, sentence
+from lit_privq.arguments import config_parser, in_order, read
 from lit_privq.indicator.claims import read_folders, write_claims
 from lit_privq.indicator.exhibits import draw_exhibits
 from lit_privq.indicator.study import IndicatorStudy, run_study
@@ -33,14 +33,14 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: with status 0 if help was asked for.
     """
     options = parse(argv)
-    output, study = Path(options.output), IndicatorStudy(options.experiments, options.finite)
+    output, study = options.output, IndicatorStudy(options.experiments, options.finite)
     if not options.folders:
         if not study.experiments and study.finite is None:
             raise ValueError(
                 "there is nothing to run; give --config with a file of configs/indicator, or --folders of finished ones"
             )
         run_study(study, output, Path(options.data_root or os.environ.get("LIT_PRIVQ_DATA") or "datasets"))
-    show([Path(folder) for folder in options.folders or [output]], output)
+    show(options.folders or [output], output)
 
 
 def show(folders: Sequence[Path], output: Path) -> None:
@@ -63,22 +63,17 @@ def parse(argv: Sequence[str]) -> jsonargparse.Namespace:
         ValueError: if an option is unknown or a value cannot be used.
         SystemExit: after ``--help`` or ``--print_config``.
     """
-    parser = jsonargparse.ArgumentParser(
-        prog="python -m lit_privq indicator",
-        description="Rank quantizers by the MIS indicator, and hold the ranking against LiRA and against the truth.",
-        epilog=_EXAMPLE,
-        formatter_class=HelpWithExamples,
-        exit_on_error=False,
-    )
-    parser.add_argument("--config", action="config", help="the study file, with any of the options below")
-    parser.add_argument("--output", required=True, help="folder of what is written; what it holds is not run again")
-    parser.add_argument(
-        "--data_root", "--data.root", help="where the data sets lie (default: $LIT_PRIVQ_DATA, or else ./datasets)"
-    )
-    parser.add_argument("--folders", nargs="+", help="finished studies, to be shown without running any")
-    parser.add_class_arguments(IndicatorStudy)
-    try:
-        options: jsonargparse.Namespace = parser.instantiate(parser.parse_args(in_order(argv, words=["--folders"])))
-    except (jsonargparse.ArgumentError, TypeError) as error:
-        raise ValueError(f"{sentence(str(error))} (python -m lit_privq indicator --help lists the options)") from None
-    return options
+    return read(parser(), in_order(argv, words=["--folders"]))
+
+
+def parser() -> jsonargparse.ArgumentParser:
+    """The parser of the verb's options."""
+    does = "Rank quantizers by the MIS indicator, and hold the ranking against LiRA and against the truth."
+    made = config_parser("indicator", does, _EXAMPLE, config="the study file, with any of the options below")
+    written = "folder of what is written; what it holds is not run again"
+    made.add_argument("--output", type=Path, required=True, help=written)
+    where = "where the data sets lie (default: $LIT_PRIVQ_DATA, or else ./datasets)"
+    made.add_argument("--data_root", "--data.root", type=Path, help=where)
+    made.add_argument("--folders", type=Path, nargs="+", help="finished studies, to be shown without running any")
+    made.add_class_arguments(IndicatorStudy)
+    return made

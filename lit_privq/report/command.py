@@ -32,11 +32,16 @@ def build(directory: Path) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """``python -m lit_privq report DIR``."""
-    parser = argparse.ArgumentParser(
+    print(build(parser().parse_args(argv).directory))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb's options."""
+    made = argparse.ArgumentParser(
         prog="python -m lit_privq report",
         description="Draw the figures and the page of a study or an audit again, from what is in its folder.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("directory", metavar="DIR", type=Path, help="folder that holds results.csv")
-    print(build(parser.parse_args(argv).directory))
+    made.add_argument("directory", metavar="DIR", type=Path, help="folder that holds results.csv")
+    return made

@@ -63,7 +63,7 @@ def main(argv: Sequence[str], hooks: Hooks = Hooks()) -> None:
         OSError: for a path that does not exist or cannot be written to.
         SystemExit: with status 1 if a job failed twice, 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     study = read_study(options.config)
     _check(options)
     again = f"python -m lit_privq study {shlex.join(argv)}"
@@ -91,27 +91,28 @@ def main(argv: Sequence[str], hooks: Hooks = Hooks()) -> None:
         raise
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb's options."""
+    made = argparse.ArgumentParser(
         prog="python -m lit_privq study",
         description="Train, quantize, query, audit and report: all of a study, resumable.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, required=True, help="the study file")
-    parser.add_argument("--output", type=Path, required=True, help="folder of everything the study writes")
-    parser.add_argument("--jobs", type=int, help="worker processes (default: one per core; one on a GPU)")
-    parser.add_argument(
+    made.add_argument("--config", type=Path, required=True, help="the study file")
+    made.add_argument("--output", type=Path, required=True, help="folder of everything the study writes")
+    made.add_argument("--jobs", type=int, help="worker processes (default: one per core; one on a GPU)")
+    made.add_argument(
         "--dry_run", action="store_true", help="print the commands of all jobs to do and what they cost, write nothing"
     )
-    parser.add_argument(
+    made.add_argument(
         "--data_root", "--data.root", type=Path, help="where the data sets lie (default: as the data config says)"
     )
-    parser.add_argument("--verify", action="store_true", help="read every finished file again, to find damaged ones")
-    parser.add_argument("--overwrite", action="store_true", help="replace finished models of another recipe")
-    parser.add_argument("--ignore_space", action="store_true", help="start even if the disk seems to be too small")
-    parser.add_argument("--print_config", action="store_true", help="print the study file as it is understood")
-    return parser
+    made.add_argument("--verify", action="store_true", help="read every finished file again, to find damaged ones")
+    made.add_argument("--overwrite", action="store_true", help="replace finished models of another recipe")
+    made.add_argument("--ignore_space", action="store_true", help="start even if the disk seems to be too small")
+    made.add_argument("--print_config", action="store_true", help="print the study file as it is understood")
+    return made
 
 
 def _check(options: argparse.Namespace) -> None:

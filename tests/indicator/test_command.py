@@ -53,7 +53,7 @@ def test_tables_and_figures_come_from_stored_runs_alone(folder: Path, tmp_path: 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_study_is_understood_and_has_at_least_fifty_runs(path: Path) -> None:
     given = parse(["--config", str(path), "--output", "unused", "--data.root", "somewhere"])
-    assert given.data_root == "somewhere"
+    assert given.data_root == Path("somewhere")
     assert all(experiment.runs >= 50 for experiment in given.experiments.values())
 
 
@@ -64,7 +64,7 @@ def test_a_value_typed_before_the_file_wins_over_it(folder: Path) -> None:
 
 @pytest.mark.parametrize("words", [["a", "b"], ["[a, b]"], ['["a", "b"]']])
 def test_folders_are_words_or_a_list(words: list[str]) -> None:
-    assert parse(["--folders", *words, "--output", "unused"]).folders == ["a", "b"]
+    assert parse(["--folders", *words, "--output", "unused"]).folders == [Path("a"), Path("b")]
 
 
 def test_without_a_study_there_is_nothing_to_run(tmp_path: Path) -> None:

@@ -110,6 +110,16 @@ class Spy:
         return self.method.solve(problem)
 
 
+@dataclass(frozen=True)
+class Altered(Nearest):
+    """Nearest rounding whose solutions are changed before they are handed over."""
+
+    change: Callable[[Quantized], Quantized] = lambda one: one
+
+    def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
+        return {name: self.change(one) for name, one in super().solve(problem).items()}
+
+
 def replace_unit(unit: str) -> Spy:
     return Spy(Nearest(), needs_gram=False, unit=unit)
 

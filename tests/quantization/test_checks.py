@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -11,17 +11,11 @@ from torch import Tensor, nn
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.checks import Bits, bits_of, free_memory, looks_like_softmax
-from lit_privq.quantization.method import Method, Quantized, UnitProblem
+from lit_privq.quantization.method import Method
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC
-from tests.quantization.networks import (
-    Free,
-    images,
-    quantize,
-    refused,
-    small,
-)
+from tests.quantization.networks import Altered, Free, images, quantize, refused, small
 
 
 def test_the_last_matching_pattern_wins() -> None:
@@ -113,20 +107,10 @@ def test_weights_whose_squares_overflow_are_refused_with_unit_and_model() -> Non
 
 
 def test_a_quantized_output_that_overflows_is_refused_with_unit_and_bits() -> None:
-    @dataclass(frozen=True)
-    class Huge:
-        needs_gram: bool = False
-        needs_activations: bool = False
-        unit: str = "layer"
-        inputs: str = "quantized"
-
-        def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
-            solved = Nearest().solve(problem)
-            return {name: replace(one, scale=torch.full_like(one.scale, 3e37)) for name, one in solved.items()}
-
+    huge = Altered(change=lambda one: replace(one, scale=torch.full_like(one.scale, 3e37)))
     data = 10 * torch.ones(1, 4, 4)
     with pytest.raises(ValueError, match="unit 0: the quantized output of model 0 at bits 2 is not finite"):
-        quantize([nn.Sequential(nn.Linear(4, 2)).eval()], data, Huge(), [2])
+        quantize([nn.Sequential(nn.Linear(4, 2)).eval()], data, huge, [2])
 
 
 @pytest.mark.parametrize(
@@ -173,19 +157,9 @@ def test_models_images_and_seeds_must_be_as_many() -> None:
 
 
 def test_a_solution_off_the_grid_is_an_error() -> None:
-    @dataclass(frozen=True)
-    class Broken:
-        needs_gram: bool = False
-        needs_activations: bool = False
-        unit: str = "layer"
-        inputs: str = "quantized"
-
-        def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
-            solved = Nearest().solve(problem)
-            return {name: replace(one, codes=one.codes + 0.5) for name, one in solved.items()}
-
+    broken = Altered(change=lambda one: replace(one, codes=one.codes + 0.5))
     with pytest.raises(ValueError, match="layer conv1: the method failed"):
-        quantize([small(0)], images(1), Broken(), [2])
+        quantize([small(0)], images(1), broken, [2])
 
 
 # ------------------------------------------------------------------------------------------------ left in float

@@ -44,5 +44,6 @@ VERBS = {
         "rank quantizers without an attack",
         "--config configs/indicator/mis_synthetic.yaml --output DIR",
     ),
+    "reproduce": Verb("lit_privq.reproduce", "run what shows a claim, and compare", "--list"),
     "completion": Verb("lit_privq.completion", "print a script that completes verbs and options in a shell", "bash"),
 }

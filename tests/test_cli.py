@@ -18,7 +18,19 @@ from lit_privq.__main__ import run
 from lit_privq.artifacts.confidences import Dump, read_dump, write_dump
 from lit_privq.cli import run_cli, with_checkpoints_data
 
-VERBS = ["fit", "validate", "test", "predict", "audit", "study", "report", "export", "indicator", "completion"]
+VERBS = [
+    "fit",
+    "validate",
+    "test",
+    "predict",
+    "audit",
+    "study",
+    "report",
+    "export",
+    "indicator",
+    "reproduce",
+    "completion",
+]
 
 
 def told(capsys: pytest.CaptureFixture[str], *command: object) -> str:

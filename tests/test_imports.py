@@ -20,7 +20,7 @@ RINGS = (
     {"api", "arguments", "artifacts", "attacks", "commit", "data", "export", "indicator", "metrics", "models", "plot",
      "quantization", "verbs"},
     {"calibration", "classifier", "data.datamodule", "fleet", "progress_lines", "query"},
-    {"__main__", "audit", "cli", "completion", "report", "study", "tracking"},
+    {"__main__", "audit", "cli", "completion", "report", "reproduce", "study", "tracking"},
     {"callbacks"},
 )  # fmt: skip
 """From the inside out; what is in a ring imports nothing from a later one."""

@@ -26,7 +26,7 @@ SIZES = (1, 2, 5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
-class Claim:
+class ComparedClaim:
     """A figure of the prototype and ours.
 
     Args:
@@ -71,7 +71,7 @@ def mean_spearman(measure: Array, truth: Array) -> float:
     return float(np.nanmean([spearman(one, other) for one, other in zip(measure, truth, strict=True)]))
 
 
-def claims(runs: Sequence[StoredRuns], truth: FiniteTruth | None) -> list[Claim]:
+def claims(runs: Sequence[StoredRuns], truth: FiniteTruth | None) -> list[ComparedClaim]:
     """Every figure of the prototype's table that these runs measure anew."""
     return [*_gaussian(), *(_finite(truth) if truth else ()), *_heads(runs), *_stability(runs), *_sparsest(runs)]
 
@@ -95,13 +95,13 @@ def _made_at(runs: Sequence[StoredRuns]) -> str:
     )
 
 
-def _gaussian() -> Iterator[Claim]:
+def _gaussian() -> Iterator[ComparedClaim]:
     standard = np.linspace(-9, 9, 20_001)
     density = np.exp(-(standard**2) / 2)
     gap, probability = 0.3 + 0.8 * standard, density / density.sum()
     r = float(indicator(loss_gaps(np.stack([np.zeros_like(gap), gap]), probability)))
     exact = chernoff_rate(gap, probability)
-    yield Claim(
+    yield ComparedClaim(
         "Gaussian gap, K = 2 (ours: mean 0.3, deviation 0.8): r = Chernoff rate",
         "0.07022 = 0.07022",
         f"{r:.5f} = {exact:.5f}",
@@ -109,10 +109,10 @@ def _gaussian() -> Iterator[Claim]:
     )
 
 
-def _finite(truth: FiniteTruth) -> Iterator[Claim]:
+def _finite(truth: FiniteTruth) -> Iterator[ComparedClaim]:
     away = np.abs(truth.indicated / truth.exact - 1)
     shown = ", ".join(f"{value:.1%}" for value in away)
-    yield Claim("r against the exact rate, ternary problems (d = 3, K = 27)", "within 5 %", shown, tuple(away))
+    yield ComparedClaim("r against the exact rate, ternary problems (d = 3, K = 27)", "within 5 %", shown, tuple(away))
     size = f"n = {truth.n} ({len(truth.quantizers)} quantizers, {len(truth.r)} problems)"
     measured = (
         ("r / r_lse against brute force, empirical risk minimisation", "0.90 / 0.97", truth.risk, ("r", "r_lse")),
@@ -133,9 +133,9 @@ def _finite(truth: FiniteTruth) -> Iterator[Claim]:
         values = tuple(mean_spearman(getattr(truth, measure), -advantage) for measure in measures)
         pooled = tuple(spearman(getattr(truth, measure).ravel(), -advantage.ravel()) for measure in measures)
         shown = f"{_joined(values)} (all problems in one ranking: {_joined(pooled)})"
-        yield Claim(f"Spearman of {name}, {size}", prototype, shown, values)
+        yield ComparedClaim(f"Spearman of {name}, {size}", prototype, shown, values)
     slack = (1 - truth.risk) - truth.bernstein
-    yield Claim(
+    yield ComparedClaim(
         "Bernstein bound below brute-force MIS: least slack",
         "",
         f"{slack.min():.1e}; the bound says something (> 0) for {(truth.bernstein > 0).mean():.0%}",
@@ -151,7 +151,7 @@ def _joined(values: Sequence[float]) -> str:
     return " / ".join(f"{value:.2f}" for value in values)
 
 
-def _heads(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
+def _heads(runs: Sequence[StoredRuns]) -> Iterator[ComparedClaim]:
     told = {"linear": "0.98, 0.83, 0.91", "deep": "no correlation: warn"}
     for group, members in grouped(runs).items():
         head = members[0].meta["head"]
@@ -164,7 +164,7 @@ def _heads(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
             for measure in ("r", "r_lse", "code agreement")
         }
         shown = (f"{measure} " + ", ".join(f"{v:.2f}" for v in found) for measure, found in values.items())
-        yield Claim(
+        yield ComparedClaim(
             f"{group} ({head}, members {state}): Spearman with 1 - LiRA advantage",
             prototype and f"r {prototype}",
             "; ".join(shown),
@@ -172,13 +172,13 @@ def _heads(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
         )
 
 
-def _stability(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
+def _stability(runs: Sequence[StoredRuns]) -> Iterator[ComparedClaim]:
     for group, members in grouped(runs).items():
         if not members[0].synthetic:
             continue
         sizes = [size for size in (1, 10, 50) if size <= members[0].r.shape[1]]
         values = np.mean([rank_stability(one.r, sizes).spearman.mean(axis=1) for one in members], axis=0)
-        yield Claim(
+        yield ComparedClaim(
             f"{group}: rank stability, Spearman to the ranking of all {members[0].r.shape[1]} runs at "
             + " / ".join(map(str, sizes)),
             "0.5-0.6 / 0.9 / 0.95-0.99",
@@ -187,13 +187,13 @@ def _stability(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
         )
 
 
-def _sparsest(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
+def _sparsest(runs: Sequence[StoredRuns]) -> Iterator[ComparedClaim]:
     told = {"R2": "4-16 %", "AUROC": "58-71 %"}
     for metric, head in product(told, ("linear", "deep")):
         chosen = [one for one in runs if not one.synthetic and (one.meta["metric"], one.meta["head"]) == (metric, head)]
         if chosen:
             values = np.array([one.kept_performance[one.quantizers.index("ternary-90")] for one in chosen])
-            yield Claim(
+            yield ComparedClaim(
                 f"molecules, {head} heads: ternary at 90 % sparsity keeps of {metric} ({len(chosen)} experiments)",
                 told[metric],
                 f"{values.min():.0%} to {values.max():.0%}, median {np.median(values):.0%}",
@@ -203,7 +203,7 @@ def _sparsest(runs: Sequence[StoredRuns]) -> Iterator[Claim]:
     if seconds:
         total = sum(seconds)
         shown = f"{total / 60:.1f} CPU-minutes, features in the cache"
-        yield Claim(f"molecules: all {len(seconds)} experiments", "minutes on two cores", shown, (total,))
+        yield ComparedClaim(f"molecules: all {len(seconds)} experiments", "minutes on two cores", shown, (total,))
 
 
 def _experiment(one: StoredRuns) -> str:

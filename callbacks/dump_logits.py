@@ -108,6 +108,8 @@ def _meta(made: Mapping[str, Any]) -> dict[str, Any]:
         "bits": variant.bits,
         "last_bits": variant.last_bits,
         "layers": variant.layers,
+        "recipe": variant.recipe,
+        "repeat": variant.repeat,
         "size_bytes": made.get("size_bytes"),
         "float_weights": made.get("float_weights", 0),
     }

@@ -24,6 +24,7 @@ from lit_privq.indicator.runs import write_runs
 class MisIndicator(L.Callback):
     """Keep the last weights of every model of a fit, and write ``<default_root_dir>/indicator/<index>.npz`` at its end.
 
+    Those of another recipe than a study's first go to ``indicator/<recipe>/<index>.npz``.
     The files are there before the checkpoints are, wherever this callback is listed: a study that finds a model's
     checkpoint need not ask for its file. Snapshots are saved in resume checkpoints and restored from them.
 
@@ -125,7 +126,7 @@ class MisIndicator(L.Callback):
                 model,
                 {"n": len(own), "data": pl_module.data.pool.name, "net": network, "every": self.due.step},
             )
-            write_runs(Path(trainer.default_root_dir) / "indicator" / f"{model:03d}.npz", runs)
+            write_runs(Path(trainer.default_root_dir) / "indicator" / pl_module.recipe / f"{model:03d}.npz", runs)
         self.kept = {}
 
     def _examples(self, trainer: L.Trainer, module: ShadowTraining, part: str, among: Any) -> Examples:  # noqa: ANN401

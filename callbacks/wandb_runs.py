@@ -33,7 +33,9 @@ class WandbRuns(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the runs."""
         stage = "quantize" if isinstance(pl_module, Calibration) else "train"
-        self._open(trainer, f"{stage}-{pl_module.name}" if isinstance(pl_module, Calibration) else stage, stage)
+        name = f"{stage}-{pl_module.name}" if isinstance(pl_module, Calibration) else stage
+        recipe = getattr(pl_module, "recipe", "")
+        self._open(trainer, f"{name}@{recipe}" if recipe else name, stage)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epoch's metrics, each model's own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning as L
@@ -85,7 +85,8 @@ class Calibration(ShadowModule):
         self.given_bits = bits if isinstance(bits, list) else [bits]
         self.bits: list[float | dict[str, float]] = []  # by this network's layers
         self.name = name or type(method).__name__.lower()
-        self.variants = [Variant.of(self.name, one).name for one in self.given_bits]
+        self.recipe = ""  # of the parents
+        self.variants: list[str] = []  # by precision
         self.reports: list[UnitReport] = []
         self.parents: list[dict[str, Any]] = []
         self.nets: list[nn.Module] = []
@@ -103,6 +104,8 @@ class Calibration(ShadowModule):
             self.parents.append(parent)
             self.nets.append(network_of(parent, path, self.trust))
         self.bits = [for_network(one, last_layer(self.nets[0])) for one in self.given_bits]
+        self.recipe = Variant.parse(self.parents[0]["lit_privq"]["variant"]).recipe
+        self.variants = [replace(Variant.of(self.name, one), recipe=self.recipe).name for one in self.given_bits]
         if self.batch_norm_batches and not tunable(self.nets[0]):
             logger.warning(
                 "batch_norm_batches %d does nothing: no batch norm of this network keeps running statistics",

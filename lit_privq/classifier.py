@@ -22,11 +22,14 @@ from lit_privq.artifacts.codes import restore_weights
 from lit_privq.artifacts.construction import Spec, build, network_name, plain
 from lit_privq.artifacts.state import detached, with_prefix
 from lit_privq.artifacts.trust import check_trusted
+from lit_privq.artifacts.variant import Variant
 from lit_privq.data.datamodule import ShadowModule, is_trial, takes_all
 from lit_privq.data.pool import Pool
 from lit_privq.quantization.checks import looks_like_softmax
 
 logger = logging.getLogger(__name__)
+
+_HOW = ("stacking", "recipe", "early")  # arguments that change no weight
 
 
 class ShadowTraining(ShadowModule):
@@ -46,6 +49,9 @@ class ShadowTraining(ShadowModule):
         channels_last: memory format of images and convolutions; faster from 28x28 up.
         compile: run the network through torch.compile.
         matmul_precision: of float32 matrix products: ``highest``, ``high`` (TF32) or ``medium`` (bf16).
+        recipe: under which name checkpoints are written; empty for a study's first.
+        early: names of recipes that are this one stopped early, and the epochs after which their checkpoints are
+            written.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class ShadowTraining(ShadowModule):
         channels_last: bool = False,
         compile: bool = False,
         matmul_precision: str = "highest",
+        recipe: str = "",
+        early: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
         with warnings.catch_warnings():  # Lightning advises against saving the net, without which none can be restored
@@ -68,6 +76,7 @@ class ShadowTraining(ShadowModule):
         self.label_smoothing = label_smoothing
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.compile_network, self.matmul_precision = compile, matmul_precision
+        self.recipe, self.early = recipe, early or {}
         self.history: dict[str, Tensor] = {}  # of the last epoch, name -> (models,)
         self.diverged: dict[int, int] = {}  # model -> the first epoch whose loss was not finite
 
@@ -175,7 +184,7 @@ class ShadowTraining(ShadowModule):
             "dataset": pool.name,
             "fingerprint": data.fingerprint,
             "net": network_name(self.spec),
-            "variant": "none-32",
+            "variant": Variant("none", 32, 32, recipe=self.recipe).name,
             "method": "none",
             "bits": 32,
             "image_shape": list(pool.inputs.shape[1:]),
@@ -188,9 +197,7 @@ class ShadowTraining(ShadowModule):
             "members": torch.from_numpy(data.members[model].copy()),
             self.task.metric: utility,
         }
-        recipe = {
-            name: value for name, value in plain(self.hparams).items() if name != "stacking" and value is not None
-        }
+        recipe = {name: value for name, value in plain(self.hparams).items() if name not in _HOW and value is not None}
         return {
             "state_dict": with_prefix(detached(state), "net"),
             "hyper_parameters": {

@@ -67,7 +67,7 @@ class OwnChange:
 
 @dataclass(frozen=True)
 class Change:
-    """A difference from full precision, paired over targets.
+    """A difference from a variant's baseline, paired over targets.
 
     Args:
         value: mean over targets; negative is a saving of leakage, or a cost in accuracy.
@@ -250,13 +250,15 @@ class Focus:
         utility: the metric of what models are good for, accuracy or r2; empty where it is unknown.
         strongest: of each variant, the attacker that the headline's attack serves best; the paired one left out.
         best: of each variant, every attacker's best attack by this metric; the strongest attacker comes first.
-        family: the variants whose change of leakage is tested together: all quantized ones that were compared, with
-            this metric and attack, by their strongest attacker. Holm's correction counts these tests.
+        family: the variants whose change of leakage is tested together: all that were compared, quantized ones and
+            other recipes, with this metric and attack, by their strongest attacker. Holm's correction counts these
+            tests.
         worst: the slice that stands for the worst case, canaries or else the most vulnerable examples; empty for none.
         worst_strongest: as ``strongest``, on that slice.
         worst_family: as ``family``, on that slice: tests of their own, with a correction of their own.
-        least_costly: of the variants that lower leakage, the one that costs least utility; None where none does.
-        largest: of the variants that lower leakage, the one that lowers it most; None where none does.
+        least_costly: of the variants that lower leakage from the first recipe's full precision, the one that costs
+            least utility; None where none does.
+        largest: of the same, the one that lowers it most; None where none does.
         guessing: the variants of no more use than random guessing; never the least costly or the largest.
     """
 
@@ -301,7 +303,7 @@ class Measures:
         titles: of attacks, by name, where they have one.
         notes: what a reader would stumble over.
         means: means over targets of everything in results.csv that is a metric; utility has no attacker and attack.
-        changes: from full precision, of the same.
+        changes: from each variant's baseline (:attr:`Variant.baseline`), of the same.
         gaps: between the members that calibrated no quantizer and all members, by the key of the former.
         slices: how many examples each slice holds; of each target where these differ, at least.
         thresholds: fixed on shadow models.

@@ -31,8 +31,12 @@ COLUMNS = (
     "fpr",
     "slice",
     "against",
+    "recipe",
+    "repeat",
 )
-_OPTIONAL = ("layers", "low", "high", "fpr", "slice", "against")  # files of earlier versions lack them
+_OPTIONAL = ("layers", "low", "high", "fpr", "slice", "against", "recipe", "repeat")  # earlier versions lack them
+
+DEFAULT_RECIPE = "default"  # the name of a study's first recipe, where it has no other
 
 ALL = "all"  # the slice of all members
 CALIBRATION, NOT_CALIBRATION = "calibration", "not_calibration"  # those that calibrated a quantizer, and the others
@@ -99,17 +103,29 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """All of results.csv, for one data set and one network.
+    """All of results.csv, for one data set and one network per recipe.
 
     Args:
         dataset: its name, for the page's title.
-        net: the network's name.
+        nets: the network's name, by recipe as variants spell it; in the file's order.
         series: the cells of each key by target (model index), in the file's order.
+        first_recipe: name of the recipe that variants do not spell.
     """
 
     dataset: str
-    net: str
+    nets: Mapping[str, str]
     series: Mapping[Key, Mapping[int, OwnValue]]
+    first_recipe: str = DEFAULT_RECIPE
+
+    @property
+    def net(self) -> str:
+        """The networks' names."""
+        return ", ".join(dict.fromkeys(self.nets.values()))
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes as variants spell them, in the file's order: the first is empty."""
+        return tuple(self.nets)
 
     def cells(
         self,
@@ -130,19 +146,22 @@ class Results:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """Full precision first; then method by method as they first appear, most bits first, uniform before mixed."""
+        """Recipe by recipe, as all below as they first appear: full precision, then method by method.
+
+        Of a method most bits come first, uniform before mixed ones, and repeats behind what they repeat.
+        """
         found = dict.fromkeys(key.variant for key in self.series)
         methods = list(dict.fromkeys(variant.method for variant in found))
-        return tuple(
-            sorted(
-                found,
-                key=lambda v: (v.quantized, methods.index(v.method), not v.uniform, -v.bits, -v.last_bits, v.layers),
-            )
-        )
+
+        def place(v: Variant) -> tuple[object, ...]:
+            method = (v.quantized, methods.index(v.method))
+            return (self.recipes.index(v.recipe), *method, not v.uniform, -v.bits, -v.last_bits, v.layers, v.repeat)
+
+        return tuple(sorted(found, key=place))
 
     @property
     def full_precision(self) -> Variant | None:
-        """The variant all others are compared with."""
+        """Full precision of the first recipe."""
         return next((variant for variant in self.variants if not variant.quantized), None)
 
     @property
@@ -170,24 +189,25 @@ class Results:
         return tuple(dict.fromkeys(key.attacker for key in self.series if key.attack and key.variant == variant))
 
 
-def gather(rows: Iterable[Result]) -> Results:
-    """The results that rows of one data set and one network make.
+def gather(rows: Iterable[Result], first_recipe: str = DEFAULT_RECIPE) -> Results:
+    """The results that rows of one data set and one network per recipe make.
 
     Raises:
         ValueError: if there are no rows.
     """
     series: dict[Key, dict[int, OwnValue]] = {}
-    subject: tuple[str, str] | None = None
+    dataset, nets = "", dict[str, str]()
     for row in rows:
-        subject = row.dataset, row.net
+        dataset = row.dataset
+        nets[row.variant.recipe] = row.net
         series.setdefault(row.key, {})[row.target] = OwnValue(row.value, row.low, row.high, row.fpr)
-    if subject is None:
+    if not series:
         raise ValueError("results must hold at least one row; got none; run `audit` again")
-    return Results(*subject, series)
+    return Results(dataset, nets, series, first_recipe)
 
 
-def write_results(path: Path, rows: Iterable[Result]) -> None:
-    """Write results.csv; NaN, "not measurable", is an empty field."""
+def write_results(path: Path, rows: Iterable[Result], first_recipe: str = DEFAULT_RECIPE) -> None:
+    """Write results.csv; NaN, "not measurable", is an empty field, and the first recipe has its name there."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -207,7 +227,7 @@ def write_results(path: Path, rows: Iterable[Result]) -> None:
                 row.metric,
             ]
             + [_field(value) for value in (row.value, row.low, row.high, row.fpr)]
-            + [row.slice, row.against]
+            + [row.slice, row.against, v.recipe or first_recipe, v.repeat]
         )
     atomic_write_bytes(path, text.getvalue().encode())
 
@@ -216,13 +236,13 @@ def read_results(path: Path) -> Results:
     """Read and check results.csv.
 
     Args:
-        path: a file with the ``COLUMNS``, where ``layers``, ``low``, ``high`` and ``fpr`` may be missing; further
-            columns are ignored. An empty value means "not measurable" (an operating point below one false positive),
-            empty bits 32.
+        path: a file with the ``COLUMNS``, where those of earlier versions may be missing; further columns are ignored.
+            An empty value means "not measurable" (an operating point below one false positive), empty bits 32. The
+            recipe of the first row is the study's first.
 
     Raises:
         FileNotFoundError: if it is not there.
-        ValueError: if it is no such file, is cut short, repeats itself, or mixes data sets or networks.
+        ValueError: if it is no such file, is cut short, repeats itself, or mixes data sets, or networks in a recipe.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; a report needs an audit's results.csv, run `audit` first")
@@ -252,29 +272,39 @@ def _records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, 
 def _collect(path: Path, records: Iterator[tuple[int, dict[str, str]]]) -> Results:
     """All rows as one object, refused where two of them contradict each other."""
     rows: dict[tuple[Key, int], Result] = {}
+    firsts: dict[str, Result] = {}  # of each recipe
+    first_recipe = ""
     for line, record in records:
+        first_recipe = first_recipe or record.get("recipe") or DEFAULT_RECIPE
         try:
-            row = _parse(record)
+            row = _parse(record, first_recipe)
         except ValueError as error:
             raise ValueError(f"{path} is damaged: line {line}: {error}; run `audit` again") from error
-        first = next(iter(rows.values()), row)
+        first = firsts.setdefault(row.variant.recipe, row)._replace(dataset=next(iter(firsts.values())).dataset)
         if (row.dataset, row.net) != (first.dataset, first.net):
             raise ValueError(
-                f"{path} must hold one data set and one network; got {first.dataset} with {first.net} and, in line "
-                f"{line}, {row.dataset} with {row.net}; report each from its own folder"
+                f"{path} must hold one data set and one network for each recipe; got {first.dataset} with {first.net} "
+                f"and, in line {line}, {row.dataset} with {row.net}; report each from its own folder"
             )
         if (row.key, row.target) in rows:
             raise ValueError(f"{path} must measure everything once; line {line} repeats an earlier one")
         rows[row.key, row.target] = row
     if not rows:
         raise ValueError(f"{path} has a header and no rows; run `audit` again")
-    return gather(rows.values())
+    return gather(rows.values(), first_recipe)
 
 
-def _parse(record: Mapping[str, str]) -> Result:
+def _parse(record: Mapping[str, str], first_recipe: str) -> Result:
     """One row."""
-    bits = _number(record["bits"], 32.0)
-    variant = Variant(record["method"], bits, _number(record["last_bits"], bits), record.get("layers", ""))
+    bits, recipe = _number(record["bits"], 32.0), record.get("recipe") or first_recipe
+    variant = Variant(
+        record["method"],
+        bits,
+        _number(record["last_bits"], bits),
+        record.get("layers", ""),
+        "" if recipe == first_recipe else recipe,
+        int(record.get("repeat") or 0),
+    )
     value, *ends = (_number(record.get(column, ""), nan) for column in ("value", "low", "high", "fpr"))
     if abs(value) == inf:
         raise ValueError("the value is infinite")

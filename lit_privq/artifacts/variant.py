@@ -110,6 +110,24 @@ class Variant:
         return f"{self.method}-{self.bits:g}{last}{layers}{repeat}{recipe}"
 
     @property
+    def group(self) -> str:
+        """Method and recipe: what tables keep together and figures draw alike.
+
+        >>> Variant.parse("brecq-1.58-last8~2@dp_sgd").group, Variant.parse("none-32").group
+        ('brecq@dp_sgd', 'none')
+        """
+        return f"{self.method}@{self.recipe}" if self.recipe else self.method
+
+    @property
+    def baseline(self) -> Variant:
+        """What its changes are from: its parent, or for a full-precision model that of the study's first recipe.
+
+        >>> [Variant.parse(name).baseline.name for name in ("brecq-1.58@dp_sgd", "none-32@dp_sgd", "none-32")]
+        ['none-32@dp_sgd', 'none-32', 'none-32']
+        """
+        return self.parent if self.quantized else FULL_PRECISION
+
+    @property
     def parent(self) -> Variant:
         """The full-precision model of its recipe, from which it was made.
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from lit_privq.artifacts.measures import write_measures
 from lit_privq.artifacts.results import MOST_VULNERABLE, NOT_CALIBRATION, Result, gather, write_results
 from lit_privq.artifacts.scores import scores_path, write_scores
+from lit_privq.artifacts.variant import Variant
 from lit_privq.artifacts.vulnerability import write_separations
 from lit_privq.attacks import Attack, Observed
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
-from lit_privq.audit.folder import FULL, Folder, Models
+from lit_privq.audit.folder import Folder, Models
 from lit_privq.audit.gate import broken
 from lit_privq.audit.measure import (
     Measure,
@@ -68,8 +69,9 @@ def run(audit: Audit) -> None:
     with replacing(audit.output) as output:
         started = _Run(audit, summary, output, progress, audit.equal_groups)
         table = list(_study(audit, folder, started) if folder else _arrays(audit, started))
-        write_results(output.path("results.csv"), table)
-        measures = summary.measures(audit.described(), gather(table), audit.titles())
+        results = gather(table, audit.first_recipe)
+        write_results(output.path("results.csv"), table, audit.first_recipe)
+        measures = summary.measures(audit.described(), results, audit.titles())
         write_measures(output.path("metrics.json"), measures)
     if audit.report:
         _draw(audit.output, progress)
@@ -98,14 +100,15 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
         raise ValueError(
             f"a study knows its own targets; got targets {' '.join(audit.targets)} for {path}; leave them out"
         )
-    folder, summary, progress = Folder(path, audit.n_targets), run.summary, run.progress
-    full = folder.full.observed(folder.shadows)
-    run.begin(full, folder.slices)
-    run.say(doubts(folder.full.observed(range(folder.targets.stop))))
+    folder, summary, progress = Folder(path, audit.n_targets, audit.recipes or ()), run.summary, run.progress
+    run.begin(folder.full.observed(folder.shadows), folder.slices)
     attacks, separations = run.attacks, {}
-    thresholds = run.shadow_scores(full)
     for done, name in enumerate(folder.variants):
-        models = folder.full if name == FULL else folder.read(name)
+        variant = Variant.parse(name)
+        models = folder.read(name) if variant.quantized else folder.parent(variant)
+        if not variant.quantized:
+            run.say(doubts(models.observed(range(folder.targets.stop))))
+            thresholds = run.shadow_scores(models.observed(folder.shadows))
         yield from _utility(folder, models, run)
         for case in folder.cases(name, audit.design, models):
             where = f"{done + 1}/{len(folder.variants)} {name}, {case.attacker} attacker"
@@ -123,11 +126,11 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
         else:
             shadows = models.observed(folder.shadows)
             separations[name] = vulnerability(shadows.confidence, shadows.members)
-            summary.add_vulnerability(models.variant, separations[FULL], separations[name])
+            summary.add_vulnerability(variant, separations[variant.baseline.name], separations[name])
     if audit.chosen_family():
         for case in folder.families(audit.design):
             progress.say(f"{' + '.join(case.versions)} together")
-            run.attack_family(case, audit.chosen_family(), folder.parents(audit.design))
+            run.attack_family(case, audit.chosen_family(), folder.parents(case.variant, audit.design))
     run.end(separations)
 
 
@@ -273,13 +276,13 @@ class _Run:
             for name, one in self.records.items()
         ]
         shared = {name: mask for name, mask in self.masks.items() if mask.ndim == 1}
-        write_records(self.output.path("vulnerability.csv"), known, shared)
+        write_records(self.output.path("vulnerability.csv"), known, shared, self.audit.first_recipe)
 
     def _record(self, case: Case, scores: NDArray[np.float64]) -> None:
         """The single examples of a variant, by the last attacker who learns from models of the targets' kind."""
         if case.attacker != "paired":
             self.records[case.variant.name] = Records(
-                case.variant.name,
+                case.variant,
                 case.attacker,
                 np.full(case.members.shape[1], np.nan),
                 identified_at(scores, case.members),

@@ -26,8 +26,8 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
 
     Args:
         means: over targets, in the order of results.csv.
-        changes: from full precision, each judged as if it were the only test.
-        variants: full precision first.
+        changes: from each variant's baseline, each judged as if it were the only test.
+        variants: full precision of the first recipe first.
 
     Raises:
         ValueError: if nothing was attacked.
@@ -43,7 +43,8 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
     utility = next((name for name in ("r2", "accuracy") if any(key.metric == name for key in whole)), "")
     guessing = _guessing(whole, variants, utility)
     saved = {key.variant: change.value for key, change in family.items() if change.verdict == "lower"}
-    lower = {variant: value for variant, value in saved.items() if variant not in guessing}
+    comparable = {variant: value for variant, value in saved.items() if variant.baseline == variants[0].baseline}
+    lower = {variant: value for variant, value in comparable.items() if variant not in guessing}
     costs = {v: changes[key].value for v in lower if (key := Key(v, utility)) in changes}
     focus = Focus(
         attacks,
@@ -70,7 +71,7 @@ def _tested(
 ) -> tuple[dict[str, str], dict[Key, Change]]:
     """The strongest attackers on a slice, and the changes of its family of tests, counted together."""
     strongest = _strongest(means, variants, metric, attack)
-    keys = [Key(v, metric, strongest[v.name], attack, part) for v in variants if v.quantized]
+    keys = [Key(v, metric, strongest[v.name], attack, part) for v in variants]
     family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
     corrected = holm([change.p for change in family.values()])
     return strongest, {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from lit_privq.audit.case import Case
 from lit_privq.audit.holding import Versions
 
 Design = Literal["held_out", "leave_one_out"]
-_SAME = ("dataset", "net", "fingerprint", "n_shadows", "split_seed", "n_queries", "precision")
+_SAME = ("dataset", "fingerprint", "n_shadows", "split_seed", "n_queries", "precision")
 FULL = FULL_PRECISION.name
 
 _MOST_VERSIONS = 4  # of one model in an attacker's hands: fifteen subsets to try
@@ -52,26 +52,32 @@ class Folder:
         path: holds a folder of .npz files per variant.
         n_targets: held-out targets; None takes the most that a full-precision dump names, as targets can be added
             later and do not change what others were trained on.
+        recipes: names of the recipes in the study's order; those left out come last.
 
     Raises:
-        FileNotFoundError: if there is no full-precision variant.
+        FileNotFoundError: if there is no full-precision variant, of the study's first recipe or of a quantized one's.
         ValueError: if a dump is missing, damaged, of another study than the rest or of a model that trained on all or
             nothing; names it and what mends it.
     """
 
-    def __init__(self, path: Path, n_targets: int | None = None) -> None:
+    def __init__(self, path: Path, n_targets: int | None = None, recipes: Sequence[str] = ()) -> None:
         self.path, self._given, self._named = path, n_targets, 0
-        found = {child.name for child in path.iterdir() if any(child.glob("*.npz"))}
-        self.variants = [FULL, *sorted(found - {FULL})]
-        if FULL not in found:
-            raise FileNotFoundError(
-                f"an audit needs the full-precision models; there is no folder {path / FULL} with .npz files; run "
-                "predict on their checkpoints"
-            )
+        found = [Variant.parse(child.name) for child in sorted(path.iterdir()) if any(child.glob("*.npz"))]
+        order = [*recipes, *sorted({variant.recipe for variant in found} - set(recipes))]
+        found.sort(key=lambda v: (v.recipe != "", order.index(v.recipe) if v.recipe else 0, v.quantized))
+        self.variants = [variant.name for variant in found]
+        for variant in (FULL_PRECISION, *found):
+            if variant.parent not in found:
+                raise FileNotFoundError(
+                    f"an audit needs the full-precision models; there is no folder {path / variant.parent.name} with "
+                    ".npz files; run predict on their checkpoints"
+                )
         self._first: Dump | None = None
+        self._nets: dict[str, str] = {}  # by recipe
         self._full: dict[int, Dump] = {}
         self.full = self.read(FULL)
         self._full = dict(self.full.dumps)
+        self._parents = {FULL_PRECISION: self.full}
 
     @property
     def slices(self) -> Mapping[str, NDArray[np.bool_]]:
@@ -88,6 +94,12 @@ class Folder:
     def targets(self) -> range:
         """Indices of the held-out targets."""
         return range(len(self.shadows), len(self.shadows) + (self._given or self._named))
+
+    def parent(self, variant: Variant) -> Models:
+        """The full-precision models of a variant's recipe."""
+        if variant.parent not in self._parents:
+            self._parents[variant.parent] = self.read(variant.parent.name)
+        return self._parents[variant.parent]
 
     @property
     def _slices(self) -> dict[str, bytes]:
@@ -109,24 +121,24 @@ class Folder:
             self._check(path, dump)
             dumps[int(dump.meta["index"])] = dump
             self._named = max(self._named, dump.meta["n_targets"])
-        indices = [*self.shadows, *self.targets] if name == FULL else list(self.targets)
-        if name != FULL and any(index in dumps for index in self.shadows):
+        variant, indices = Variant.parse(name), list(self.targets)
+        if not variant.quantized or any(index in dumps for index in self.shadows):
             indices = [*self.shadows, *indices]
         self._check_complete(name, dumps, indices)
         meta = next(iter(dumps.values())).meta
-        variant = Variant(meta["method"], meta["bits"], meta["last_bits"], meta.get("layers", ""))
         return Models(meta["dataset"], meta["net"], variant, dumps)
 
     def cases(self, name: str, design: Design, models: Models) -> Iterator[Case]:
         """One variant before every attacker: unaware, and adaptive and paired where its shadows are quantized too."""
-        adaptive = name != FULL and all(index in models.dumps for index in self.shadows)
-        if design == "leave_one_out" and name != FULL and not adaptive:
+        quantized, parent = models.variant.quantized, self.parent(models.variant)
+        adaptive = quantized and all(index in models.dumps for index in self.shadows)
+        if design == "leave_one_out" and quantized and not adaptive:
             return  # only shadows are targets, and these were not quantized
         index = self.targets if design == "held_out" else self.shadows
         own = None if design == "held_out" else np.arange(len(self.shadows))
         targets = models.observed(index)
         calibration = tuple(models.dumps[i].calibration for i in index)
-        full = self.full.observed(self.shadows)
+        full = parent.observed(self.shadows)
 
         def case(attacker: str, shadows: Observed, versions: Versions | None = None) -> Case:
             what = models.dataset, models.net, models.variant
@@ -136,22 +148,22 @@ class Folder:
         if adaptive:
             shadows = models.observed(self.shadows)
             yield case("adaptive", shadows)
-            yield case("paired", shadows, {"target": (shadows, targets), "parent": (full, self.full.observed(index))})
+            yield case("paired", shadows, {"target": (shadows, targets), "parent": (full, parent.observed(index))})
 
     def families(self, design: Design) -> Iterator[Case]:
         """All precisions of a method at once, for methods of which the shadows are quantized at several.
 
-        The attacker of such a case holds every version of the targets; decoupled ones and maps are left out, as most
-        studies have them beside the same precisions.
+        The attacker of such a case holds every version of the targets, which are of one recipe; decoupled ones and maps
+        are left out, as most studies have them beside the same precisions, and so are repeats.
         """
         index = self.targets if design == "held_out" else self.shadows
         own = None if design == "held_out" else np.arange(len(self.shadows))
         by_method: dict[str, dict[str, Models]] = {}
-        for name in self.variants[1:]:
-            variant = Variant.parse(name)
-            if variant.decoupled or variant.layers or not (self.path / name / f"{self.shadows[0]:03d}.npz").is_file():
+        for name in self.variants:
+            variant, first_shadow = Variant.parse(name), self.path / name / f"{self.shadows[0]:03d}.npz"
+            if not variant.quantized or not variant.uniform or variant.repeat or not first_shadow.is_file():
                 continue
-            by_method.setdefault(variant.method, {})[name] = self.read(name)
+            by_method.setdefault(variant.group, {})[name] = self.read(name)
         for versions in by_method.values():
             ordered = sorted(versions.items(), key=lambda item: -item[1].variant.bits)[:_MOST_VERSIONS]
             if len(ordered) < 2:
@@ -163,11 +175,10 @@ class Folder:
             what = first.dataset, first.net, first.variant
             yield Case(*what, "family", np.array(index), shadows, targets, own, calibration, held)
 
-    def parents(self, design: Design) -> tuple[Observed, Observed]:
-        """Full-precision shadows and targets."""
-        return self.full.observed(self.shadows), self.full.observed(
-            self.targets if design == "held_out" else self.shadows
-        )
+    def parents(self, variant: Variant, design: Design) -> tuple[Observed, Observed]:
+        """Full-precision shadows and targets of a variant's recipe."""
+        parent, index = self.parent(variant), self.targets if design == "held_out" else self.shadows
+        return parent.observed(self.shadows), parent.observed(index)
 
     def _check(self, path: Path, dump: Dump) -> None:
         """A dump against the first one, its own file name and its full-precision parent."""
@@ -192,11 +203,24 @@ class Folder:
                 f"all dumps of a study must have the same slices; {path} has {', '.join(dump.slices) or 'none'}, the "
                 f"others {', '.join(self._first.slices) or 'none'}; delete it and {self._mend(path.parent.name, index)}"
             )
+        variant = Variant(
+            *(dump.meta[key] for key in ("method", "bits", "last_bits")),
+            *(dump.meta.get(key, other) for key, other in (("layers", ""), ("recipe", ""), ("repeat", 0))),
+        )
+        if variant.name != path.parent.name:
+            raise ValueError(
+                f"{path} says it is of {variant.name}; delete it and {self._mend(path.parent.name, index)}"
+            )
+        if dump.meta["net"] != (net := self._nets.setdefault(variant.recipe, dump.meta["net"])):
+            raise ValueError(
+                f"all models of a recipe must have the same network; {path} has {dump.meta['net']}, the others {net}; "
+                f"delete it and {self._mend(path.parent.name, index)}"
+            )
         parent = self._full.get(index)
         if parent is not None and not np.array_equal(dump.members, parent.members):
             raise ValueError(
-                f"a model's members do not change when it is quantized; those of {path} differ from {FULL}'s; delete "
-                f"it and {self._mend(path.parent.name, index)}"
+                "a model's members are the same in every recipe, and do not change when it is quantized; those of "
+                f"{path} differ from {FULL}'s; delete it and {self._mend(path.parent.name, index)}"
             )
         count = int(dump.members.sum())
         if count in (0, len(dump.members)):

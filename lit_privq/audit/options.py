@@ -14,14 +14,14 @@ from jsonargparse.typing import restricted_string_type
 
 from lit_privq import __version__
 from lit_privq.arguments import config_parser, in_order, read
-from lit_privq.artifacts.results import ALL
+from lit_privq.artifacts.results import ALL, DEFAULT_RECIPE
 from lit_privq.artifacts.scores import RESERVED
 from lit_privq.attacks import Attack, Observed, family, paired, standard
 from lit_privq.audit.folder import Design
 from lit_privq.audit.gate import read_rule
 from lit_privq.audit.slices import Slices
 
-_LISTS = ("--attacks", "--targets", "--max_fpr", "--fail_if")
+_LISTS = ("--attacks", "--targets", "--max_fpr", "--fail_if", "--recipes")
 _BOUNDS = [0.00001, 0.0001, 0.001, 0.01]
 _QUOTED = 'a YAML file gives lists of words in quotes, such as targets: ["64:74", "80"], and max_fpr numbers'
 Word = restricted_string_type("Word", ".")  # a range as it was typed: YAML makes the number 490 of 8:10
@@ -46,6 +46,7 @@ class Audit:
         targets: rows or ranges of rows of an .npz that are targets, such as 64:74, in quotes where YAML is read; a
             study knows its own.
         n_targets: held-out targets of a study; None takes the most that a dump names, as targets can be added later.
+        recipes: names of a study's recipes in its order, the first and nameless one's too; ``default`` by default.
         equal_groups: cut every held-out example's groups to the poorest example's, as the public reference does.
         max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
         paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these
@@ -73,6 +74,7 @@ class Audit:
     design: Design = "held_out"
     targets: list[str] | None = None
     n_targets: int | None = None
+    recipes: list[str] | None = None
     equal_groups: bool = False
     max_fpr: list[float] = field(default_factory=_BOUNDS.copy)
     paired: dict[str, Attack] = field(default_factory=paired)
@@ -106,12 +108,17 @@ class Audit:
         if self.resamples < 0 or self.resamples == 1:
             raise ValueError(f"resamples must be 0 (no intervals) or at least 2; got {self.resamples}; 400 are usual")
 
+    @property
+    def first_recipe(self) -> str:
+        """Name of the study's first recipe, which the names of variants leave out."""
+        return self.recipes[0] if self.recipes else DEFAULT_RECIPE
+
     def described(self) -> dict[str, Any]:
         """Options as plain values, for the record."""
         attacks, paired = (
             {name: repr(attack) for name, attack in each.items()} for each in (self.chosen(), self.chosen_paired())
         )
-        names = ("design", "targets", "equal_groups", "max_fpr", "delta", "resamples", "seed")
+        names = ("design", "targets", "recipes", "equal_groups", "max_fpr", "delta", "resamples", "seed")
         options = {name: getattr(self, name) for name in names}
         versions = {"lit_privq": __version__, "numpy": np.__version__}
         return {"input": str(self.input), "attacks": attacks, "paired": paired, **options, "versions": versions}
@@ -183,9 +190,10 @@ def parser() -> jsonargparse.ArgumentParser:
     """The parser of the verb's options."""
     does = "Attack confidences and report what leaks."
     made = config_parser("audit", does, _EXAMPLE, config="YAML file with any of the options below")
-    made.add_class_arguments(Audit, skip={"attacks", "targets", "max_fpr", "fail_if"}, sub_configs=True)
+    made.add_class_arguments(Audit, skip={"attacks", "targets", "recipes", "max_fpr", "fail_if"}, sub_configs=True)
     made.add_argument("--attacks", nargs="+", type=Word, help="names of the attacks to run")
     made.add_argument("--targets", nargs="+", type=Word, help="target rows or ranges of an .npz, such as 64:74 80")
+    made.add_argument("--recipes", nargs="+", type=Word, help="names of a study's recipes in its order")
     bounds = "false-positive rates, such as 0.001 0.01, at which true-positive rates are reported"
     made.add_argument("--max_fpr", nargs="+", type=float, default=_BOUNDS, help=bounds)
     rules = 'rules such as "tpr_at_0.001 > 0.02"; the audit ends with status 1 where a model meets one'

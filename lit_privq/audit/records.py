@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
+from lit_privq.artifacts.results import DEFAULT_RECIPE
+from lit_privq.artifacts.variant import Variant
 from lit_privq.metrics import ranked
 
-COLUMNS = ("example", "slices", "variant", "attacker", "separation", "identified_at_fpr", "targets")
+COLUMNS = ("example", "slices", "variant", "attacker", "separation", "identified_at_fpr", "targets", "recipe")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +22,7 @@ class Records:
     """What is known of each example under one variant.
 
     Args:
-        variant: name.
+        variant: of the targets.
         attacker: whose scores these are.
         separation: (examples,) how far training moves the confidence, in deviations; NaN where unknown.
         identified_at: (examples,) false-positive rate at which the example is found, the median over the targets that
@@ -28,7 +30,7 @@ class Records:
         targets: (examples,) how many did.
     """
 
-    variant: str
+    variant: Variant
     attacker: str
     separation: NDArray[np.float64]
     identified_at: NDArray[np.float64]
@@ -58,20 +60,23 @@ def identified_at(scores: NDArray[np.float64], members: NDArray[np.bool_]) -> ND
     return result
 
 
-def write_records(path: Path, records: list[Records], slices: Mapping[str, NDArray[np.bool_]]) -> None:
+def write_records(
+    path: Path, records: list[Records], slices: Mapping[str, NDArray[np.bool_]], first_recipe: str = DEFAULT_RECIPE
+) -> None:
     """Write vulnerability.csv, example by example, the variants in the audit's order.
 
     Columns: ``example``, number in the pool; ``slices``, the names of those that hold it, separated by spaces;
     ``variant``; ``attacker``, whose scores give the rate; ``separation``, difference of the mean confidence of shadows
     that trained on it and of those that did not, in deviations; ``identified_at_fpr``, see :func:`identified_at`;
-    ``targets``, how many targets trained on it. Empty fields are unknown.
+    ``targets``, how many targets trained on it; ``recipe``, by its name. Empty fields are unknown.
     """
     lines = [",".join(COLUMNS)]
     names = [" ".join(name for name, mask in slices.items() if mask[example]) for example in range(_examples(records))]
     for example, inside in enumerate(names):
         for one in records:
             numbers = (_field(one.separation[example]), _field(one.identified_at[example]), str(one.targets[example]))
-            lines.append(",".join((str(example), inside, one.variant, one.attacker, *numbers)))
+            named = (one.variant.name, one.attacker, *numbers, one.variant.recipe or first_recipe)
+            lines.append(",".join((str(example), inside, *named)))
     atomic_write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 

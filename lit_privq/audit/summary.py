@@ -26,7 +26,7 @@ from lit_privq.artifacts.measures import (
     compared,
 )
 from lit_privq.artifacts.results import ALL, NOT_CALIBRATION, POOL, Key, Results
-from lit_privq.artifacts.variant import FULL_PRECISION, Variant
+from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Attack, Observed, score_leave_one_out
 from lit_privq.audit.case import Case
 from lit_privq.audit.focus import bound_of, chance_of, conclude
@@ -76,13 +76,13 @@ class Summary:
     _families: list[Family] = field(default_factory=list)
     _standing: dict[str, Standing] = field(default_factory=dict)
     _loose: dict[str, list[str]] = field(default_factory=dict)  # ties, by metric
-    _full: dict[Key, PerTarget] = field(default_factory=dict)  # full precision, attacker and variant left out
+    _full: dict[Key, PerTarget] = field(default_factory=dict)  # full precision, attacker left out
 
     def add(self, variant: Variant, attacker: str, index: Sequence[int], measured: Measurements) -> None:
-        """Means over targets, and differences from the same targets at full precision.
+        """Means over targets, and differences from the same targets before quantization, or by the first recipe.
 
         Args:
-            variant: of the targets, full precision before all others.
+            variant: of the targets, its baseline before it.
             attacker: who attacked them.
             index: (targets,) model indices.
             measured: by attack and metric.
@@ -135,11 +135,12 @@ class Summary:
 
     def _add(self, key: Key, index: Sequence[int], found: PerTarget, chance: float) -> None:
         self._means[key] = over_targets(key.metric, found, chance)
-        same = key._replace(variant=FULL_PRECISION, attacker="")
-        if not key.variant.quantized:
+        variant, same = key.variant, key._replace(attacker="")
+        if not variant.quantized:
             self._full[same] = found
-        elif (full := self._full.get(same)) is not None:
-            self._changes[key] = _change(index, found - full, each=key.slice == ALL)
+        baseline = self._full.get(same._replace(variant=variant.baseline))
+        if baseline is not None and variant != variant.baseline:
+            self._changes[key] = _change(index, found - baseline, each=key.slice == ALL)
 
     def _add_ties(self, key: Key, found: PerTarget) -> None:
         """Keep what reaches less than half of its bound, as equal scores of non-members do."""

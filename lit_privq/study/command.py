@@ -28,7 +28,7 @@ from lit_privq.study.progress import StudyProgress, duration
 from lit_privq.study.recipe import find, recipe
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
 from lit_privq.study.storage import bytes_needed, check_space, storage_line
-from lit_privq.study.study_file import Study, read_study
+from lit_privq.study.study_file import Recipe, Study, read_study
 from lit_privq.study.workers import WORKER, Call, Outcome, WorkerPool
 
 _EXAMPLE = """example:
@@ -134,10 +134,10 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
     earlier, ledger = read_record(root), Ledger(root, options.verify)
     with WorkerPool(size=options.jobs or 1, environment=WORKER) as pool:
         found = _facts(study, options, earlier, pool, hooks.facts)
-        chosen = _chosen(study, options, earlier, pool, hooks.choose)
+        chosen = _all_chosen(study, options, earlier, pool, hooks.choose)
         names = {key: found["facts"][key] for key in ("dataset", "net", "titles")}
         record = study_record(study, command, earlier) | names | found | chosen
-        fleets = _fleets(chosen["choices"])
+        fleets = _fleets(study, {name: one["choices"] for name, one in _by_recipe(study, chosen).items()})
         pool.size = options.jobs or fleets.jobs
         jobs = plan(study, root, fleets, options.data_root)
         reasons = ledger.unfinished(jobs)
@@ -167,12 +167,22 @@ def _dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
     ):
         log = Path(folder) / "log"
         facts = pool.call(Call("facts", hooks.facts, (study, _overrides(study, options)), log))
-        arguments = (study.shadow, _overrides(study, options), _fleet(study), options.jobs, True)
-        measured = pool.call(Call("choose", hooks.choose, arguments, log))
-    choices = _usable(earlier.get("choices")) if earlier.get("chosen_for") == _question(study) else None
+        shared = _overrides(study, options)
+        measured = {
+            one.name: pool.call(
+                Call("choose", hooks.choose, (one.shadow, shared, study.fleet_of(one), options.jobs, True), log)
+            )
+            for one in study.recipes
+        }
     n_jobs = options.jobs or tasks.cores()
-    draft = {"size": _fleet(study) or -(-study.n_models // n_jobs), "jobs": n_jobs}
-    fleets = _fleets(choices or measured.value or draft)
+    known = _by_recipe(study, earlier)
+    choices = {
+        one.name: _kept(study, one, known[one.name])
+        or measured[one.name].value
+        or {"size": study.fleet_of(one) or -(-study.n_models // n_jobs), "jobs": n_jobs}
+        for one in study.recipes
+    }
+    fleets = _fleets(study, choices)
     jobs = plan(study, root, fleets, options.data_root)
     ledger = Ledger(root, options.verify)
     todo = plan(study, root, fleets, options.data_root, only=ledger.unfinished(jobs))
@@ -181,7 +191,13 @@ def _dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
 
 
 def _costs(
-    study: Study, jobs: Sequence[Job], todo: Sequence[Job], facts: Outcome, measured: Outcome, root: Path, n_jobs: int
+    study: Study,
+    jobs: Sequence[Job],
+    todo: Sequence[Job],
+    facts: Outcome,
+    measured: Mapping[str, Outcome],
+    root: Path,
+    n_jobs: int,
 ) -> list[str]:
     """Lines on what a study will cost."""
     lines = [f"{len(todo)} of {len(jobs)} jobs to do"]
@@ -190,13 +206,21 @@ def _costs(
     found = facts.value
     lines += [storage_line(bytes_needed(todo, found, _n_queries(study)), root)]
     lines += [f"data: {found['dataset']}, {found['examples']} examples, are there"]
+    return lines + [_training_cost(one, todo, measured[one.name], n_jobs, study) for one in study.recipes]
+
+
+def _training_cost(recipe: Recipe, todo: Sequence[Job], measured: Outcome, n_jobs: int, study: Study) -> str:
+    """What it takes to train the models of a recipe; its name where there are several."""
+    which = f"{recipe.name}: " if len(study.recipes) > 1 else ""
     if measured.error:
-        return [*lines, f"a training step could not be measured: {measured.error}"]
-    models = sum(job.size for job in todo if job.stage == "train")
+        return f"{which}a training step could not be measured: {measured.error}"
+    folders = {f"checkpoints/{study.trained(name).name}" for name in recipe.names}
+    trained = (job for job in todo if job.stage == "train" and str(Path(job.outputs[0]).parent) in folders)
+    models = sum(len({Path(path).name for path in job.outputs}) for job in trained)
     step, steps = measured.value["step_seconds"], measured.value["steps"]
     total = duration(models * steps * step / n_jobs)
-    each = f"{1000 * step:.1f} ms per model and training step here"
-    return [*lines, f"{each}, {steps} steps, {models} models to train, {n_jobs} workers: about {total} of training"]
+    each = f"{which}{1000 * step:.1f} ms per model and training step here"
+    return f"{each}, {steps} steps, {models} models to train, {n_jobs} workers: about {total} of training"
 
 
 def _overrides(study: Study, options: argparse.Namespace) -> list[str]:
@@ -208,13 +232,23 @@ def _n_queries(study: Study) -> int:
     return int(find(config_tree(Path(study.query)), "n_queries") or 1)
 
 
-def _fleet(study: Study) -> int | None:
-    """Models at once, None where that is to be measured."""
-    return None if study.fleet == "auto" else study.fleet
+def _fleets(study: Study, choices: Mapping[str, Mapping[str, Any]]) -> Fleets:
+    """The fleets of all recipes, from what was chosen for each; they share the first one's workers."""
+    first, *others = study.recipes
+    sizes = {name: choices[one.name]["size"] for one in others for name in one.names}
+    return Fleets(choices[first.name]["size"], choices[first.name]["jobs"], sizes)
 
 
-def _fleets(choices: Mapping[str, Any]) -> Fleets:
-    return Fleets(choices["size"], choices["jobs"])
+def _by_recipe(study: Study, record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a record holds of the choices for each recipe, by name; nothing where it was not chosen yet."""
+    others = record.get("recipe_choices")
+    kept = others if isinstance(others, dict) else {}
+    return {study.recipes[0].name: record} | {one.name: kept.get(one.name, {}) for one in study.recipes[1:]}
+
+
+def _kept(study: Study, recipe: Recipe, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What an earlier start chose for a recipe, if its question was the same."""
+    return _usable(record.get("choices")) if record.get("chosen_for") == _question(study, recipe) else None
 
 
 def _usable(choices: object) -> Mapping[str, Any] | None:
@@ -223,9 +257,10 @@ def _usable(choices: object) -> Mapping[str, Any] | None:
     return choices if whole else None  # type: ignore[return-value]  # a dict, then
 
 
-def _question(study: Study) -> str:
+def _question(study: Study, recipe: Recipe) -> str:
     """Digest of what a choice of fleets depends on; another question needs another answer."""
-    return _digest([study.fleet, training_recipe(study)])
+    fleet = study.fleet if recipe.fleet is None else recipe.fleet
+    return _digest([fleet, training_recipe(study, recipe.shadow)])
 
 
 def _digest(question: object) -> str:
@@ -236,8 +271,12 @@ def _facts(
     study: Study, options: argparse.Namespace, earlier: Mapping[str, Any], pool: WorkerPool, function: str
 ) -> dict[str, Any]:
     """Names and sizes of data, network and methods; of an earlier start where these are the same."""
-    methods = [[row.name, row.bits, recipe("quantize", config_tree(Path(row.method)))] for row in study.quantize]
-    question = _digest([training_recipe(study), methods])
+    methods = [
+        [row.name, row.bits, row.recipes, recipe("quantize", config_tree(Path(row.method)))] for row in study.quantize
+    ]
+    question = _digest(
+        [{name: training_recipe(study, one.shadow) for one in study.recipes for name in one.names}, methods]
+    )
     if earlier.get("facts_for") == question and isinstance(earlier.get("facts"), dict):
         return {"facts": earlier["facts"], "facts_for": question}
     log = log_of("facts", options.output)
@@ -247,15 +286,31 @@ def _facts(
     return {"facts": outcome.value, "facts_for": question}
 
 
-def _chosen(
+def _all_chosen(
     study: Study, options: argparse.Namespace, earlier: Mapping[str, Any], pool: WorkerPool, choose: str
 ) -> dict[str, Any]:
+    """The choices for each recipe; a recipe that is added changes none of the others'."""
+    known = _by_recipe(study, earlier)
+    chosen = {one.name: _chosen(study, one, options, known[one.name], pool, choose) for one in study.recipes}
+    first, *others = study.recipes
+    return chosen[first.name] | ({"recipe_choices": {one.name: chosen[one.name] for one in others}} if others else {})
+
+
+def _chosen(
+    study: Study,
+    one: Recipe,
+    options: argparse.Namespace,
+    earlier: Mapping[str, Any],
+    pool: WorkerPool,
+    choose: str,
+) -> dict[str, Any]:
     """The choices of the first start are kept: other fleets could change the last digits of the results."""
-    question = _question(study)
-    if earlier.get("chosen_for") == question and (kept := _usable(earlier.get("choices"))):
+    question = _question(study, one)
+    if kept := _kept(study, one, earlier):
         return {"choices": kept, "chosen_for": question}
-    arguments = (study.shadow, _overrides(study, options), _fleet(study), options.jobs)
-    if _fleet(study) and options.jobs:  # nothing to measure, nothing to import
+    fleet = study.fleet_of(one)
+    arguments = (one.shadow, _overrides(study, options), fleet, options.jobs)
+    if fleet and options.jobs:  # nothing to measure, nothing to import
         choices = tasks.choose(*arguments)
     else:
         log = log_of("choose", options.output)
@@ -266,7 +321,8 @@ def _chosen(
             )
         choices = outcome.value
     how = f", {choices['how']}" if choices.get("how", "alone") != "alone" else ""
-    print(f"{choices['size']} models at once{how}, {choices['jobs']} workers: {choices['why']}", file=sys.stderr)
+    which = f"{one.name}: " if len(study.recipes) > 1 else ""
+    print(f"{which}{choices['size']} models at once{how}, {choices['jobs']} workers: {choices['why']}", file=sys.stderr)
     return {"choices": choices, "chosen_for": question}
 
 

@@ -10,20 +10,23 @@ from torch import nn
 
 from lit_privq.arguments import sentence
 from lit_privq.artifacts.config import config_tree
-from lit_privq.artifacts.construction import build, network_name
+from lit_privq.artifacts.construction import Spec, build, network_name
 from lit_privq.artifacts.variant import for_network
+from lit_privq.classifier import check_fits
 from lit_privq.cli import run_cli
+from lit_privq.data.datamodule import ShadowDataModule
+from lit_privq.data.pool import Pool
 from lit_privq.quantization.layers import is_layer, last_layer, modules_of
 from lit_privq.quantization.method import Method
 from lit_privq.quantization.network import check_quantizable
 from lit_privq.study.recipe import find
-from lit_privq.study.study_file import MethodRow, Study
+from lit_privq.study.study_file import MethodRow, Recipe, Study
 
 _GRID_BYTES = 8  # scale and zero of an output channel
 
 
 def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
-    """Read the data, build the network and check every method against it.
+    """Read the data, build the network of each recipe and check every method against it.
 
     Args:
         study: what `read_study` returned.
@@ -31,32 +34,59 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
 
     Returns:
         Names for the record (``dataset``, ``net``, ``titles`` of methods) and sizes for the plan: ``examples`` of pool
-        and test set, and the bytes of a checkpoint in full precision and quantized, ``float_bytes``, ``code_bytes``.
+        and test set, and by recipe, as variants spell it, the bytes of a checkpoint in full precision and quantized,
+        ``float_bytes``, ``code_bytes``.
 
     Raises:
         FileNotFoundError: if the data are not there.
-        ValueError: if network and data do not belong together, or a method cannot quantize the network.
+        ValueError: if a network and the data do not belong together, or a method cannot quantize a network.
     """
-    try:
-        cli = run_cli(["--config", study.shadow, *overrides], run=False)
-    except jsonargparse.ArgumentError as error:
-        raise ValueError(f"{study.shadow}: {sentence(str(error))}") from None
-    pool, spec = cli.datamodule.pool, cli.model.spec
-    net = build(spec)
-    if study.quantize:
-        cli.datamodule.calibration(study.n_models - 1)  # refuses a calibration_size before all shadows are trained
     methods = {row.name: _method(row) for row in study.quantize}
-    for row in study.quantize:
-        _check(net, methods[row.name], row, pool.inputs.shape[1:])
-    float_bytes, code_bytes = _bytes(net)
+    pools, nets = list[Pool](), dict[str, Spec]()
+    for recipe in study.recipes:
+        data, spec = _read(recipe, overrides)
+        pools.append(data.pool)
+        _check_same(pools[0], data.pool, recipe)
+        check_fits(build(spec), data.pool)
+        rows = [row for row in study.quantize if set(row.recipes) & set(recipe.names)]
+        if rows:
+            data.calibration(study.n_models - 1)  # refuses a calibration_size before all shadows are trained
+        for row in rows:
+            _check(build(spec), methods[row.name], row, data.pool.inputs.shape[1:])
+        nets |= {study.trained(name).recipe: spec for name in recipe.names}
+    sizes = {name: _bytes(build(spec)) for name, spec in nets.items()}
     return {
-        "dataset": pool.name,
-        "net": network_name(spec),
+        "dataset": pools[0].name,
+        "net": ", ".join(dict.fromkeys(network_name(spec) for spec in nets.values())),
         "titles": _titles(methods),
-        "examples": pool.n_examples,
-        "float_bytes": float_bytes,
-        "code_bytes": code_bytes,
+        "examples": pools[0].n_examples,
+        "float_bytes": {name: whole for name, (whole, _) in sizes.items()},
+        "code_bytes": {name: codes for name, (_, codes) in sizes.items()},
     }
+
+
+def _read(recipe: Recipe, overrides: list[str]) -> tuple[ShadowDataModule, Spec]:
+    """The data that a recipe trains on, and how its network is made."""
+    try:
+        cli = run_cli(["--config", recipe.shadow, *overrides], run=False)
+    except jsonargparse.ArgumentError as error:
+        raise ValueError(f"{recipe.shadow}: {sentence(str(error))}") from None
+    return cli.datamodule, cli.model.spec
+
+
+def _check_same(first: Pool, pool: Pool, recipe: Recipe) -> None:
+    """Refuse a recipe whose examples or labels are others, before anything is trained."""
+    for what, ours, theirs in (
+        ("pool", first.name, pool.name),
+        ("examples", len(first.labels), len(pool.labels)),
+        ("test examples", len(first.test_labels), len(pool.test_labels)),
+        ("classes", first.n_classes, pool.n_classes),
+    ):
+        if ours != theirs:
+            raise ValueError(
+                f"all recipes of a study must have the same {what}; {recipe.name} has {theirs}, the first {ours}: name "
+                f"the same data config in {recipe.shadow}"
+            )
 
 
 def _method(row: MethodRow) -> Method:
@@ -65,7 +95,7 @@ def _method(row: MethodRow) -> Method:
     parser.add_argument("--method", type=Method)
     try:
         parsed = parser.parse_object({"method": find(config_tree(Path(row.method)), "method")})
-        method: Method = parser.instantiate_classes(parsed).method
+        method: Method = parser.instantiate(parsed).method
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise ValueError(f"{row.method} must name a quantizer; {' '.join(str(error).split())}") from None
     return method

@@ -6,20 +6,19 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.trust import packages
-from lit_privq.artifacts.variant import FULL_PRECISION, Bits, Variant, precisions
+from lit_privq.artifacts.variant import Bits, Variant, precisions
 from lit_privq.study.recipe import find, recipe
-from lit_privq.study.study_file import MethodRow, Study
+from lit_privq.study.study_file import DEFAULT, MethodRow, Recipe, Study
 
 Stage = Literal["train", "quantize", "query", "audit", "report"]
 STAGES: tuple[Stage, ...] = ("train", "quantize", "query", "audit", "report")
-FULL = FULL_PRECISION.name
 
 
 @dataclass(frozen=True)
@@ -85,20 +84,24 @@ class Fleets:
     Args:
         size: most models in one job.
         jobs: workers to keep busy.
+        sizes: most models of other recipes, by name, where that is another number.
     """
 
     size: int
     jobs: int
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
-    def divide(self, models: range) -> list[range]:
+    def divide(self, models: range, recipe: str = "") -> list[range]:
         """Contiguous shares of nearly equal size, enough of them to keep every worker busy.
 
         >>> Fleets(size=10, jobs=2).divide(range(20))
         [range(0, 10), range(10, 20)]
         >>> [len(share) for share in Fleets(size=10, jobs=3).divide(range(20))]
         [6, 7, 7]
+        >>> Fleets(size=10, jobs=1, sizes={"large": 2}).divide(range(4), "large")
+        [range(0, 2), range(2, 4)]
         """
-        rounds = math.ceil(len(models) / (self.size * self.jobs))
+        rounds = math.ceil(len(models) / (self.sizes.get(recipe, self.size) * self.jobs))
         n = min(len(models), rounds * self.jobs)
         edges = [len(models) * i // n for i in range(n + 1)]
         return [models[start:stop] for start, stop in itertools.pairwise(edges)]
@@ -135,9 +138,11 @@ def shared_options(study: Study) -> list[str]:
     return [text for key, value in options.items() if value is not None for text in (key, str(value))]
 
 
-def training_recipe(study: Study) -> str:
-    """Digest of what a training depends on."""
-    return recipe("train", _with_options(study, config_tree(Path(study.shadow))))
+def training_recipe(study: Study, shadow: str, epochs: int | None = None) -> str:
+    """Digest of what a training depends on, stopped after so many epochs where these are given."""
+    tree = _with_options(study, config_tree(Path(shadow)))
+    stopped = {} if epochs is None else {"trainer": {**(tree.get("trainer") or {}), "max_epochs": epochs}}
+    return recipe("train", {**tree, **stopped})
 
 
 def _with_options(study: Study, tree: dict[str, Any]) -> dict[str, Any]:
@@ -165,35 +170,41 @@ class _Planner:
         self.study, self.root, self.fleets, self.only = study, root, fleets, only
         self.data = ("--data.root", str(data_root)) if data_root else ()
         self.tree = functools.cache(lambda config: config_tree(Path(config)))
-        # The user's recipe names its own network and data set; the checkpoints of this study may name them too.
-        named = packages(self.tree(study.shadow)) + study.trust
+        # The user's recipes name their own networks and data set; the checkpoints of this study may name them too.
+        named = [package for each in study.recipes for package in packages(self.tree(each.shadow))] + study.trust
         self.trust = ("--trust", *sorted(set(named))) if named else ()
 
     def train(self) -> Iterator[Job]:
-        made_by = training_recipe(self.study)
-        for models, _ in self._shares("checkpoints", range(self.study.n_models), (FULL_PRECISION,)):
-            products = [Product(_file("checkpoints", FULL_PRECISION, model), made_by) for model in models]
-            command = ("fit", "--config", self.study.shadow, *_index(models))
-            yield self._lightning(f"train-{_span(models)}", "train", command, products)
+        for one in self.study.recipes:
+            epochs = {self.study.trained(one.name): None} | {self.study.trained(n): e for n, e in one.early.items()}
+            made_by = {variant: training_recipe(self.study, one.shadow, stop) for variant, stop in epochs.items()}
+            for models, variants in self._shares("checkpoints", range(self.study.n_models), tuple(epochs)):
+                products = [Product(_file("checkpoints", v, model), made_by[v]) for v in variants for model in models]
+                stops = _stops({variant: epochs[variant] for variant in variants})
+                command = ("fit", "--config", one.shadow, *_index(models), *stops)
+                of = _of(variants[0])
+                yield self._lightning(f"train{of}-{_span(models)}", "train", command, products)
 
     def quantize(self) -> Iterator[Job]:
-        size = find(self.tree(self.study.shadow).get("data"), "calibration_size")
-        calibration = () if size is None else ("--data.calibration_size", str(size))
-        for row in self.study.quantize:
-            bits = dict(zip(row.variants, row.bits, strict=True))
+        for row, name in self._rows():
+            size = find(self.tree(self._recipe(name).shadow).get("data"), "calibration_size")
+            calibration = () if size is None else ("--data.calibration_size", str(size))
+            of_recipe, parent = self.study.quantized(row, name), self.study.trained(name)
+            bits = dict(zip(of_recipe, row.bits, strict=True))
             made_by = {variant: self._quantized(row, one, size) for variant, one in bits.items()}
-            for models, variants in self._shares("checkpoints", self._models(row), row.variants):
-                short = "+".join(variant.name.removeprefix(f"{row.name}-") for variant in variants)
+            for models, variants in self._shares("checkpoints", self._models(row), of_recipe):
+                short = "+".join(replace(v, recipe="").name.removeprefix(f"{row.name}-") for v in variants)
                 products = [
-                    Product(_file("checkpoints", v, m), made_by[v], (_file("checkpoints", FULL_PRECISION, m),))
+                    Product(_file("checkpoints", v, m), made_by[v], (_file("checkpoints", parent, m),))
                     for v in variants
                     for m in models
                 ]
                 method = ("fit", "--config", row.method, "--model.name", row.name)
-                parents = (*self._checkpoint("--model.checkpoint", FULL_PRECISION), *self.trust, *calibration)
+                parents = (*self._checkpoint("--model.checkpoint", parent), *self.trust, *calibration)
                 asked = ("--model.bits", _as_typed([bits[variant] for variant in variants]))
                 command = (*method, *parents, *_index(models), *asked)
-                yield self._lightning(f"quantize-{row.name}-{short}-{_span(models)}", "quantize", command, products)
+                job = f"quantize-{row.name}-{short}{_of(parent)}-{_span(models)}"
+                yield self._lightning(job, "quantize", command, products)
 
     def query(self) -> Iterator[Job]:
         made_by = recipe("query", _with_options(self.study, self.tree(self.study.query)))
@@ -211,9 +222,13 @@ class _Planner:
         dumps = tuple(_file("confidence", variant, model) for variant, models in self._queried() for model in models)
         folders = ("--input", str(self.root / "confidence"), "--output", str(self.root))
         targets = ("--n_targets", str(self.study.n_targets))
-        command = ("audit", "--config", self.study.audit, *folders, *targets, "--report", "false")  # another job draws
+        names = self.study.recipe_names
+        recipes = () if names == (DEFAULT,) else ("--recipes", *names)
+        options = (*folders, *targets, *recipes, "--report", "false")  # another job draws
+        tree = self.tree(self.study.audit) | ({"recipes": names} if recipes else {})
         paths = ("results.csv", "metrics.json", "vulnerability.npz")
-        yield from self._whole("audit", command, self.tree(self.study.audit), paths, dumps, beside="audit")
+        command = ("audit", "--config", self.study.audit, *options)
+        yield from self._whole("audit", command, tree, paths, dumps, beside="audit")
 
     def report(self) -> Iterator[Job]:
         inputs = ("results.csv", "metrics.json")
@@ -227,7 +242,7 @@ class _Planner:
         def lacking(model: int) -> tuple[Variant, ...]:
             return tuple(v for v in variants if self.only is None or _file(folder, v, model) in self.only)
 
-        for share in self.fleets.divide(models):
+        for share in self.fleets.divide(models, variants[0].recipe):
             for wanted, group in itertools.groupby(share, key=lacking):
                 if wanted:
                     first, *others = group
@@ -239,9 +254,17 @@ class _Planner:
 
     def _queried(self) -> Iterator[tuple[Variant, range]]:
         """Every variant, and its models."""
-        yield FULL_PRECISION, range(self.study.n_models)
-        for row in self.study.quantize:
-            yield from ((variant, self._models(row)) for variant in row.variants)
+        yield from ((self.study.trained(name), range(self.study.n_models)) for name in self.study.recipe_names)
+        for row, name in self._rows():
+            yield from ((variant, self._models(row)) for variant in self.study.quantized(row, name))
+
+    def _rows(self) -> Iterator[tuple[MethodRow, str]]:
+        """Every method, and each of the recipes whose models it quantizes."""
+        return ((row, name) for row in self.study.quantize for name in row.recipes)
+
+    def _recipe(self, name: str) -> Recipe:
+        """The recipe whose training makes the models of that name."""
+        return next(recipe for recipe in self.study.recipes if name in recipe.names)
 
     def _quantized(self, row: MethodRow, bits: Bits, calibration_size: int | None) -> str:
         """Recipe of a method at one precision."""
@@ -270,6 +293,25 @@ class _Planner:
             made_by = recipe(stage, tree)
             first, *others = (Product(path, made_by, inputs) for path in paths)
             yield Job(stage, stage, command, (replace(first, beside=beside), *others))
+
+
+def _of(variant: Variant) -> str:
+    """A variant's recipe in the name of a job, as in its own name."""
+    return f"@{variant.recipe}" if variant.recipe else ""
+
+
+def _stops(epochs: Mapping[Variant, int | None]) -> tuple[str, ...]:
+    """Options of one training that makes the models of a recipe, of some that are it stopped early, or of these alone.
+
+    Args:
+        epochs: after which each stops; None where that is for the config to say, first if it is among them.
+    """
+    ordered = sorted(epochs.items(), key=lambda item: -math.inf if item[1] is None else -item[1])
+    (last, stop), *early = ordered
+    named = ("--model.recipe", last.recipe) if last.recipe else ()
+    stopped = () if stop is None else ("--trainer.max_epochs", str(stop))
+    others = json.dumps({variant.recipe: epochs for variant, epochs in early})
+    return (*named, *stopped, *(("--model.early", others) if early else ()))
 
 
 def _index(models: range) -> tuple[str, str]:

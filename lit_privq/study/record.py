@@ -49,6 +49,7 @@ def study_record(study: Study, command: str, earlier: Mapping[str, Any]) -> dict
         "started": earlier.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "versions": versions(),
         "commit": commit(),
+        "recipes": {study.trained(name).recipe: title for name, title in study.titles.items()},
         "n_shadows": study.n_shadows,
         "n_targets": study.n_targets,
         "study": asdict(study),

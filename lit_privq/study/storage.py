@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lit_privq.artifacts.variant import FULL_PRECISION
+from lit_privq.artifacts.variant import Variant
 from lit_privq.study.plan import Job
 
 _BESIDE = 9  # bytes of an example beside its confidences: a label and whether it is a member
@@ -22,10 +22,17 @@ def bytes_needed(jobs: Iterable[Job], facts: Mapping[str, Any], n_queries: int) 
         n_queries: queries of each example.
     """
     dump = facts["examples"] * (4 * n_queries + _BESIDE)
-    each = {f"checkpoints/{FULL_PRECISION.name}/": facts["float_bytes"], "checkpoints/": facts["code_bytes"]}
-    sizes = {**each, "confidence/": dump}  # the first that a path starts with
-    paths = (path for job in jobs for path in job.outputs)
-    return sum(next((size for start, size in sizes.items() if path.startswith(start)), 0) for path in paths)
+    return sum(_size(path, facts, dump) for job in jobs for path in job.outputs)
+
+
+def _size(path: str, facts: Mapping[str, Any], dump: int) -> int:
+    """Bytes of one file: a checkpoint's by its recipe and whether it is quantized; nothing of other stages' files."""
+    folder, *rest = path.split("/")
+    if folder != "checkpoints":
+        return dump if folder == "confidence" else 0
+    variant = Variant.parse(rest[0])
+    size: int = facts["code_bytes" if variant.quantized else "float_bytes"][variant.recipe]
+    return size
 
 
 def free_bytes(root: Path) -> tuple[int, Path]:

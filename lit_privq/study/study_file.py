@@ -5,14 +5,42 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jsonargparse
 
-from lit_privq.artifacts.config import read_tree
-from lit_privq.artifacts.variant import FULL_PRECISION, Variant, precisions
+from lit_privq.artifacts.config import config_tree, read_tree
+from lit_privq.artifacts.variant import Variant, precisions
+
+DEFAULT = "default"
+"""The recipe of a study that names only one ``shadow``."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How float models are trained: network, optimizer, epochs, defence.
+
+    Args:
+        name: in file names, tables and W&B.
+        shadow: config that trains a model.
+        title: as people write it; where left out the name, and nothing for the first one of a study, the baseline.
+        early: recipes that are this one stopped early, name: epochs; checkpoints of the same training.
+        fleet: models per process, where that is not the study's.
+    """
+
+    name: str
+    shadow: str
+    title: str = ""
+    early: dict[str, int] = field(default_factory=dict)
+    fleet: Literal["auto"] | int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its own, and those of the recipes that are stopped early."""
+        return self.name, *self.early
 
 
 @dataclass(frozen=True)
@@ -24,11 +52,13 @@ class MethodRow:
         bits: numbers, or maps from layer patterns to numbers, in which ``last`` is the last layer, 32 leaves a layer
             in float, and ``name`` names the map on disk and in tables.
         adaptive: whether the shadows are quantized too, for an attacker who does as the owner does.
+        recipes: names of those whose models are quantized; the study's first where left out.
     """
 
     method: str
     bits: list[float | dict[str, float | str]]
     adaptive: bool = True
+    recipes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -37,7 +67,7 @@ class MethodRow:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """The row's variants, one per precision."""
+        """The row's variants of one recipe, the study's first; one per precision."""
         return tuple(Variant.of(self.name, bits) for bits in self.bits)
 
 
@@ -47,7 +77,7 @@ class Study:
 
     Args:
         name: groups the runs in Weights & Biases.
-        shadow: config that trains a model.
+        recipes: how models are trained, the baseline first; ``shadow: CONFIG`` is short for one, called ``default``.
         query: config that queries a model.
         audit: config of the audit.
         n_shadows: even, so that every example trains exactly half of the shadows.
@@ -60,7 +90,7 @@ class Study:
     """
 
     name: str
-    shadow: str
+    recipes: list[Recipe]
     query: str
     audit: str
     n_shadows: int
@@ -77,9 +107,50 @@ class Study:
         return self.n_shadows + self.n_targets
 
     @property
+    def shadow(self) -> str:
+        """Config that trains a model by the first recipe."""
+        return self.recipes[0].shadow
+
+    @property
+    def recipe_names(self) -> tuple[str, ...]:
+        """Names of all recipes, each followed by those that are the same stopped early."""
+        return tuple(name for recipe in self.recipes for name in recipe.names)
+
+    @property
     def variants(self) -> tuple[Variant, ...]:
-        """Whatever is audited, full precision first."""
-        return FULL_PRECISION, *(variant for row in self.quantize for variant in row.variants)
+        """Whatever is audited: recipe by recipe, full precision first."""
+        return tuple(variant for name in self.recipe_names for variant in (self.trained(name), *self._made_of(name)))
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Recipes as people write them, by name; empty for the baseline where its file gives it no title."""
+        titles: dict[str, str] = {}
+        for recipe in self.recipes:
+            titles[recipe.name] = recipe.title or (recipe.name.replace("_", " ") if titles else "")
+            of = f"{titles[recipe.name]}, " if titles[recipe.name] else ""
+            titles |= {name: f"{of}{epochs} epoch{'s' * (epochs > 1)}" for name, epochs in recipe.early.items()}
+        return titles
+
+    def fleet_of(self, recipe: Recipe) -> int | None:
+        """Models at once of a recipe, None where that is to be measured."""
+        fleet = self.fleet if recipe.fleet is None else recipe.fleet
+        return None if fleet == "auto" else fleet
+
+    def trained(self, name: str) -> Variant:
+        """The full-precision variant of a recipe."""
+        return Variant("none", 32, 32, recipe=self._spelt(name))
+
+    def quantized(self, row: MethodRow, name: str) -> tuple[Variant, ...]:
+        """What a row makes of a recipe's models."""
+        return tuple(replace(variant, recipe=self._spelt(name)) for variant in row.variants)
+
+    def _made_of(self, name: str) -> Iterator[Variant]:
+        """Whatever is made of a recipe's models."""
+        return (variant for row in self.quantize if name in row.recipes for variant in self.quantized(row, name))
+
+    def _spelt(self, name: str) -> str:
+        """A recipe in the name of a variant: the first is not spelt."""
+        return "" if name == self.recipes[0].name else name
 
 
 def read_study(path: Path) -> Study:
@@ -97,14 +168,34 @@ def read_study(path: Path) -> Study:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Study)
     try:
-        fields = parser.parse_object(tree).as_dict()
+        fields = parser.parse_object(_with_recipes(tree, path)).as_dict()
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise ValueError(f"{path}: {_sentence(str(error))}") from None
-    rows = [MethodRow(**{**row, "method": _beside(path, row["method"])}) for row in fields["quantize"]]
-    configs = {key: _beside(path, fields[key]) for key in ("shadow", "query", "audit")}
-    study = Study(**{**fields, **configs, "quantize": rows})
+    recipes = [Recipe(**{**each, "shadow": _beside(path, each["shadow"])}) for each in fields["recipes"]]
+    _check_recipes(recipes, path)
+    first = {"recipes": [recipes[0].name]}
+    rows = [
+        MethodRow(**{**row, "method": _beside(path, row["method"])} | ({} if row["recipes"] else first))
+        for row in fields["quantize"]
+    ]
+    configs = {key: _beside(path, fields[key]) for key in ("query", "audit")}
+    study = Study(**{**fields, **configs, "recipes": recipes, "quantize": rows})
     _check(study, path)
     return study
+
+
+def _with_recipes(tree: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A study's tree in which ``shadow``, short for one recipe, is written out."""
+    if ("shadow" in tree) == ("recipes" in tree):
+        got = "both" if "shadow" in tree else "neither"
+        raise ValueError(
+            f"{path}: it must say how models are trained, shadow: CONFIG or recipes: [{{name: {DEFAULT}, shadow: "
+            f"CONFIG}}, ...]; got {got}"
+        )
+    if "recipes" in tree:
+        return tree
+    others = {key: value for key, value in tree.items() if key != "shadow"}
+    return {**others, "recipes": [{"name": DEFAULT, "shadow": tree["shadow"]}]}
 
 
 def _beside(path: Path, name: str) -> str:
@@ -129,11 +220,63 @@ def _check(study: Study, path: Path) -> None:
         raise ValueError(
             f"{path}: n_targets must be at least 1, there is nothing to attack without; got {study.n_targets}"
         )
-    if study.fleet != "auto" and study.fleet < 1:
-        raise ValueError(f"{path}: fleet must be auto or at least 1 model per process; got {study.fleet}")
+    for fleet in (study.fleet, *(recipe.fleet for recipe in study.recipes)):
+        if isinstance(fleet, int) and fleet < 1:
+            raise ValueError(f"{path}: fleet must be auto or at least 1 model per process; got {fleet}")
     for row in study.quantize:
         _check_bits(row, path)
+        if unknown := [name for name in row.recipes if name not in study.recipe_names]:
+            raise ValueError(
+                f"{path}: {row.name} quantizes recipes of this study, {', '.join(study.recipe_names)}; got "
+                f"{', '.join(unknown)}, correct its recipes"
+            )
+    _check_data(study, path)
     _check_names(study, path)
+
+
+def _check_recipes(recipes: Sequence[Recipe], path: Path) -> None:
+    """Refuse names that are no file names or used twice, and early stops that are none."""
+    if not recipes:
+        raise ValueError(f"{path}: recipes must name one at least, such as {{name: {DEFAULT}, shadow: CONFIG}}; got []")
+    names = [name for recipe in recipes for name in recipe.names]
+    for name in names:
+        named = Variant("none", 32, 32, recipe=name)
+        if not name or named != _read_back(named):
+            raise ValueError(
+                f"{path}: a recipe's name is part of file names, letters, digits and the signs _ . - behind the first; "
+                f"got {name!r}, choose another, and write what people shall read as its title"
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: every recipe must have a name of its own; got {name} twice, rename one of them")
+    for recipe in recipes:
+        epochs = (config_tree(Path(recipe.shadow)).get("trainer") or {}).get("max_epochs") if recipe.early else None
+        for name, stop in recipe.early.items():
+            if stop < 1 or (epochs is not None and stop >= epochs):
+                raise ValueError(
+                    f"{path}: {name} stops {recipe.name} early, after 1 epoch at least and before the last of "
+                    f"{epochs}; got {stop}, correct early"
+                )
+
+
+def _check_data(study: Study, path: Path) -> None:
+    """Refuse recipes of different pools: an example must be the same in all, and a member of the same models."""
+    first, *others = study.recipes
+    ours = _data(first, study)
+    for recipe in others:
+        theirs = _data(recipe, study)
+        for key in ours:
+            if ours[key] != theirs[key]:
+                raise ValueError(
+                    f"{path}: all recipes must have the same data.{key}, their models are compared example by example; "
+                    f"{recipe.name} has {theirs[key]}, {first.name} has {ours[key]}: name one data config in both"
+                )
+
+
+def _data(recipe: Recipe, study: Study) -> dict[str, object]:
+    """What says which examples there are, and which of them train which model."""
+    data = config_tree(Path(recipe.shadow)).get("data") or {}
+    split = data.get("split_seed") if study.split_seed is None else study.split_seed
+    return {"dataset": data.get("dataset"), "split_seed": split}
 
 
 def _check_bits(row: MethodRow, path: Path) -> None:
@@ -161,19 +304,20 @@ def _check_names(study: Study, path: Path) -> None:
                 f"{path}: methods are named by their files, and {files[row.name]} and {row.method} are both "
                 f"{row.name}; rename one of them"
             )
-        for bits, variant in zip(row.bits, row.variants, strict=True):
-            if not variant.quantized or variant != _read_back(variant):
-                raise ValueError(
-                    f"{path}: the name of a map must be a word that starts with a letter, and no method is named none; "
-                    f"got {variant.name}, choose another name"
-                )
-            meaning = (row.name, tuple(precisions(bits).items()))
-            if any(variant.name == name or meaning == other for name, other in seen):
-                remedy = "; two different maps need a name each" if variant.layers else ""
-                raise ValueError(
-                    f"{path}: every method and precision must be listed once; {variant.name} occurs again{remedy}"
-                )
-            seen.append((variant.name, meaning))
+        for recipe in row.recipes:
+            for bits, variant in zip(row.bits, study.quantized(row, recipe), strict=True):
+                if not variant.quantized or variant != _read_back(variant):
+                    raise ValueError(
+                        f"{path}: the name of a map must be a word that starts with a letter, and no method is named "
+                        f"none; got {variant.name}, choose another name"
+                    )
+                meaning = (recipe, row.name, tuple(precisions(bits).items()))
+                if any(variant.name == name or meaning == other for name, other in seen):
+                    remedy = "; two different maps need a name each" if variant.layers else ""
+                    raise ValueError(
+                        f"{path}: every method and precision must be listed once; {variant.name} occurs again{remedy}"
+                    )
+                seen.append((variant.name, meaning))
 
 
 def _read_back(variant: Variant) -> Variant | None:
@@ -188,14 +332,15 @@ def _sentence(problem: str) -> str:
     """What jsonargparse says in many lines, said in one.
 
     >>> _sentence("Option 'n_shadow' is not accepted")[:60]
-    'n_shadow is not a key here; the keys are name, shadow, query'
+    'n_shadow is not a key here; the keys are name, shadow or rec'
     """
     keys = re.findall(r"(?:Parser key|Option) [\"'](\w+)", problem)
-    owner = MethodRow if keys[:1] == ["quantize"] and len(keys) > 1 else Study
+    owner = {"quantize": MethodRow, "recipes": Recipe}.get(keys[0], Study) if len(keys) > 1 else Study
     types = {field.name: str(field.type) for field in dataclasses.fields(owner)}
     value = re.search(r"(?:Got|Given) value: (.*)", problem)
     if keys and keys[-1] not in types:
-        return f"{keys[-1]} is not a key here; the keys are {', '.join(types)}"
+        known = ("shadow or recipes" if (owner, name) == (Study, "recipes") else name for name in types)
+        return f"{keys[-1]} is not a key here; the keys are {', '.join(known)}"
     if keys and value:
         return f"{'.'.join(keys)} must be of type {types[keys[-1]]}; got {value[1]}"
     missing = problem.partition("arguments are required: ")[2]

@@ -36,7 +36,7 @@ FOCUS = Focus(
     {COARSE.name: "adaptive"}, (COARSE.name,), COARSE.name, None, (),
 )  # fmt: skip
 RESULTS = Results(
-    "digits", "small", {Key(v, "accuracy"): {8: OwnValue(0.9, nan, nan)} for v in (FULL_PRECISION, COARSE)}
+    "digits", {"": "small"}, {Key(v, "accuracy"): {8: OwnValue(0.9, nan, nan)} for v in (FULL_PRECISION, COARSE)}
 )
 UNMEASURED = TargetMean(nan, nan, nan, 0.001, "untested", 4, 0, "untested")
 THRESHOLD = ShadowThreshold(

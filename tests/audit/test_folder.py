@@ -82,11 +82,17 @@ def test_a_study_without_full_precision_is_refused(study: Study, tmp_path: Path)
     ("changes", "message"),
     [
         ({"labels": np.zeros(60, np.int64)}, "must have the same labels"),
-        ({"members": np.arange(60) < 30, "calibration": np.zeros(0, np.int64)}, "members do not change"),
+        (
+            {"members": np.arange(60) < 30, "calibration": np.zeros(0, np.int64)},
+            "members are the same in every recipe, and do not change",
+        ),
         ({"meta": {"fingerprint": "other"}}, "must share fingerprint; .* has 'other', the others 'abc'"),
         ({"meta": {"dataset": "cifar10"}}, "must share dataset"),
         ({"meta": {"split_seed": 7}}, "must share split_seed"),
         ({"meta": {"index": 4}}, "009.npz says it is model 4"),
+        ({"meta": {"method": "obc"}}, "009.npz says it is of obc-2; delete it and run"),
+        ({"meta": {"recipe": "smooth"}}, "009.npz says it is of nearest-2@smooth; delete it and run"),
+        ({"meta": {"net": "large"}}, "models of a recipe must have the same network; .* has large, the others small"),
     ],
 )
 def test_a_dump_of_another_study_is_named(study: Study, tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 from lit_privq.audit.records import COLUMNS, Records, identified_at, write_records
 
 
@@ -28,21 +29,27 @@ def test_of_equal_scores_the_non_members_count() -> None:
 
 
 def test_the_table_has_a_row_for_each_example_and_variant(tmp_path: Path) -> None:
-    full = Records("none-32", "unaware", np.array([2.5, np.nan]), np.array([0.0, 1 / 3]), np.array([3, 1]))
-    low = Records("obc-2", "adaptive", np.array([-0.1, 0.0]), np.array([0.25, np.nan]), np.array([3, 0]))
+    full = Records(FULL_PRECISION, "unaware", np.array([2.5, np.nan]), np.array([0.0, 1 / 3]), np.array([3, 1]))
+    low = Records(
+        Variant("obc", 2, 2, recipe="smooth"),
+        "adaptive",
+        np.array([-0.1, 0.0]),
+        np.array([0.25, np.nan]),
+        np.array([3, 0]),
+    )
     slices = {"canaries": np.array([True, False]), "old": np.array([True, True])}
-    write_records(tmp_path / "vulnerability.csv", [full, low], slices)
+    write_records(tmp_path / "vulnerability.csv", [full, low], slices, "plain")
     assert (tmp_path / "vulnerability.csv").read_text().splitlines() == [
-        "example,slices,variant,attacker,separation,identified_at_fpr,targets",
-        "0,canaries old,none-32,unaware,2.5,0,3",
-        "0,canaries old,obc-2,adaptive,-0.1,0.25,3",
-        "1,old,none-32,unaware,,0.333333,1",
-        "1,old,obc-2,adaptive,0,,0",
+        "example,slices,variant,attacker,separation,identified_at_fpr,targets,recipe",
+        "0,canaries old,none-32,unaware,2.5,0,3,plain",
+        "0,canaries old,obc-2@smooth,adaptive,-0.1,0.25,3,smooth",
+        "1,old,none-32,unaware,,0.333333,1,plain",
+        "1,old,obc-2@smooth,adaptive,0,,0,smooth",
     ]
 
 
 def test_an_example_of_no_slice_has_an_empty_field_and_no_record_is_a_header_alone(tmp_path: Path) -> None:
-    one = Records("none-32", "unaware", np.zeros(1), np.zeros(1), np.zeros(1, np.intp))
+    one = Records(FULL_PRECISION, "unaware", np.zeros(1), np.zeros(1), np.zeros(1, np.intp))
     write_records(tmp_path / "one.csv", [one], {"old": np.array([False])})
     with (tmp_path / "one.csv").open() as file:
         (row,) = csv.DictReader(file)

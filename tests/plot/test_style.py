@@ -12,7 +12,7 @@ PLAIN = Variant("none", 32, 32)
 
 def results(*methods: str) -> Results:
     variants = [PLAIN, *(Variant(method, 2, 2) for method in methods)]
-    return Results("digits", "net", {Key(variant, "accuracy"): {} for variant in variants})
+    return Results("digits", {"": "net"}, {Key(variant, "accuracy"): {} for variant in variants})
 
 
 def test_methods_differ_in_colour_and_in_marker_and_full_precision_is_ink() -> None:

@@ -78,11 +78,13 @@ def folders(verb, option):
     if verb == "predict":
         return ["confidence/" + Path(option["--ckpt_path"]).parent.name + "/{index:03d}.npz"]
     if "--model.bits" not in option:
-        return ["checkpoints/none-32/{index:03d}.ckpt"]
-    method = option["--model.name"]
+        early = json.loads(option.get("--model.early", "{}"))
+        names = [option.get("--model.recipe", ""), *early]
+        return [f"checkpoints/none-32{'@' * bool(name)}{name}/{{index:03d}}.ckpt" for name in names]
+    method, (_, at, recipe) = option["--model.name"], Path(option["--model.checkpoint"]).parent.name.partition("@")
     bits = [b if isinstance(b, dict) else {"*": b} for b in json.loads(option["--model.bits"])]
     names = [f"{b['*']:g}-last{b['last']:g}" if "last" in b else f"{b['*']:g}" for b in bits]
-    return [f"checkpoints/{method}-{name}/{{index:03d}}.ckpt" for name in names]
+    return [f"checkpoints/{method}-{name}{at}{recipe}/{{index:03d}}.ckpt" for name in names]
 
 
 def write(path, content):
@@ -136,8 +138,9 @@ def facts(study, overrides):
     if (HERE / "unfit.txt").exists():
         raise ValueError("adaround.yaml cannot quantize this network: it has no layers")
     titles = {row.name: row.name.title() for row in study.quantize}
-    sizes = {"examples": 60_000, "float_bytes": 40_000_000, "code_bytes": 10_000_000}
-    return {"dataset": "Tiny", "net": "small_resnet", "titles": titles, **sizes}
+    recipes = [study.trained(name).recipe for name in study.recipe_names]
+    sizes = {"float_bytes": dict.fromkeys(recipes, 40_000_000), "code_bytes": dict.fromkeys(recipes, 10_000_000)}
+    return {"dataset": "Tiny", "net": "small_resnet", "titles": titles, "examples": 60_000, **sizes}
 '''
 
 
@@ -224,6 +227,15 @@ class Bench:
         path = self.folder / ("configs" if config.endswith(".yaml") else "") / config
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
+
+    def add_recipes(self) -> None:
+        """A second recipe, and the first one stopped early; one method quantizes all of them."""
+        shadow = (self.folder / "configs/shadow/tiny.yaml").read_text()
+        (self.folder / "configs/shadow/smooth.yaml").write_text(shadow.replace("small_resnet", "perceptron"))
+        recipes = "{name: plain, shadow: ../shadow/tiny.yaml, early: {short: 10}}, "
+        recipes += "{name: smooth, shadow: ../shadow/smooth.yaml, title: Label smoothing}"
+        self.change("study/tiny.yaml", "shadow: ../shadow/tiny.yaml", f"recipes: [{recipes}]")
+        self.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 1.58], recipes: [plain, short, smooth]")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.study.facts import _bytes, facts
 from lit_privq.study.plan import shared_options
-from lit_privq.study.study_file import Study, read_study
+from lit_privq.study.study_file import Recipe, Study, read_study
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_data_network_and_methods_tell_their_names_and_sizes(study: Study) -> No
     found = facts(study, shared_options(study))
     assert (found["dataset"], found["net"], found["examples"]) == ("digits", "small_resnet-w4", 1797)
     assert found["titles"] == {"nearest": "Nearest", "adaround": "AdaRound"}
-    assert found["code_bytes"] < found["float_bytes"]
+    assert found["code_bytes"][""] < found["float_bytes"][""]
 
 
 class Unfit(nn.Module):
@@ -54,8 +54,23 @@ def test_a_misspelt_class_path_is_named_with_its_option_in_one_sentence(study: S
     shadow = tmp_path / "shadow.yaml"
     text = Path(study.shadow).read_text().replace("small_resnet", "smal_resnet")
     shadow.write_text(text.replace("../data", str(Path(study.shadow).parents[1] / "data")))
+    misspelt = replace(study, recipes=[Recipe("default", str(shadow))])
     with pytest.raises(ValueError, match=r"shadow\.yaml: model\.net: there is no class or function .*smal_resnet \("):
-        facts(replace(study, shadow=str(shadow)), shared_options(study))
+        facts(misspelt, shared_options(study))
+
+
+def test_each_recipe_has_the_size_of_its_own_network_and_is_held_against_the_data(study: Study, tmp_path: Path) -> None:
+    text = Path(study.shadow).read_text().replace("../data", str(Path(study.shadow).parents[1] / "data"))
+    wide, wrong = tmp_path / "wide.yaml", tmp_path / "wrong.yaml"
+    wide.write_text(text.replace("width: 4", "width: 8"))
+    wrong.write_text(text.replace("num_classes: 10", "num_classes: 7"))
+    rows = [replace(row, recipes=["default", "wide"]) for row in study.quantize]
+    both = replace(study, recipes=[*study.recipes, Recipe("wide", str(wide))], quantize=rows)
+    found = facts(both, shared_options(study))
+    assert found["net"] == "small_resnet-w4, small_resnet-w8"
+    assert found["float_bytes"]["wide"] > 2 * found["float_bytes"][""]
+    with pytest.raises(ValueError, match=r"num_classes to 10"):
+        facts(replace(study, recipes=[*study.recipes, Recipe("wrong", str(wrong))]), shared_options(study))
 
 
 def test_a_calibration_set_that_no_model_can_fill_is_refused_before_anything_is_trained(study: Study) -> None:

@@ -198,3 +198,85 @@ def test_a_config_that_points_nowhere_is_named(bench: Any) -> None:
     bench.change("shadow/tiny.yaml", "../data/tiny.yaml", "../data/typo.yaml")
     with pytest.raises(FileNotFoundError, match=r"shadow/tiny.yaml names ../data/typo.yaml, but there is no"):
         jobs_of(bench)
+
+
+def test_a_recipe_is_trained_and_quantized_by_itself_and_a_stop_by_the_training_it_belongs_to(bench: Any) -> None:
+    bench.add_recipes()
+    jobs = jobs_of(bench, Fleets(size=6, jobs=1))
+    train, smooth = named(jobs, "train-000-005"), named(jobs, "train@smooth-000-005")
+    assert train.argv[5:7] == ("--model.early", '{"short": 10}')
+    assert {str(Path(path).parent) for path in train.outputs} == {"checkpoints/none-32", "checkpoints/none-32@short"}
+    assert smooth.argv[5:7] == ("--model.recipe", "smooth")
+    assert smooth.outputs[0] == "checkpoints/none-32@smooth/000.ckpt"
+    for name, needs in (("smooth", "train@smooth-000-005"), ("short", "train-000-005")):
+        job = named(jobs, f"quantize-nearest-4+1.58@{name}-000-005")
+        assert f"runs/checkpoints/none-32@{name}/{{index:03d}}.ckpt" in job.argv
+        assert job.needs == (needs,)
+        assert job.outputs[0] == f"checkpoints/nearest-4@{name}/000.ckpt"
+    assert named(jobs, "query-nearest-4@short-000-005").outputs[0] == "confidence/nearest-4@short/000.npz"
+    assert not [job for job in jobs if "adaround" in job.name and "@" in job.name]
+
+
+def test_the_audit_is_told_the_recipes_and_a_study_of_one_is_as_it_was(bench: Any) -> None:
+    assert "--recipes" not in named(jobs_of(bench), "audit").argv
+    bench.add_recipes()
+    argv = named(jobs_of(bench), "audit").argv
+    at = argv.index("--recipes")
+    assert argv[at + 1 : at + 4] == ("plain", "short", "smooth")
+
+
+def test_recipes_that_are_added_make_nothing_stale_but_the_audit(bench: Any) -> None:
+    before = recipes(jobs_of(bench))
+    bench.add_recipes()
+    after = recipes(jobs_of(bench))
+    stale = {path for path, recipe in before.items() if after[path] != recipe}
+    assert stale == {"results.csv", "metrics.json", "vulnerability.npz"}
+
+
+@pytest.mark.parametrize(
+    ("config", "old", "new", "stale"),
+    [
+        ("study/tiny.yaml", "{short: 10}", "{short: 11}", {"checkpoints/none-32@short"}),
+        ("shadow/smooth.yaml", "perceptron", "small_resnet", {"checkpoints/none-32@smooth"}),
+        ("shadow/tiny.yaml", "model:", "trainer: {max_epochs: 20}\nmodel:", {"checkpoints/none-32"}),
+        ("shadow/tiny.yaml", "small_resnet", "other", {"checkpoints/none-32", "checkpoints/none-32@short"}),
+    ],
+)
+def test_a_change_of_one_recipe_makes_no_other_stale(
+    bench: Any, config: str, old: str, new: str, stale: set[str]
+) -> None:
+    bench.add_recipes()
+    assert changed(bench, config, old, new) == stale
+
+
+@pytest.mark.parametrize(
+    ("missing", "options"),
+    [
+        (["none-32"], ("--data.model_index", "1:2", "--data.n_shadows")),
+        (["none-32@short"], ("--model.recipe", "short", "--trainer.max_epochs", "10", "--data.n_shadows")),
+        (["none-32@shorter", "none-32"], ("--model.early", '{"shorter": 5}')),
+        (
+            ["none-32@shorter", "none-32@short"],
+            ("--model.recipe", "short", "--trainer.max_epochs", "10", "--model.early", '{"shorter": 5}'),
+        ),
+    ],
+)
+def test_a_stop_that_is_missing_is_trained_without_what_is_there(
+    bench: Any, missing: list[str], options: tuple[str, ...]
+) -> None:
+    bench.add_recipes()
+    bench.change("study/tiny.yaml", "{short: 10}", "{shorter: 5, short: 10}")
+    only = {f"checkpoints/{name}/001.ckpt" for name in missing}
+    (job,) = plan(read_study(bench.config), ROOT, Fleets(size=6, jobs=1), only=only)
+    assert set(job.outputs) == only
+    at = job.argv.index(options[0])
+    assert job.argv[at : at + len(options)] == options
+
+
+def test_recipes_have_fleets_of_their_own(bench: Any) -> None:
+    bench.add_recipes()
+    jobs = jobs_of(bench, Fleets(size=6, jobs=1, sizes={"smooth": 2}))
+    assert [job.name for job in jobs if job.stage == "train"] == [
+        "train-000-005", "train@smooth-000-001", "train@smooth-002-003", "train@smooth-004-005",
+    ]  # fmt: skip
+    assert named(jobs, "quantize-nearest-4+1.58@smooth-002-003").needs == ("train@smooth-002-003",)

@@ -7,7 +7,7 @@ from lit_privq.study.plan import Fleets, plan
 from lit_privq.study.storage import bytes_needed, check_space, storage_line
 from lit_privq.study.study_file import read_study
 
-FACTS = {"examples": 60_000, "float_bytes": 44_800_000, "code_bytes": 11_300_000}
+FACTS = {"examples": 60_000, "float_bytes": {"": 44_800_000}, "code_bytes": {"": 11_300_000}}
 
 
 def test_bytes_are_models_times_variants_times_what_each_holds(bench: Any) -> None:

@@ -39,6 +39,99 @@ def test_two_configs_of_one_name_are_refused(bench: Any) -> None:
         read_study(bench.config)
 
 
+def test_one_shadow_is_short_for_one_recipe(bench: Any) -> None:
+    short = read_study(bench.config)
+    bench.change(
+        "study/tiny.yaml", "shadow: ../shadow/tiny.yaml", "recipes: [{name: default, shadow: ../shadow/tiny.yaml}]"
+    )
+    assert read_study(bench.config) == short
+    assert short.recipe_names == ("default",)
+
+
+def test_recipes_have_variants_of_their_own_and_the_first_is_not_spelt(bench: Any) -> None:
+    bench.add_recipes()
+    assert [variant.name for variant in read_study(bench.config).variants] == [
+        "none-32", "nearest-4", "nearest-1.58", "adaround-2", "adaround-1.58-last8",
+        "none-32@short", "nearest-4@short", "nearest-1.58@short",
+        "none-32@smooth", "nearest-4@smooth", "nearest-1.58@smooth",
+    ]  # fmt: skip
+
+
+def test_recipes_are_called_as_people_write_them_and_the_baseline_by_no_name(bench: Any) -> None:
+    bench.add_recipes()
+    assert read_study(bench.config).titles == {"plain": "", "short": "10 epochs", "smooth": "Label smoothing"}
+    bench.change("study/tiny.yaml", "{name: plain", "{title: ResNet, name: plain")
+    assert read_study(bench.config).titles["short"] == "ResNet, 10 epochs"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("{name: smooth", "{name: plain", "every recipe must have a name of its own; got plain twice"),
+        ("{name: smooth", "{name: short", "every recipe must have a name of its own; got short twice"),
+        ("{name: smooth", "{name: a/b", "part of file names, letters, digits .*; got 'a/b', choose another"),
+        ("{name: smooth", "{name: a@b", "part of file names, letters, digits .*; got 'a@b', choose another"),
+        ("{name: smooth", "{name: ''", "part of file names, letters, digits .*; got '', choose another"),
+        ("{short: 10}", "{.short: 10}", "part of file names, letters, digits .*; got '.short', choose another"),
+        ("[plain, short", "[plain, sharp", "nearest quantizes recipes of this study, plain, short, smooth; got sharp"),
+        ("[plain, short", "[plain, plain", "must be listed once; nearest-4 occurs again"),
+        ("{short: 10}", "{short: 0}", "short stops plain early, after 1 epoch at least and before the last.*; got 0"),
+        ("{short: 10}", "{short: ten}", "early must be of type .*; got ten"),
+        ("name: smooth", "named: smooth", "named is not a key here; the keys are name, shadow, title, early, fleet"),
+        ("title: Label smoothing", "fleet: 0", "fleet must be auto or at least 1 model per process; got 0"),
+        ("query:", "shadow: ../shadow/tiny.yaml\nquery:", "it must say how models are trained, shadow: .*; got both"),
+    ],
+)
+def test_recipes_that_cannot_be_meant_are_refused_in_one_sentence(
+    bench: Any, old: str, new: str, sentence: str
+) -> None:
+    bench.add_recipes()
+    bench.change("study/tiny.yaml", old, new)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        read_study(bench.config)
+    assert str(caught.value).startswith(str(bench.config))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("recipes", ["", "recipes: []"])
+def test_a_study_without_recipes_is_refused(bench: Any, recipes: str) -> None:
+    bench.change("study/tiny.yaml", "shadow: ../shadow/tiny.yaml", recipes)
+    with pytest.raises(ValueError, match=r"got neither|recipes must name one at least.*; got \[\]"):
+        read_study(bench.config)
+
+
+@pytest.mark.parametrize(("epochs", "refused"), [(9, True), (10, True), (11, False)])
+def test_an_early_stop_lies_before_the_end_of_the_training(bench: Any, epochs: int, refused: bool) -> None:
+    bench.add_recipes()
+    bench.change("shadow/tiny.yaml", "model:", f"trainer: {{max_epochs: {epochs}}}\nmodel:")
+    if not refused:
+        assert read_study(bench.config).recipe_names == ("plain", "short", "smooth")
+        return
+    with pytest.raises(ValueError, match=f"short stops plain early, .* before the last of {epochs}; got 10, correct"):
+        read_study(bench.config)
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ("{dataset: {class_path: Digits, init_args: {pool_size: 100}}, split_seed: 3}", "dataset"),
+        ("{dataset: {class_path: Cifar}, split_seed: 3}", "dataset"),
+        ("{dataset: {class_path: Digits}, split_seed: 4}", "split_seed"),
+        ("{dataset: {class_path: Digits}, split_seed: 3, batch_size: 7, padding: 4}", ""),
+    ],
+)
+def test_recipes_see_the_same_examples_whatever_else_of_their_data_differs(bench: Any, data: str, key: str) -> None:
+    bench.add_recipes()
+    bench.change("study/tiny.yaml", "split_seed: 3\n", "")
+    bench.change("shadow/tiny.yaml", "../data/tiny.yaml", "{dataset: {class_path: Digits}, split_seed: 3}")
+    bench.change("shadow/smooth.yaml", "../data/tiny.yaml", data)
+    if not key:
+        assert len(read_study(bench.config).recipes) == 2
+        return
+    with pytest.raises(ValueError, match=rf"all recipes must have the same data.{key}, .*; smooth has .*, plain has "):
+        read_study(bench.config)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [

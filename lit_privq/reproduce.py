@@ -18,7 +18,7 @@ from lit_privq.artifacts.config import read_tree
 from lit_privq.artifacts.results import ALL, POOL, Results, read_results
 from lit_privq.artifacts.variant import Variant
 
-CLAIMS = Path("configs/claims.yaml")
+CLAIMS = Path("docs/claims.yaml")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def test_an_unknown_claim_is_refused() -> None:
 
 def test_outside_a_clone_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"the claims are in configs/claims\.yaml of a clone"):
+    with pytest.raises(FileNotFoundError, match=r"the claims are in docs/claims\.yaml of a clone"):
         main(["--list"])
 
 

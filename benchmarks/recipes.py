@@ -34,7 +34,7 @@ def study_of(recipe: str, epochs: int, pool_size: int, folder: Path) -> Path:
     shadow = config_tree(CONFIGS / f"shadow/{recipe}.yaml")
     data, model, trainer = shadow["data"], shadow["model"]["init_args"], shadow["trainer"]
     data |= {"batch_size": BATCH, "calibration_size": min(1024, pool_size // 4)}
-    data["dataset"]["init_args"] = {"pool_size": pool_size}
+    data["dataset"] = {"class_path": "lit_privq.data.CIFAR10", "init_args": {"pool_size": pool_size}}  # no canaries
     net = {"num_classes": 10, "in_channels": 3, "stages": 3, "width": 16}
     model["net"] = {"class_path": "lit_privq.models.small.small_resnet", "init_args": net}
     schedule = model["scheduler"]["init_args"]
@@ -113,7 +113,7 @@ def main() -> None:
         return
     pool_size = 1000 if chosen.quick else 5000
     lines = []
-    for recipe, epochs in (("cifar10", 2 if chosen.quick else 30), ("cifar10_fast", 2 if chosen.quick else 16)):
+    for recipe, epochs in (("cifar10", 2 if chosen.quick else 30), ("cifar10_gpu", 2 if chosen.quick else 16)):
         folder = chosen.output / recipe
         study = study_of(recipe, epochs, pool_size, folder)
         words = ["--config", str(study), "--output", str(folder / "runs"), "--data_root", str(chosen.root)]

@@ -37,6 +37,7 @@ VERBS = {
         "--config configs/audit/digits.yaml --input DIR/confidence --output DIR",
     ),
     "study": Verb("lit_privq.study.command", "all of it, resumable", "--config configs/study/digits.yaml --output DIR"),
+    "publish": Verb("lit_privq.tracking.command", "a study to Weights & Biases", "DIR"),
     "report": Verb("lit_privq.report.command", "draw the page again", "DIR"),
     "export": Verb("lit_privq.export.command", "pack a quantized checkpoint", "--ckpt X.ckpt --output X.safetensors"),
     "indicator": Verb(

@@ -17,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from lit_privq import tracking
 from lit_privq.artifacts.atomic import is_full_disk
 from lit_privq.artifacts.config import config_tree
 from lit_privq.study import tasks
@@ -30,6 +29,8 @@ from lit_privq.study.record import read_record, stage_seconds, study_record, wri
 from lit_privq.study.storage import bytes_needed, check_space, storage_line
 from lit_privq.study.study_file import Recipe, Study, read_study
 from lit_privq.study.workers import WORKER, Call, Outcome, WorkerPool
+from lit_privq.tracking.command import share
+from lit_privq.tracking.runs import check_mode
 
 _EXAMPLE = """example:
   python -m lit_privq study --config configs/study/digits.yaml --output runs/digits
@@ -123,7 +124,7 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.jobs is not None and options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1; got {options.jobs}")
-    tracking.check_mode()
+    check_mode()
 
 
 def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) -> None:
@@ -154,7 +155,13 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
 
         save()
         progress = StudyProgress(todo, pool.size, sys.stderr, earlier=_finished_work(jobs, reasons, ledger))
-        Engine(ledger, pool, progress, hooks.run, save).execute(todo)
+        try:
+            Engine(ledger, pool, progress, hooks.run, save).execute(todo)
+        except StudyFailed:
+            print(share(root), file=sys.stderr)
+            raise
+    if todo and (said := share(root)):
+        print(said, file=sys.stderr)
     print(f"{root / 'report.html'} (after {duration(time.monotonic() - start)})")
 
 

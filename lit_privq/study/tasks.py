@@ -12,7 +12,6 @@ from typing import Any
 
 from lit_privq.study.ledger import Stamp, file_stamp
 from lit_privq.study.study_file import Study
-from lit_privq.tracking import publish
 
 
 def run_command(argv: Sequence[str]) -> None:
@@ -24,8 +23,6 @@ def run_command(argv: Sequence[str]) -> None:
     verb, *options = argv
     if verb in ("audit", "report"):
         importlib.import_module(f"lit_privq.{verb}.command").main(options)
-        if verb == "report":
-            publish(Path(options[0]))
     else:
         importlib.import_module("lit_privq.cli").main(list(argv))
 

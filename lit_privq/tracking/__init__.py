@@ -1,0 +1,5 @@
+"""Weights & Biases: one run for each model and variant, and one for the study."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

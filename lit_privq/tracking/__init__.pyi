@@ -1,0 +1,3 @@
+from .model_runs import ModelRun as ModelRun
+from .model_runs import StudyRuns as StudyRuns
+from .model_runs import read_runs as read_runs

@@ -43,16 +43,20 @@ RC: Any = {  # Any: matplotlib's own name for its keys comes and goes between it
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of a method."""
+    """Colour and marker of a method, or of a recipe."""
 
     colour: str
     marker: str
 
 
 def looks(results: Results) -> dict[str, Look]:
-    """Every method's look; what is not quantized is drawn in ink."""
-    plain = {variant.method: Look(INK, "o") for variant in results.variants if not variant.quantized}
+    """The look of every group of variants, a method's or a recipe's; the first recipe in full precision is in ink.
+
+    Colours repeat after the sixth group, each with another marker.
+    """
+    plain = {variant.group: Look(INK, "o") for variant in results.variants if not (variant.quantized or variant.recipe)}
+    others = (group for group in dict.fromkeys(variant.group for variant in results.variants) if group not in plain)
     return plain | {
-        method: Look(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
-        for number, method in enumerate(results.methods)
+        group: Look(COLOURS[number % len(COLOURS)], MARKERS[(number + number // len(COLOURS)) % len(MARKERS)])
+        for number, group in enumerate(others)
     }

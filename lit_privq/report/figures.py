@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
@@ -30,6 +31,8 @@ _POINTS = 72.0  # to the inch
 _WIDTH = 320.0  # points; little more than a phone's width, so that the lettering hardly shrinks there
 _LINE = 14.0  # points; height of a line of a key
 _COLUMNS = 4  # names in a line of a key
+_NARROW = 17  # letters in a line of a narrow column
+_LONG = 16  # letters; of longer names two stand in a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +69,21 @@ class Curve:
 
 def tradeoff(view: View) -> Figure:
     """Accuracy, or R², against leakage to the strongest attacker (the paper's Fig. 1)."""
-    methods = view.results.methods
-    top = 56.0 + _LINE * ceil(len(methods) / _COLUMNS)
+    groups = {variant.group: view.titles.group(variant) for variant in view.results.variants if variant.quantized}
+    columns = 2 if max(map(len, groups.values()), default=0) > _LONG else _COLUMNS
+    top = 56.0 + _LINE * ceil(len(groups) / columns)
     figure, axes = _canvas("What each precision costs and saves", height=250.0 + top, bottom=52.0, top=top)
     look = looks(view.results)
     places = _places(view)
     for variant, (leak, useful) in places.items():
-        style = look[variant.method]
+        style = look[variant.group]
         axes.errorbar(
             leak.value, useful.value, xerr=_bars(leak), yerr=_bars(useful), color=style.colour, fmt=style.marker,
             markersize=7, markeredgecolor=CARD, markeredgewidth=0.8, elinewidth=1.1, zorder=3,
         )  # fmt: skip
     links = [(variant, _line(places, start, variant)) for start, variant in _links(list(places))]
     for variant, line in links:
-        axes.plot(*line, "-" if variant.uniform else ":", color=look[variant.method].colour, lw=1.1, alpha=0.5)
+        axes.plot(*line, "-" if variant.uniform else ":", color=look[variant.group].colour, lw=1.1, alpha=0.5)
     if view.bound is not None:
         axes.set_xlim(0, max(_ends(leak)[1] for leak, _ in places.values()) * 1.12)
     found = [useful for _, useful in places.values()]
@@ -92,8 +96,8 @@ def tradeoff(view: View) -> Figure:
     _percents(axes, axes.xaxis)
     axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
     _chance(axes, view.chance)
-    _key(axes, [_dot(view.titles.method(method), look[method]) for method in methods])
-    points = [(x.value, y.value, _precision(v), look[v.method].colour) for v, (x, y) in places.items()]
+    _key(axes, [_dot(title, look[group]) for group, title in groups.items()], columns)
+    points = [(x.value, y.value, _place_name(view, v), look[v.group].colour) for v, (x, y) in places.items()]
     lines = np.concatenate([_upright(axes, view.chance), *(_beads(line) for _, line in links)])
     place_labels(axes, points, np.concatenate([*(_crossed(*place) for place in places.values()), lines]))
     return figure
@@ -177,8 +181,8 @@ def classes(view: View, heading: str, label: str, rates: Mapping[str, Mapping[Va
             if variant not in each:
                 continue
             y = row + 6.5 / 21 * (place - (len(variants) - 1) / 2)
-            axes.plot(_ends(each[variant]), [y, y], color=look[variant.method].colour, linewidth=2.0, alpha=0.75)
-            dot = _dot("", look[variant.method], place)
+            axes.plot(_ends(each[variant]), [y, y], color=look[variant.group].colour, linewidth=2.0, alpha=0.75)
+            dot = _dot("", look[variant.group], place)
             dot.set_data([each[variant].value], [y])
             axes.add_line(dot)
     axes.set_ylim(len(rates) - 0.4, -0.6)
@@ -189,7 +193,7 @@ def classes(view: View, heading: str, label: str, rates: Mapping[str, Mapping[Va
     axes.margins(x=0.06)
     axes.set_xlabel(label)
     _percents(axes, axes.xaxis)
-    _key(axes, [_dot(view.label(v), look[v.method], place) for place, v in enumerate(variants)])
+    _key(axes, [_dot(view.label(v), look[v.group], place) for place, v in enumerate(variants)])
     return figure
 
 
@@ -238,7 +242,7 @@ def roc(view: View, precision: float, curves: Mapping[Variant, Curve]) -> Figure
     look = looks(view.results)
     least = min(float(curve.fpr[0]) for curve in curves.values())
     for variant, curve in curves.items():
-        colour = look[variant.method].colour
+        colour = look[variant.group].colour
         low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
         axes.fill_between(curve.fpr, low.clip(least / 10), high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(
@@ -291,13 +295,14 @@ def _utility(view: View) -> dict[Variant, Rate]:
 def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
     """What is joined by a line: each method's precisions downwards, and mixed precisions with their uniform twin."""
     pairs = []
-    for method in dict.fromkeys(variant.method for variant in variants if variant.quantized):
-        chain = [variant for variant in variants if not variant.quantized]
-        chain += [variant for variant in variants if variant.method == method and variant.uniform]
+    first = {variant.group: variant for variant in reversed(variants) if variant.quantized}
+    for group, member in reversed(first.items()):
+        chain = [variant for variant in variants if variant == member.parent]
+        chain += [variant for variant in variants if variant.group == group and variant.uniform]
         pairs += list(pairwise(chain))
-    twins = {(variant.method, variant.bits): variant for variant in variants if variant.uniform}
-    others = [variant for variant in variants if not variant.uniform and (variant.method, variant.bits) in twins]
-    return pairs + [(twins[variant.method, variant.bits], variant) for variant in others]
+    twins = {(variant.group, variant.bits): variant for variant in variants if variant.uniform}
+    others = [variant for variant in variants if not variant.uniform and (variant.group, variant.bits) in twins]
+    return pairs + [(twins[variant.group, variant.bits], variant) for variant in others]
 
 
 def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]) -> tuple[Figure, Axes]:
@@ -309,10 +314,10 @@ def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]
     offsets = [6.5 / 21 * (place - (len(shades) - 1) / 2) for place in range(len(shades))]
     for place, (name, shade) in enumerate(shades.items()):
         for variant, rate in shade.items():
-            colour = look[variant.method].colour
+            colour = look[variant.group].colour
             y = heights[variant] + (offsets[place] if variant.quantized else 0.0)
             axes.plot(_ends(rate), [y, y], color=colour, linewidth=2.2, alpha=0.75)
-            dot = _dot(name, look[variant.method], place if len(shades) > 1 else 1)
+            dot = _dot(name, look[variant.group], place if len(shades) > 1 else 1)
             dot.set_data([rate.value], [y])
             axes.add_line(dot)
     axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
@@ -326,14 +331,22 @@ def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]
 
 
 def _row_name(view: View, variant: Variant) -> str:
-    """A variant's name in a narrow column."""
-    name = view.titles.method(variant.method)
-    return f"{name} {_precision(variant).removesuffix('bits').rstrip()}" if variant.quantized else name
+    """A variant's name in a narrow column, where its recipe in full precision stands above it."""
+    if not variant.quantized:
+        return textwrap.fill(view.titles.group(variant), _NARROW)
+    name = f"{view.titles.method(variant.method)} {_precision(variant).removesuffix('bits').rstrip()}"
+    return f"with {name}" if view.titles.recipe(variant.recipe) else name
 
 
 def _curve_name(view: View, variant: Variant) -> str:
     """A variant's name where the heading says the precision."""
-    return view.titles.method(variant.method) + exceptions(variant)
+    return view.titles.group(variant) + exceptions(variant)
+
+
+def _place_name(view: View, variant: Variant) -> str:
+    """A variant's name beside its point, where colour and marker tell the method."""
+    recipe = view.titles.recipe(variant.recipe)
+    return recipe if recipe and not variant.quantized else _precision(variant)
 
 
 def _precision(variant: Variant) -> str:
@@ -344,12 +357,12 @@ def _precision(variant: Variant) -> str:
 
 
 def _heights(variants: Sequence[Variant]) -> dict[Variant, float]:
-    """Rows from the top, with a gap between methods."""
+    """Rows from the top, with a gap between methods and recipes."""
     heights: dict[Variant, float] = {}
-    height, method = -1.0, variants[0].method
+    height, group = -1.0, variants[0].group
     for variant in variants:
-        height += 1.0 if variant.method == method else 1.5
-        heights[variant], method = height, variant.method
+        height += 1.0 if variant.group == group else 1.5
+        heights[variant], group = height, variant.group
     return heights
 
 
@@ -389,13 +402,13 @@ def _dot(name: str, look: Look, shade: int = 1) -> Line2D:
     )  # fmt: skip
 
 
-def _key(axes: Axes, handles: Sequence[Line2D]) -> None:
+def _key(axes: Axes, handles: Sequence[Line2D], columns: int = _COLUMNS) -> None:
     """Names of colours and markers, below the heading."""
     figure = axes.figure
     assert isinstance(figure, Figure)
     place = (3 / _WIDTH, 1 - 27 / (figure.get_figheight() * _POINTS))
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=min(len(handles), _COLUMNS), fontsize=10,
+        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=min(len(handles), columns), fontsize=10,
         handlelength=1.4, handletextpad=0.3, columnspacing=1.2, borderaxespad=0,
     )  # fmt: skip
 

@@ -42,7 +42,7 @@ class Headline:
 def headline(view: View) -> Headline:
     """The least costly saving that the audit shows; then the tests, the largest saving, and the leak itself."""
     reference = view.results.full_precision
-    found = {variant: view.saving(variant) for variant in view.results.variants if variant.quantized}
+    found = {variant: view.saving(variant) for variant in view.results.variants}
     changes = {variant: change for variant, change in found.items() if change is not None}
     if reference is None or view.leak(reference) is None or not changes:
         return Headline(" ".join(leak(view, variant) for variant in view.results.variants[:3]), ())

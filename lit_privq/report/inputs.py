@@ -46,7 +46,7 @@ def read_inputs(directory: Path) -> tuple[View, Inputs]:
         raise FileNotFoundError(f"a report needs the folder of a study or an audit; {directory} is not there")
     results, study = read_results(directory / "results.csv"), read_json(directory / "study.json")
     measures = read_measures(directory / "metrics.json", results)
-    view = View(results, measures, Titles(study.get("titles", {}), measures.titles))
+    view = View(results, measures, Titles(study.get("titles", {}), measures.titles, study.get("recipes", {})))
     scores = {variant: _scores(directory, view, variant) for variant in results.variants}
     kept = {variant: found for variant, found in scores.items() if found is not None}
     return view, Inputs(study, kept, read_shadows(directory / "indicator"))

@@ -118,7 +118,7 @@ def _render(view: View, opened: list[Section], folded: list[Section], inline: di
     environment.globals.update(
         view=view,
         attack=view.attack_title(view.attack),
-        compared=any(variant.quantized for variant in view.results.variants),
+        compared=any(variant != variant.baseline for variant in view.results.variants),
         percent=percent,
         bound_percent=bound_percent,
         counted=counted,

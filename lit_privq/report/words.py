@@ -16,15 +16,17 @@ _UNQUANTIZED = {"none": "Full precision", "": "Model"}  # what results.csv calls
 
 @dataclass(frozen=True)
 class Titles:
-    """Names of methods and attacks as people write them, as these gave them; a name without a title stays as it is.
+    """Names of methods, attacks and recipes as people write them; a name without a title stays as it is.
 
     Args:
         methods: title by name.
         attacks: title by name.
+        recipes: title by name, as variants spell it: that of the first recipe is empty, and so is its title mostly.
     """
 
     methods: Mapping[str, str] = field(default_factory=dict)
     attacks: Mapping[str, str] = field(default_factory=dict)
+    recipes: Mapping[str, str] = field(default_factory=dict)
 
     def attack(self, name: str) -> str:
         """An attack's title.
@@ -42,13 +44,37 @@ class Titles:
         """
         return self.methods.get(name) or _UNQUANTIZED.get(name) or spaced(name)
 
+    def recipe(self, name: str) -> str:
+        """A recipe's title; empty for the first one, unless it was given one.
+
+        >>> Titles(recipes={"dp": "DP-SGD"}).recipe("dp"), Titles().recipe("weight_decay"), Titles().recipe("")
+        ('DP-SGD', 'Weight decay', '')
+        """
+        return self.recipes.get(name) or capitalized(spaced(name))
+
+    def group(self, variant: Variant) -> str:
+        """Recipe and method.
+
+        >>> [Titles().group(Variant(method, 2, 2, recipe="smooth")) for method in ("obc", "none")]
+        ['Smooth, obc', 'Smooth']
+        """
+        recipe, method = self.recipe(variant.recipe), self.method(variant.method)
+        if not variant.quantized:
+            return recipe or method
+        return f"{recipe}, {method}" if recipe else method
+
     def label(self, variant: Variant) -> str:
-        r"""Method and precision.
+        r"""Recipe, method and precision.
 
         >>> Titles().label(Variant("adaround", 1.58, 1.58)), Titles().label(Variant("none", 32, 32))
         ('adaround 1.58\xa0bits', 'Full precision')
+        >>> Titles().label(Variant("none", 32, 32, recipe="smooth"))
+        'Smooth, full precision'
         """
-        return f"{self.method(variant.method)} {bits(variant)}" if variant.quantized else self.method(variant.method)
+        if variant.quantized:
+            return f"{self.group(variant)} {bits(variant)}"
+        recipe, method = self.recipe(variant.recipe), self.method(variant.method)
+        return f"{recipe}, {method[0].lower()}{method[1:]}" if recipe else method
 
 
 NO_TITLES = Titles()

@@ -1,3 +1,4 @@
+import csv
 from collections.abc import Callable
 from math import nan
 from pathlib import Path
@@ -99,3 +100,30 @@ def test_two_data_sets_are_not_mixed(write_results: Write) -> None:
 def test_no_rows_are_refused(write_results: Write) -> None:
     with pytest.raises(ValueError, match="no rows"):
         read_results(write_results())
+
+
+def recipe_rows(*nets: str) -> list[Result]:
+    """A row of the first recipe, one of another, one of what was made of that, and a repeat."""
+    names = ("none-32", "none-32@dp_sgd", "obc-2-last8@dp_sgd", "obc-2~1")
+    return [
+        Result("digits", net, Variant.parse(name), 16, "", "", "accuracy", 0.9)
+        for name, net in zip(names, nets or ("small", "large", "large", "small"), strict=True)
+    ]
+
+
+def test_recipe_and_repeat_are_written_and_read_again_and_the_first_recipe_by_its_name(tmp_path: Path) -> None:
+    write_results(tmp_path / "results.csv", recipe_rows(), "plain")
+    with (tmp_path / "results.csv").open() as file:
+        assert [(row["recipe"], row["repeat"]) for row in csv.DictReader(file)] == [
+            ("plain", "0"), ("dp_sgd", "0"), ("dp_sgd", "0"), ("plain", "1"),
+        ]  # fmt: skip
+    found = read_results(tmp_path / "results.csv")
+    assert [v.name for v in found.variants] == ["none-32", "obc-2~1", "none-32@dp_sgd", "obc-2-last8@dp_sgd"]
+    assert (found.first_recipe, found.recipes, found.net) == ("plain", ("", "dp_sgd"), "small, large")
+    assert found == gather(recipe_rows(), "plain")
+
+
+def test_two_networks_in_one_recipe_are_refused(tmp_path: Path) -> None:
+    write_results(tmp_path / "results.csv", recipe_rows("small", "large", "small", "small"))
+    with pytest.raises(ValueError, match="one network for each recipe; got digits with large and, in line 4, digits"):
+        read_results(tmp_path / "results.csv")

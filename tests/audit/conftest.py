@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lit_privq.artifacts.confidences import Dump, write_dump
+from lit_privq.artifacts.variant import Variant
 
 Study = Callable[..., Path]
 SHADOWS, TARGETS, EXAMPLES = 8, 2, 60
@@ -36,7 +38,7 @@ def study(tmp_path: Path) -> Study:
         members = np.vstack([members, random.random((TARGETS, EXAMPLES)) < 0.5])
         hardness = random.normal(size=(EXAMPLES, 2))
         for name, gap in (variants or {"none-32": 3.0, "adaround-1.58-last8": 1.0, "nearest-2": 2.0}).items():
-            method, bits, *last = name.split("-")
+            variant = Variant.parse(name)
             for index in range(SHADOWS if name in targets_only else 0, models):
                 phi = hardness + gap * members[index][:, None] + random.normal(size=(EXAMPLES, 2))
                 inside = np.flatnonzero(members[index])
@@ -44,17 +46,15 @@ def study(tmp_path: Path) -> Study:
                     confidence=phi.astype(np.float32),
                     labels=np.arange(EXAMPLES) % 3,
                     members=members[index],
-                    calibration=inside[: 0 if method == "none" else 5],
+                    calibration=inside[: 5 if variant.quantized else 0],
                     test_confidence=phi[:10].astype(np.float32),
                     test_correct=np.arange(10) < 9,
                     meta={
                         "dataset": "digits",
-                        "net": "small",
+                        "net": f"small{variant.recipe}",
                         "fingerprint": "abc",
                         "index": index,
-                        "method": method,
-                        "bits": float(bits),
-                        "last_bits": float(last[0].removeprefix("last")) if last else float(bits),
+                        **asdict(variant),
                         "size_bytes": None,
                         "n_shadows": SHADOWS,
                         "n_targets": TARGETS,

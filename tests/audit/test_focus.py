@@ -152,3 +152,20 @@ def test_a_variant_that_keeps_more_than_a_tenth_above_guessing_is_no_guess(value
 
 def test_nothing_is_called_a_guess_where_guessing_is_not_known() -> None:
     assert focus(study()).guessing == ()
+
+
+def test_recipes_are_tested_with_the_quantized_variants_and_only_equal_baselines_are_ranked() -> None:
+    names = ("none-32", "obc-2", "none-32@dp", "obc-2@dp")
+    variants = [Variant.parse(name) for name in names]
+    found = means(*((v, "tpr_at_0.01", "unaware", LIRA, 0.1) for v in variants))
+    found |= means(*((v, "accuracy", "", "", 0.9) for v in variants))
+    changes = {
+        key: one
+        for variant, value in zip(variants[1:], (-0.02, -0.03, -0.09), strict=True)
+        for metric, p in (("tpr_at_0.01", 0.001), ("accuracy", 0.5))
+        for key, one in change(value, p, metric, variant).items()
+    }
+    focus, counted = conclude(found, changes, variants)
+    assert focus.family == names[1:]
+    assert [counted[focus.key(v)].holm for v in variants[1:]] == pytest.approx([0.003] * 3)
+    assert (focus.least_costly, focus.largest) == ("obc-2", "none-32@dp"), "obc-2@dp has another baseline"

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from lit_privq.artifacts.confidences import read_dump, write_dump
+from lit_privq.artifacts.measures import read_measures
+from lit_privq.artifacts.results import Key, read_results
+from lit_privq.artifacts.variant import Variant
 from lit_privq.audit import main
 from lit_privq.audit.folder import Folder
 
@@ -119,3 +122,69 @@ def test_a_truncated_dump_is_named(study: Study, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"005.npz is not a usable dump: .*truncated.*run predict"):
         audit(path.parent.parent, tmp_path, *QUICK)
+
+
+RECIPES = {"none-32": 3.0, "obc-4": 2.5, "obc-2": 2.0, "none-32@dp": 1.0, "obc-4@dp": 0.7, "obc-2@dp": 0.5}
+
+
+def test_a_variant_is_attacked_with_shadows_of_its_own_recipe(study: Study) -> None:
+    folder = Folder(study(RECIPES))
+    for name in ("obc-2", "obc-2@dp"):
+        models = folder.read(name)
+        own, parent = (folder.read(one).observed(folder.shadows) for one in (name, models.variant.parent.name))
+        cases = {case.attacker: case for case in folder.cases(name, "held_out", models)}
+        assert [*cases] == ["unaware", "adaptive", "paired"]
+        assert np.array_equal(cases["unaware"].shadows.confidence, parent.confidence)
+        assert np.array_equal(cases["adaptive"].shadows.confidence, own.confidence)
+        assert np.array_equal(cases["paired"].versions["parent"][0].confidence, parent.confidence)
+
+
+def test_a_recipe_in_full_precision_has_no_parent_to_be_paired_with(study: Study) -> None:
+    folder = Folder(study(RECIPES))
+    found = list(folder.cases("none-32@dp", "leave_one_out", folder.read("none-32@dp")))
+    assert [case.attacker for case in found] == ["unaware"]
+    assert np.array_equal(found[0].shadows.confidence, folder.read("none-32@dp").observed(folder.shadows).confidence)
+
+
+def test_a_family_is_of_one_recipe_and_its_parent_too(study: Study) -> None:
+    folder = Folder(study(RECIPES))
+    families = list(folder.families("held_out"))
+    assert [tuple(case.versions) for case in families] == [("obc-4", "obc-2"), ("obc-4@dp", "obc-2@dp")]
+    shadows, _ = folder.parents(families[1].variant, "held_out")
+    assert np.array_equal(shadows.confidence, folder.read("none-32@dp").observed(folder.shadows).confidence)
+
+
+@pytest.mark.parametrize(
+    ("recipes", "order"),
+    [((), ["none-32", "none-32@a", "none-32@b"]), (("x", "b", "a"), ["none-32", "none-32@b", "none-32@a"])],
+)
+def test_recipes_come_in_the_order_of_the_study(study: Study, recipes: tuple[str, ...], order: list[str]) -> None:
+    folder = study({"none-32@b": 1.0, "none-32": 3.0, "none-32@a": 2.0})
+    assert Folder(folder, recipes=recipes).variants == order
+
+
+def test_a_recipe_without_its_full_precision_is_refused(study: Study) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*none-32@dp with .npz files; run predict on their"):
+        Folder(study({"none-32": 3.0, "obc-2@dp": 1.0}))
+
+
+def test_other_members_in_another_recipe_are_refused(study: Study, tmp_path: Path) -> None:
+    folder = study({"none-32": 3.0, "none-32@dp": 1.0})
+    rewrite(folder / "none-32@dp" / "003.npz", members=np.arange(60) < 30)
+    with pytest.raises(ValueError, match=r"members are the same in every recipe.*none-32@dp/003.npz differ"):
+        audit(folder, tmp_path, *QUICK)
+
+
+def test_results_know_the_recipe_and_changes_are_from_the_right_baseline(study: Study, tmp_path: Path) -> None:
+    audit(study(RECIPES), tmp_path, *QUICK, "--recipes", "plain", "dp", "--report", "false")
+    results = read_results(tmp_path / "results.csv")
+    measures = read_measures(tmp_path / "metrics.json", results)
+    assert (results.first_recipe, results.net) == ("plain", "small, smalldp")
+    key = Key(Variant.parse("obc-2@dp"), "auc", "unaware", "lira_online_fixed")
+    for name, baseline in (("obc-2", "none-32"), ("none-32@dp", "none-32"), ("obc-2@dp", "none-32@dp")):
+        one, other = (measures.means[key._replace(variant=Variant.parse(each))].value for each in (name, baseline))
+        assert measures.changes[key._replace(variant=Variant.parse(name))].value == pytest.approx(one - other)
+        assert measures.standing[name].before == measures.standing[baseline].standing_out
+    assert "none-32" not in {key.variant.name for key in measures.changes}
+    lines = (tmp_path / "vulnerability.csv").read_text().splitlines()
+    assert {line.split(",")[-1] for line in lines[1:]} == {"plain", "dp"}

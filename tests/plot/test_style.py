@@ -7,6 +7,7 @@ from lit_privq.artifacts.results import Key, Results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.style import COLOURS, INK, MARKERS, RC, VARIABLES, looks
 
+METHODS = (("none", 32), ("obc", 2), ("nearest", 2))
 PLAIN = Variant("none", 32, 32)
 
 
@@ -38,3 +39,11 @@ def test_every_colour_of_a_figure_has_its_variable_on_the_page(tmp_path: Path) -
     drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert COLOURS[0] in drawn
     assert all(page.count(f"{variable}:") == 2 for variable in VARIABLES.values())  # light and dark
+
+
+def test_recipes_and_their_methods_have_looks_of_their_own_beyond_the_sixth() -> None:
+    recipes = ("", "smooth", "dp_sgd", "narrow")
+    variants = [Variant(method, bits, bits, recipe=recipe) for recipe in recipes for method, bits in METHODS]
+    found = looks(Results("digits", dict.fromkeys(recipes, "net"), {Key(v, "accuracy"): {} for v in variants}))
+    assert len({(look.colour, look.marker) for look in found.values()}) == len(found) == 4 * 3
+    assert [group for group, look in found.items() if look.colour == INK] == ["none"]

@@ -15,3 +15,13 @@ def test_a_title_for_one_kind_is_none_for_another() -> None:
 
 def test_a_capital_letter_leaves_acronyms_alone() -> None:
     assert capitalized(measure(0.01)) == "TPR at 1\N{NO-BREAK SPACE}% FPR"
+
+
+def test_a_recipe_stands_before_what_it_is_about_and_the_baseline_nowhere() -> None:
+    titles = Titles({"obc": "OBC"}, recipes={"": "", "dp": "DP-SGD"})
+    names = ("none-32", "obc-2", "none-32@dp", "obc-2@dp", "none-32@not_titled")
+    assert [titles.label(Variant.parse(name)).replace("\xa0", " ") for name in names] == [
+        "Full precision", "OBC 2 bits", "DP-SGD, full precision", "DP-SGD, OBC 2 bits", "Not titled, full precision",
+    ]  # fmt: skip
+    networks = Titles(recipes={"": "ResNet-18"})
+    assert networks.label(Variant.parse("none-32")) == "ResNet-18, full precision"

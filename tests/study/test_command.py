@@ -475,10 +475,67 @@ def test_planning_imports_neither_torch_nor_lightning() -> None:
 UNKNOWN = Hooks("builtins:nothing", "builtins:nothing", "builtins:nothing")  # measures nothing, reads no data
 
 
-@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "cifar10", "cifar100", "tinyimagenet"])
+@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "cifar10", "cifar100", "tinyimagenet", "fig5"])
 def test_every_shipped_study_can_be_planned(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = Path(__file__).parents[2] / f"configs/study/{name}.yaml"
     main(["--config", str(config), "--output", str(tmp_path / "runs"), "--dry_run"], UNKNOWN)
     commands = capsys.readouterr().out.splitlines()
     assert commands[0].startswith("python -m lit_privq fit --config")
     assert commands[-1] == f"python -m lit_privq report {tmp_path / 'runs'}"
+
+
+def test_recipes_that_are_added_leave_every_model_and_its_confidences_alone(bench: Any) -> None:
+    bench.study()
+    before, done = bench.results(), len(bench.calls())
+    bench.add_recipes()
+    bench.study()
+    after, calls = bench.results(), bench.calls()[done:]
+    kept = [path for path in before if path.startswith(("checkpoints", "confidence"))]
+    assert {path: before[path] for path in kept} == {path: after[path] for path in kept}
+    trained = [call for call in calls if call.startswith("fit --config") and "--model.name" not in call]
+    assert all("--model.recipe" in call for call in trained), "the first recipe is not trained again"
+    assert any("--trainer.max_epochs 10" in call for call in trained)
+    assert {path.split("/")[1] for path in set(after) - set(before) if path.startswith("confidence")} == {
+        f"{variant}@{recipe}" for variant in ("none-32", "nearest-4", "nearest-1.58") for recipe in ("short", "smooth")
+    }
+
+
+def test_fleets_are_measured_for_each_recipe_and_kept(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.change("study/tiny.yaml", "fleet: 3", "fleet: auto")
+    bench.study()
+    bench.add_recipes()
+    bench.study()
+    assert "smooth: 3 models at once, grouped, 2 workers: measured" in capsys.readouterr().err
+    bench.study()
+    assert (bench.folder / "chosen.txt").read_text() == "chosen chosen "
+    record = json.loads((bench.output / "study.json").read_text())
+    assert record["recipe_choices"]["smooth"]["choices"]["size"] == 3
+    assert record["recipes"] == {"": "", "short": "10 epochs", "smooth": "Label smoothing"}
+
+
+def test_a_dry_run_tells_what_each_recipe_costs(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.add_recipes()
+    bench.study("--dry_run")
+    lines = capsys.readouterr().err.splitlines()
+    each = "500.0 ms per model and training step here, 60 steps, 6 models to train, 2 workers: about 1 min 30 s"
+    assert [line for line in lines if "ms per model" in line] == [
+        f"plain: {each} of training", f"smooth: {each} of training",
+    ]  # fmt: skip
+
+
+def test_the_three_networks_of_fig_5_are_trained_and_quantized_by_one_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(__file__).parents[2] / "configs/study/fig5.yaml"
+    main(["--config", str(config), "--output", str(tmp_path / "runs"), "--dry_run"], UNKNOWN)
+    commands = capsys.readouterr().out.splitlines()
+    trained = {
+        command.split("--config ")[1].split()[0].rpartition("/")[2] for command in commands if "shadow/" in command
+    }
+    assert trained == {"cifar100.yaml", "cifar100_resnet50.yaml", "cifar100_densenet121.yaml"}
+    for method in ("obc", "descent"):
+        of = [command for command in commands if f"--model.name {method} " in command]
+        parents = {re.search(r"none-32(@\w+)?/", command)[1] for command in of}  # type: ignore[index]
+        assert parents == {None, "@resnet50", "@densenet121"}
+        assert all("--model.bits '[4, 2, 1.58]'" in command for command in of)
+    assert "--recipes resnet18 resnet50 densenet121" in commands[-2]

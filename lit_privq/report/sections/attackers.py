@@ -40,7 +40,7 @@ def _table(view: View, variants: list[Variant], names: list[str]) -> PageTable:
     """A row for each variant, a column for each attacker."""
     maximum = ("Maximum",) if len(names) > 1 else ()
     heads = ("Model", *maximum, *(capitalized(f"{name} attacker".strip()) for name in names))
-    return PageTable(heads, tuple(PageRow(view.label(v), v.method, tuple(_cells(view, v, names))) for v in variants))
+    return PageTable(heads, tuple(PageRow(view.label(v), v.group, tuple(_cells(view, v, names))) for v in variants))
 
 
 def _cells(view: View, variant: Variant, names: list[str]) -> Iterator[PageCell]:

@@ -26,7 +26,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
     }
     if not found:
         return None
-    rows = (PageRow(view.label(v), v.method, _cells(view, v, *each)) for v, each in found.items())
+    rows = (PageRow(view.label(v), v.group, _cells(view, v, *each)) for v, each in found.items())
     heads = ("Model", "All members", "Without calibration examples", "Change", "Members left")
     gaps = {variant: gap for variant, (_, gap) in found.items()}
     shown = {"sentence": _sentence(view, gaps), "table": PageTable(heads, tuple(rows))}

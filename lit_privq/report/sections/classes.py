@@ -38,7 +38,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
 def _variants(view: View) -> list[Variant]:
     """Full precision, and the variants that the headline is about."""
     named = (view.focus.least_costly, view.focus.largest)
-    chosen = [v for v in view.results.variants if not v.quantized or v.name in named]
+    chosen = [v for v in view.results.variants if v == view.results.full_precision or v.name in named]
     quantized = [v for v in view.results.variants if v.quantized and v not in view.guessing]
     return chosen if len(chosen) > 1 else [*chosen, *quantized[-1:]]
 

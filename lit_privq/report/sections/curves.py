@@ -23,9 +23,9 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 
 def _drawings(view: View, curves: Mapping[Variant, Curve]) -> Iterator[Drawing]:
-    """A figure for each precision; full precision has one of its own only where nothing is quantized."""
-    plain = {variant: curve for variant, curve in curves.items() if not variant.quantized}
-    for bits in dict.fromkeys(variant.bits for variant in curves if variant.quantized or len(curves) == 1):
+    """A figure for each precision; full precision has one of its own where nothing is quantized, or by recipes."""
+    plain = {variant: curve for variant, curve in curves.items() if variant == variant.baseline or len(curves) == 1}
+    for bits in dict.fromkeys(variant.bits for variant in curves if variant not in plain or len(curves) == 1):
         shown = plain | {variant: curve for variant, curve in curves.items() if variant.bits == bits}
         alt = f"ROC curves at {bits:g} bits beside full precision, both axes in log scale."
         yield Drawing(f"roc_{bits:g}", figures.roc(view, bits, shown), alt)

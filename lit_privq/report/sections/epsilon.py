@@ -31,7 +31,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
         return None
     delta = next(iter(next(iter(found.values())).values())).delta
     heads = ("Model", *(capitalized(f"{name} attacker".strip()) for name in found))
-    rows = [PageRow(view.label(v), v.method, tuple(_cell(each.get(v)) for each in found.values())) for v in variants]
+    rows = [PageRow(view.label(v), v.group, tuple(_cell(each.get(v)) for each in found.values())) for v in variants]
     return Section(
         "epsilon",
         "What it means for differential privacy",

@@ -41,7 +41,7 @@ def _cells(view: View, family: Family) -> tuple[PageCell, ...]:
 def _used(view: View) -> PageTable:
     """Which of target and parent the paired attacker uses."""
     rows = [
-        PageRow(view.label(key.variant), key.variant.method, (PageCell(view.attack_title(key.attack)), PageCell(used)))
+        PageRow(view.label(key.variant), key.variant.group, (PageCell(view.attack_title(key.attack)), PageCell(used)))
         for key, found in view.measures.used.items()
         for used in ["; ".join(found.versions)]
     ]

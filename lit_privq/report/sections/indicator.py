@@ -79,7 +79,7 @@ class Beside:
         found = {
             variant: self.runs.counterpart(variant.method, variant.bits)
             for variant in self.view.results.variants
-            if variant.uniform and self.view.leak(variant)
+            if variant.uniform and not variant.recipe and not variant.repeat and self.view.leak(variant)
         }
         return {variant: row for variant, row in found.items() if row is not None}
 
@@ -194,7 +194,7 @@ class Beside:
                 self.leakage(variant),
                 self.view.titles.method(variant.method),
                 width(variant.bits) if variant.quantized else "32 bits",
-                look[variant.method],
+                look[variant.group],
             )
             for variant, row in self.rows.items()
             if isfinite(values[row])

@@ -37,6 +37,7 @@ def notes(view: View, scores: AttackScores | None, n_shadows: int | None) -> lis
         *_interval_notes(view, n_shadows),
         *_operating_point(view, scores),
         *(note for name, note in _ATTACKERS.items() if name in attackers(view.results) and view.results.methods),
+        *_recipes(view),
         *_unaware_only(view),
         *_fidelity(view.results),
         *_values(view),
@@ -56,6 +57,16 @@ def _unaware_only(view: View) -> Iterator[str]:
         yield (
             f"{joined([view.titles.method(method) for method in unaware])}: attacked by the unaware attacker only, to "
             "save time; an adaptive one may identify more."
+        )
+
+
+def _recipes(view: View) -> Iterator[str]:
+    """What is compared with what, in a study of several recipes."""
+    if len(view.results.recipes) > 1:
+        yield (
+            "Models of every recipe have the same members, and each is attacked with shadow models of its own recipe. "
+            "A quantized variant is compared with full precision of its recipe, and a recipe in full precision with "
+            "the first one."
         )
 
 
@@ -95,11 +106,11 @@ def _interval_notes(view: View, n_shadows: int | None) -> Iterator[str]:
         "examples and the test set, so the intervals do not cover what another draw of these would change. A "
         "statement about each of these targets goes by the target’s own interval, that of its examples."
     )
-    if not view.results.methods:
+    if not view.measures.changes:
         return
     yield (
         "Differences from full precision are taken target by target. One is called a difference where its p-value is "
-        "below 0.05 with all quantized variants counted (Holm’s correction), each by its strongest attacker; changes "
+        "below 0.05 with all variants counted (Holm’s correction), each by its strongest attacker; changes "
         f"of {view.utility.name} where their 95 % interval leaves 0 out."
     )
 

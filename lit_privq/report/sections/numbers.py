@@ -60,7 +60,7 @@ def _summary_row(view: View, variant: Variant, each: tuple[str, ...]) -> PageRow
         PageCell(size(view.results.values(variant, "size_bytes"))),
         PageCell(_most(view.results.values(variant, "float_weights"))),
     )
-    return PageRow(view.label(variant), variant.method, cells)
+    return PageRow(view.label(variant), variant.group, cells)
 
 
 def _without_empty(table: PageTable) -> PageTable:

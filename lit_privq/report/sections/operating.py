@@ -47,7 +47,7 @@ def _table(view: View, points: Sequence[ShadowThreshold]) -> PageTable:
     rows = (
         PageRow(
             view.label(point.variant),
-            point.variant.method,
+            point.variant.group,
             (PageCell(point.attacker), *_cells(point)),
         )
         for point in points

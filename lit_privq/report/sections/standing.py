@@ -33,7 +33,7 @@ def _table(view: View, found: dict[Variant, Standing]) -> PageTable:
     degenerate = any(one.degenerate for one in found.values())
     return PageTable(
         heads + (("Without variance",) if degenerate else ()),
-        tuple(PageRow(view.label(variant), variant.method, _cells(one, degenerate)) for variant, one in found.items()),
+        tuple(PageRow(view.label(variant), variant.group, _cells(one, degenerate)) for variant, one in found.items()),
     )
 
 

@@ -65,7 +65,7 @@ def _table(view: View, names: list[str]) -> PageTable:
     rows = []
     for variant in view.results.variants:
         cells = [_rate(view, view.focus.key(variant)), *(_rate(view, _key(view, variant, name)) for name in names)]
-        rows.append(PageRow(view.label(variant), variant.method, tuple(cells)))
+        rows.append(PageRow(view.label(variant), variant.group, tuple(cells)))
     if view.focus.worst:
         heads = (*heads, f"Change of {spaced(view.focus.worst)}")
         changes = (view.measures.changes.get(view.focus.worst_key(v)) for v in view.results.variants)

@@ -126,7 +126,8 @@ class Study:
         """Recipes as people write them, by name; empty for the baseline where its file gives it no title."""
         titles: dict[str, str] = {}
         for recipe in self.recipes:
-            titles[recipe.name] = recipe.title or (recipe.name.replace("_", " ") if titles else "")
+            named = recipe.name[0].upper() + recipe.name[1:].replace("_", " ")
+            titles[recipe.name] = recipe.title or (named if titles else "")
             of = f"{titles[recipe.name]}, " if titles[recipe.name] else ""
             titles |= {name: f"{of}{epochs} epoch{'s' * (epochs > 1)}" for name, epochs in recipe.early.items()}
         return titles

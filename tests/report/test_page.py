@@ -100,7 +100,8 @@ def test_colours_follow_the_pages_light_or_dark(page: str) -> None:
 
 def test_names_from_the_data_are_escaped(tmp_path: Path, conclude: Callable[[Path], None]) -> None:
     row = ["<b>x</b>", "net", "1", "none", "32", "32", "", "unaware", "<i>", "tpr_at_0.01", "0.1"]
-    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join([*row, *[""] * (len(COLUMNS) - len(row))]) + "\n")
+    row += [""] * (len(COLUMNS) - len(row))
+    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n")
     conclude(tmp_path)
     page = build(tmp_path).read_text(encoding="utf-8")
     assert "<b>" not in page
@@ -227,7 +228,8 @@ def test_a_data_set_that_is_called_like_an_attack_keeps_its_own_name(
     tmp_path: Path, conclude: Callable[[Path], None]
 ) -> None:
     row = ["threshold", "net", "1", "none", "32", "32", "", "unaware", "threshold", "tpr_at_0.01", "0.1"]
-    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join([*row, *[""] * (len(COLUMNS) - len(row))]) + "\n")
+    row += [""] * (len(COLUMNS) - len(row))
+    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n")
     conclude(tmp_path)
     content = json.loads((tmp_path / "metrics.json").read_text())
     content["titles"] = {"threshold": "Global threshold"}

@@ -1,4 +1,4 @@
-"""One display over everything a study does: stages, models done, time left."""
+"""One display over everything a study does: a bar for each stage, rates, time left."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TextIO
 
 from lit_privq.study.plan import STAGES, Job, Stage
 
+_WIDTH = 24  # characters of a whole bar
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
 
 class StudyProgress:
-    """A line that is rewritten on a terminal, and a line now and then elsewhere.
+    """Bars that are drawn again and again on a terminal, and a line now and then elsewhere.
 
     Args:
         jobs: those to do.
@@ -35,11 +38,13 @@ class StudyProgress:
         self._done: set[str] = set()
         self._work: dict[Stage, list[tuple[int, float]]] = {stage: [work] for stage, work in self._earlier.items()}
         self._began: dict[str, float] = {}
+        self._first: dict[Stage, float] = {}  # when a stage began, in this start of the study
         self._shown, self._shown_at = "", -float("inf")
 
     def begin(self, job: Job) -> None:
         """A job was started."""
         self._began[job.name] = self.clock()
+        self._first.setdefault(job.stage, self.clock())
 
     def fail(self, job: Job) -> None:
         """A job ended, but not well."""
@@ -54,23 +59,20 @@ class StudyProgress:
 
     def say(self, text: str) -> None:
         """Show something that stays."""
-        blank = " " * len(self._shown) if self.stream.isatty() else ""
-        self.stream.write(f"\r{blank}\r{text}\n" if blank else f"{text}\n")
+        self.stream.write(f"{self._erased()}{text}\n")
         self.stream.flush()
-        self._shown = ""
 
     def show(self) -> None:
         """Bring the display up to date, if that is due."""
         now = self.clock()
-        counts = self.counts()
         if self.stream.isatty():
             width = shutil.get_terminal_size().columns - 1
-            line = f"{counts}; {self.time_left()}"[:width]
-            self.stream.write(f"\r{line:{len(self._shown)}}")
-            self._shown = line
-        elif now - self._shown_at >= (10.0 if counts == self._shown else 1.0):
-            self.stream.write(f"{counts}; {duration(now - self.start)} gone, {self.time_left()}\n")
-            self._shown, self._shown_at = counts, now
+            text = "\n".join(line[:width] for line in self.lines())
+            self.stream.write(self._erased() + text)
+            self._shown = text
+        elif now - self._shown_at >= (10.0 if self.counts() == self._shown else 1.0):
+            self._shown, self._shown_at = self.counts(), now
+            self.stream.write(f"{self._shown}; {duration(now - self.start)} gone, {self.time_left()}\n")
         self.stream.flush()
 
     def close(self) -> None:
@@ -80,6 +82,41 @@ class StudyProgress:
         if self.stream.isatty():
             self.stream.write("\n")
             self.stream.flush()
+            self._shown = ""
+
+    def lines(self) -> list[str]:
+        """What a terminal shows: a bar for each stage, then the time and what is running."""
+        bars = [
+            f"{stage:8} {self._bar(done, total)} {done:{len(str(total))}}/{total}{self._rate(stage)}"
+            for stage in STAGES
+            for done, total in [self._count(stage)]
+            if total
+        ]
+        running = [f"{name} ({duration(self.clock() - began)})" for name, began in self._began.items()]
+        ahead = f"; running: {', '.join(running)}" if running else ""
+        return [*bars, f"{duration(self.clock() - self.start)} gone, {self.time_left()}{ahead}"]
+
+    def _bar(self, done: int, total: int) -> str:
+        """A bar, in eighths of a character where the terminal has these."""
+        eighths = 8 * _WIDTH * done // total
+        if "utf" not in (getattr(self.stream, "encoding", None) or "utf").lower():
+            return "#" * (eighths // 8) + "." * (_WIDTH - eighths // 8)
+        return (_EIGHTHS[8] * (eighths // 8) + _EIGHTHS[eighths % 8]).strip(" ").ljust(_WIDTH)
+
+    def _rate(self, stage: Stage) -> str:
+        """How fast models get done in this start of the study, where one was."""
+        done = sum(job.size for job in self.jobs if job.stage == stage and job.name in self._done)
+        seconds = self.clock() - self._first[stage] if stage in self._first else 0.0
+        unfinished = any(job.stage == stage and job.name not in self._done for job in self.jobs)
+        return f"  {rate(done / seconds)}" if done and seconds > 0 and unfinished else ""
+
+    def _erased(self) -> str:
+        """What takes the bars off a terminal."""
+        if not self.stream.isatty() or not self._shown:
+            return ""
+        up = self._shown.count("\n")
+        self._shown = ""
+        return ("\r" + (f"\x1b[{up}A" if up else "")) + "\x1b[J"
 
     def counts(self) -> str:
         """Stages with the models done and to do."""
@@ -126,3 +163,13 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def rate(per_second: float) -> str:
+    """How often something happens, for people.
+
+    >>> rate(3.2), rate(0.5), rate(0.002)
+    ('3.2/s', '30/min', '7.2/h')
+    """
+    unit, factor = next(((u, f) for u, f in (("s", 1), ("min", 60)) if per_second * f >= 1), ("h", 3600))
+    return f"{per_second * factor:.3g}/{unit}"

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 
@@ -98,15 +99,58 @@ def test_elsewhere_a_line_comes_when_something_changed_or_ten_seconds_passed() -
     assert stream.getvalue().splitlines()[-1].startswith("train 4/8, query 0/8, audit 0/1, report 0/1; 12 s gone")
 
 
-def test_a_terminal_has_one_line_that_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_has_a_bar_for_each_stage_with_its_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    progress = StudyProgress(JOBS, 2, Terminal(), clock)
+    for job in TRAIN:
+        progress.begin(job)
+    clock.now = 8.0
+    progress.finish(TRAIN[0], 8.0)
+    clock.now = 10.0
+    assert progress.lines() == [
+        f"train    {12 * '█'}{12 * ' '} 4/8  24/min",
+        f"query    {24 * ' '} 0/8",
+        f"audit    {24 * ' '} 0/1",
+        f"report   {24 * ' '} 0/1",
+        "10 s gone, time left unknown yet; running: train-1 (10 s)",
+    ]
+
+
+def test_bars_are_drawn_over_each_other_and_what_is_said_stays_above_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
     progress = StudyProgress(JOBS, 2, stream)
     progress.show()
     progress.show()
     progress.say("train-1 failed")
+    progress.show()
     progress.close()
-    lines = stream.getvalue().split("\n")
-    assert len(lines) == 3
-    assert lines[0].endswith("\rtrain-1 failed")
-    assert all(len(part) < 40 for line in lines for part in line.split("\r"))
+    shown = screen(stream.getvalue())
+    assert shown[0] == "train-1 failed"
+    assert [line.split()[0] for line in shown[1:]] == ["train", "query", "audit", "report", "0"]
+    assert all(len(line) < 40 for line in shown)
+
+
+def screen(written: str) -> list[str]:
+    """What a terminal shows in the end, for line feeds and the two escapes that are used."""
+    lines, at = [""], 0
+    for part in re.split(r"(\n|\r|\x1b\[\d*[AJ])", written):
+        if part == "\n":
+            at += 1
+            lines += [""] * (at == len(lines))
+        elif part.endswith("A"):
+            at -= int(part[2:-1])
+        elif part.endswith("J"):
+            lines[at:] = [""]
+        elif part != "\r":
+            lines[at] = part or lines[at]
+    return lines[:-1]
+
+
+def test_a_bar_needs_no_letters_that_a_terminal_lacks() -> None:
+    class Plain(Terminal):
+        encoding = "ascii"
+
+    progress = StudyProgress(TRAIN, 1, Plain())
+    progress.finish(TRAIN[0], 1.0)
+    assert progress.lines()[0].startswith(f"train    {12 * '#'}{12 * '.'} 4/8")

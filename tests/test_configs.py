@@ -118,7 +118,7 @@ def test_a_querys_config_takes_the_callbacks_that_attack() -> None:
 
 
 def test_no_config_is_left_out() -> None:
-    kinds = {"data", "trainer", "shadow", "model", "ptq", "query", "audit", "indicator", "study"}
+    kinds = {"data", "trainer", "shadow", "model", "ptq", "query", "audit", "indicator", "study", "sweep"}
     assert {path.parts[0] for path in (Path(config) for config in shipped("**/*.yaml"))} == kinds
 
 

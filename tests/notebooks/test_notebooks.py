@@ -51,6 +51,9 @@ def test_a_notebook_runs_to_its_end_on_a_tiny_study(
     if path.stem == "01_tradeoff":
         assert "The least costly saving is" in said
         assert headline(read_inputs(tiny_study)[0]).sentence in said
+    if path.stem == "05_runs":
+        assert "12 runs of 4 variants; 3 models were attacked" in said
+        assert "lira_online_fixed" in said
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.artifacts.construction import plain
+from lit_privq.data.archives import unpacked_inside
 from lit_privq.data.batches import (
     BatchIndices,
     BatchMaker,
@@ -92,7 +93,8 @@ class ShadowDataModule(L.LightningDataModule):
         Raises:
             ValueError: if what are no images are to be shifted or mirrored.
         """
-        pool = self.dataset.load(self.root, self.download)
+        with unpacked_inside():
+            pool = self.dataset.load(self.root, self.download)
         if pool.inputs.dtype != torch.uint8 and (self.padding or self.mirror):
             raise ValueError(
                 f"only images are shifted and mirrored; examples of {pool.name} are float32 features "

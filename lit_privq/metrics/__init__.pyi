@@ -29,9 +29,14 @@ from .over_targets import difference_over_targets as difference_over_targets
 from .over_targets import holm as holm
 from .over_targets import mean_over_targets as mean_over_targets
 from .per_example import PerExampleRates as PerExampleRates
+from .per_example import accusations as accusations
 from .per_example import per_example_rates as per_example_rates
 from .placement import redrawn_log_aurocs as redrawn_log_aurocs
 from .placement import redrawn_tpr as redrawn_tpr
+from .rate_interval import balanced_accuracy_interval as balanced_accuracy_interval
+from .rate_interval import difference_interval as difference_interval
+from .rate_interval import rate_interval as rate_interval
+from .rate_interval import wilson as wilson
 from .roc import Ranked as Ranked
 from .roc import Roc as Roc
 from .roc import auc as auc
@@ -42,7 +47,9 @@ from .roc import roc as roc
 from .roc import tpr_at_fpr as tpr_at_fpr
 from .trade_off import TradeOff as TradeOff
 from .trade_off import trade_off as trade_off
+from .trade_off import trade_off_of as trade_off_of
 from .vulnerability import Vulnerability as Vulnerability
+from .vulnerability import leave_one_out_separation as leave_one_out_separation
 from .vulnerability import made_safe as made_safe
 from .vulnerability import overlap as overlap
 from .vulnerability import rank_correlation as rank_correlation

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from lit_privq.metrics.members import as_members
-from lit_privq.metrics.roc import Floats, roc
+from lit_privq.metrics.roc import Floats, Roc, roc
 
 
 def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -136,11 +136,16 @@ class Bonferroni(ThresholdChoice):
 
     def points(self, scores: Floats, members: NDArray[np.bool_], level: float) -> Iterator[tuple[Point, float]]:
         """All vertices but (0, 0) and (1, 1)."""
-        curve = roc(scores, members)
-        vertices = curve.hull[1:-1]
-        for vertex in vertices:
-            hits, misses = int(curve.true_positives[vertex]), int(curve.false_positives[vertex])
-            yield Point(hits, curve.n_members, misses, curve.n_others), 1 - (1 - level) / len(vertices)
+        return self.vertices(roc(scores, members), level)
+
+    @staticmethod
+    def vertices(curve: Roc, level: float) -> Iterator[tuple[Point, float]]:
+        """The same of a ROC that is known."""
+        inner = curve.hull[1:-1]
+        for hits, misses in zip(
+            curve.true_positives[inner].tolist(), curve.false_positives[inner].tolist(), strict=True
+        ):
+            yield Point(hits, curve.n_members, misses, curve.n_others), 1 - (1 - level) / len(inner)
 
 
 def epsilon_lower_bound(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import bdtr, bdtrc
+from scipy.special import bdtr, bdtrc, betaincinv, logit
 
 from lit_privq.metrics.members import as_members
 from lit_privq.metrics.roc import Floats
@@ -99,6 +99,9 @@ def _right(members: NDArray[np.bool_], each: int) -> int:
 
 def _refuted(guesses: int, right: int, examples: int, surprise: float, delta: float) -> float:
     """Largest epsilon under which so many right guesses are too surprising."""
+    if delta == 0:  # as many right guesses as Clopper and Pearson's lower bound on a share would just allow
+        share = float(betaincinv(right, guesses - right + 1, surprise)) if right else 0.0
+        return min(_LARGEST, float(logit(share))) if share > 0.5 else 0.0
 
     def excess(epsilon: float) -> float:
         return p_value(right, guesses, examples, epsilon, delta) - surprise

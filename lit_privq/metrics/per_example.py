@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,26 @@ class PerExampleRates:
     reachable: float
 
 
+@dataclass(frozen=True, eq=False)
+class Accusations:
+    """Who exceeds the thresholds that bound every single example's false-positive rate.
+
+    Args:
+        max_fpr: the bound, a fraction.
+        accused: (targets, examples) bool.
+        reachable: (examples,) bool, whether some shadow that trained on the example exceeds its threshold.
+    """
+
+    max_fpr: float
+    accused: NDArray[np.bool_]
+    reachable: NDArray[np.bool_]
+
+    def rate(self, which: NDArray[np.bool_]) -> Floats:
+        """Share of the chosen examples, (targets, examples) bool, that are accused, (targets,); NaN where none is."""
+        count = which.sum(1)
+        return np.asarray(np.where(count, (self.accused & which).sum(1) / np.maximum(count, 1), np.nan))
+
+
 def per_example_rates(
     shadows: Floats,
     shadow_members: NDArray[np.bool_],
@@ -44,7 +64,32 @@ def per_example_rates(
     *,
     own: NDArray[np.intp] | None = None,
 ) -> list[PerExampleRates]:
-    """Rates at thresholds that hold for each example alone, one entry for each bound.
+    """Rates of all members and non-members, one entry for each bound; arguments and errors as of :func:`accusations`.
+
+    >>> rng = np.random.default_rng(0)
+    >>> inside = rng.random((40, 500)) < 0.5
+    >>> scores = rng.normal(size=(40, 500)) + 2 * inside
+    >>> (found,) = per_example_rates(scores[4:], inside[4:], scores[:4], inside[:4], [0.05])
+    >>> print(found.tpr.mean().round(2), found.fpr.mean().round(2))
+    0.55 0.05
+    """
+    members = as_members(members)
+    return [
+        PerExampleRates(each.max_fpr, each.rate(members), each.rate(~members), float(each.reachable.mean()))
+        for each in accusations(shadows, shadow_members, targets, members, max_fpr, own=own)
+    ]
+
+
+def accusations(
+    shadows: Floats,
+    shadow_members: NDArray[np.bool_],
+    targets: Floats,
+    members: NDArray[np.bool_],
+    max_fpr: Sequence[float],
+    *,
+    own: NDArray[np.intp] | None = None,
+) -> Iterator[Accusations]:
+    """Who is accused at thresholds that hold for each example alone, for one bound after the other.
 
     An example's threshold is the upper end of Student's one-sided prediction interval of the scores that shadows
     outside of its training show: mean + t(1 - bound, n - 1) * deviation * sqrt(1 + 1 / n).
@@ -59,20 +104,13 @@ def per_example_rates(
 
     Raises:
         ValueError: if a bound is out of range, or an example has fewer than two shadows that did not train on it.
-
-    >>> rng = np.random.default_rng(0)
-    >>> inside = rng.random((40, 500)) < 0.5
-    >>> scores = rng.normal(size=(40, 500)) + 2 * inside
-    >>> (found,) = per_example_rates(scores[4:], inside[4:], scores[:4], inside[:4], [0.05])
-    >>> print(found.tpr.mean().round(2), found.fpr.mean().round(2))
-    0.55 0.05
     """
     bad = [bound for bound in max_fpr if not 0 < bound < 1]
     if bad:
         raise ValueError(f"max_fpr are fractions in (0, 1), 0.01 for 1 %; got {bad[0]}")
     shadow_members, members = as_members(shadow_members), as_members(members)
     outside = ~shadow_members
-    count = outside.sum(0).astype(np.float64)
+    count = outside.sum(0)
     if count.min() < 2 + (own is not None):
         raise ValueError(
             f"a threshold for each example needs two shadows that did not train on it; example {count.argmin()} has "
@@ -89,10 +127,7 @@ def per_example_rates(
         sums = np.where(left, np.maximum(squares - off * off * count / sizes, 0.0), squares)
     spread = np.sqrt(sums / (sizes - 1) * (1 + 1 / sizes))
     pooled = np.sqrt(squares / (count - 1) * (1 + 1 / count))
-    found = []
+    degrees = np.arange(1, len(shadows) + 1) - 1.0
     for bound in max_fpr:
-        accused = targets > means + stdtrit(sizes - 1, 1 - bound) * spread  # (targets, examples)
-        tpr, fpr = (accused.mean(1, where=which) for which in (members, ~members))
-        reachable = largest > mean + stdtrit(count - 1, 1 - bound) * pooled
-        found.append(PerExampleRates(bound, tpr, fpr, float(reachable.mean())))
-    return found
+        reach = np.append(0.0, stdtrit(np.maximum(degrees, 1), 1 - bound))  # by the number of scores
+        yield Accusations(bound, targets > means + reach[sizes] * spread, largest > mean + reach[count] * pooled)

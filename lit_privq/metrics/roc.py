@@ -56,17 +56,17 @@ class Roc:
 
     @property
     def hull(self) -> NDArray[np.intp]:
-        """Vertices of a single curve's upper convex hull, from (0, 0) to (1, 1)."""
-        x, y = self.false_positives.tolist(), self.true_positives.tolist()
-        kept: list[int] = []
-        for point in self.corners.tolist():
-            while len(kept) > 1:
-                a, b = kept[-2], kept[-1]
-                if (y[b] - y[a]) * (x[point] - x[a]) > (y[point] - y[a]) * (x[b] - x[a]):
-                    break
-                kept.pop()
-            kept.append(point)
-        return np.array(kept)
+        """Vertices of a single curve's upper convex hull, from (0, 0) to (1, 1).
+
+        A point on or below the line between its neighbours is no vertex; where none is left, the rest are.
+        """
+        kept = self.corners
+        while True:
+            x, y = self.false_positives[kept], self.true_positives[kept]
+            above = (y[1:-1] - y[:-2]) * (x[2:] - x[:-2]) > (y[2:] - y[:-2]) * (x[1:-1] - x[:-2])
+            if above.all():
+                return kept
+            kept = kept[np.concatenate([[True], above, [True]])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,31 +83,33 @@ class Ranked:
     step: NDArray[np.intp]
     members: NDArray[np.bool_]
 
-    def part(self, chosen: NDArray[np.bool_], *, own_others: bool = False) -> Roc:
-        """The ROC of the chosen members before all non-members, or before the chosen ones only.
+    def part(self, inside: NDArray[np.intp], outside: NDArray[np.intp] | None = None) -> Roc:
+        """The ROC of some members before all non-members, or before some of them.
+
+        Only the steps of these examples are looked at, so that a small part costs little.
 
         Args:
-            chosen: (examples,) bool, with a member in it.
-            own_others: whether the false positives are counted among the chosen non-members alone.
+            inside: (members,) numbers of examples, at least one.
+            outside: (non-members,) numbers of examples, at least one; None for all.
 
         >>> seen = ranked(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False]))
-        >>> seen.part(np.array([False, False, True, True])).tpr.tolist()
-        [0.0, 0.0, 1.0, 1.0]
+        >>> seen.part(np.array([2])).tpr.tolist(), seen.part(np.array([0]), np.array([3])).fpr.tolist()
+        ([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0])
         """
-        size = self.curve.thresholds.size
-        inside = np.bincount(self.step[self.members & chosen], minlength=size)  # at each point of the whole curve
-        turns = inside > 0
-        if own_others:
-            outside = np.bincount(self.step[~self.members & chosen], minlength=size)
-            turns |= outside > 0
-            false_positives = outside.cumsum()
-        else:  # between these points the curve is horizontal
-            turns[:-1] |= inside[1:] > 0
-            turns[-1] = True
-            false_positives = self.curve.false_positives
-        turns[0] = True
-        points = np.flatnonzero(turns)
-        return Roc(inside.cumsum()[points], false_positives[points], self.curve.thresholds[points])
+        if outside is not None:
+            order = np.sort(np.concatenate([2 * self.step[inside] + 1, 2 * self.step[outside]]))  # 1 marks a member
+            ends = np.flatnonzero(np.append(np.diff(order >> 1), 1))  # the last example of each step
+            hits = np.cumsum(order & 1)[ends]
+            points = np.append(0, order[ends] >> 1)
+            return Roc(np.append(0, hits), np.append(0, ends + 1 - hits), self.curve.thresholds[points])
+        steps = np.sort(self.step[inside])
+        ends = np.flatnonzero(np.append(np.diff(steps), 1))
+        turns = np.stack([steps[ends] - 1, steps[ends]], axis=1).ravel()  # between these the curve is horizontal
+        hits = np.stack([np.append(0, ends[:-1] + 1), ends + 1], axis=1).ravel()
+        points = np.concatenate([[0], turns, [self.curve.thresholds.size - 1]])
+        new = np.append(True, points[1:] > points[:-1])
+        hits = np.concatenate([[0], hits, [steps.size]])
+        return Roc(hits[new], self.curve.false_positives[points[new]], self.curve.thresholds[points[new]])
 
 
 def ranked(scores: Floats, members: NDArray[np.bool_]) -> Ranked:
@@ -230,6 +232,8 @@ def _at_bound(curve: Roc, counts: NDArray[np.integer[Any]], max_fpr: float, incl
     allowed = allowed_false_positives(curve.n_others, max_fpr, inclusive=inclusive)
     if allowed < 1:
         return np.full(counts.shape[:-1], np.nan)
+    if curve.false_positives.ndim == 1:
+        return np.asarray(counts[np.searchsorted(curve.false_positives, allowed, "right") - 1], np.float64)
     point = (curve.false_positives <= allowed).sum(-1, keepdims=True) - 1
     return np.asarray(np.take_along_axis(counts, point, -1)[..., 0], np.float64)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import betaincinv, ndtri
 
-from lit_privq.metrics.epsilon import ThresholdChoice, clopper_pearson
+from lit_privq.metrics.epsilon import Bonferroni, Point, ThresholdChoice
 from lit_privq.metrics.members import as_members
-from lit_privq.metrics.roc import Floats
+from lit_privq.metrics.roc import Floats, Roc
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +84,25 @@ def trade_off(
     >>> round(trade_off(scores, np.arange(200) < 100, Fixed(0.5)).mu, 2)
     1.86
     """
-    corners = [(0.0, 1.0), (1.0, 0.0)]
-    for point, at in threshold.points(np.asarray(scores), as_members(members), level):
-        beta = 1 - clopper_pearson(point.true_positives, point.members, at)[0]
-        alpha = clopper_pearson(point.false_positives, point.others, at)[1]
-        corners += [(alpha, beta), (beta, alpha)]
-    alpha, beta = np.array(_lower_hull(sorted(corners))).T
+    return _refuted(threshold.points(np.asarray(scores), as_members(members), level))
+
+
+def trade_off_of(curve: Roc, *, level: float = 0.95) -> TradeOff:
+    """The same from a ROC that is known, with :class:`~lit_privq.metrics.Bonferroni`'s choice of thresholds."""
+    return _refuted(Bonferroni.vertices(curve, level))
+
+
+def _refuted(points: Iterable[tuple[Point, float]]) -> TradeOff:
+    """The curve through the bounds that operating points give, each at its own level."""
+    counts = np.array([(*astuple(point), (1 - at) / 2) for point, at in points])
+    if not counts.size:
+        return TradeOff(np.array([0.0, 1.0]), np.array([1.0, 0.0]))
+    hits, members, misses, others, tail = counts.T
+    beta = 1 - np.where(hits > 0, betaincinv(np.maximum(hits, 1), members - hits + 1, tail), 0.0)
+    alpha = np.where(misses < others, betaincinv(misses + 1, np.maximum(others - misses, 1), 1 - tail), 1.0)
+    mirrored = np.stack([np.concatenate([alpha, beta]), np.concatenate([beta, alpha])], axis=1)
+    corners = sorted([(0.0, 1.0), (1.0, 0.0), *map(tuple, mirrored.tolist())])
+    alpha, beta = np.array(_lower_hull(corners)).T
     return TradeOff(alpha, beta)
 
 

@@ -183,7 +183,8 @@ def test_a_part_of_the_examples_has_the_metrics_of_its_own_curve(decimals: int, 
     chosen = random.random(800) < share
     seen = ranked(scores, members)
     for own_others, kept in ((False, chosen | ~members), (True, chosen)):
-        part, alone = seen.part(chosen, own_others=own_others), roc(scores[kept], members[kept])
+        inside, outside = np.flatnonzero(members & chosen), np.flatnonzero(~members & chosen)
+        part, alone = seen.part(inside, outside if own_others else None), roc(scores[kept], members[kept])
         for metric in (auc, best_balanced_accuracy, log_auroc, semilog_auroc, lambda c: tpr_at_fpr(c, 0.05)):
             np.testing.assert_allclose(metric(part), metric(alone), rtol=1e-12)
 
@@ -193,6 +194,6 @@ def test_parts_that_make_up_the_pool_add_up_to_its_counts_at_one_threshold() -> 
     members, kind = random.random(500) < 0.5, random.integers(3, size=500)
     scores = random.normal(size=500) + members
     seen = ranked(scores, members)
-    parts = [seen.part(kind == k) for k in range(3)]
+    parts = [seen.part(np.flatnonzero(members & (kind == k))) for k in range(3)]
     hits = [curve.true_positives[curve.false_positives <= 20].max() for curve in (*parts, seen.curve)]
     assert sum(hits[:3]) == hits[3]

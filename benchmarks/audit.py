@@ -12,6 +12,7 @@ import argparse
 import ast
 import functools
 import json
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -22,7 +23,6 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import (
     LiRAJoint,
     Observed,
@@ -32,9 +32,9 @@ from lit_privq.attacks import (
     proxies,
     reference,
     score_leave_one_out,
+    standard,
 )
-from lit_privq.audit.case import Case
-from lit_privq.audit.measure import measure
+from lit_privq.audit.command import main as main_of_audit
 from lit_privq.metrics import (
     Bonferroni,
     auc,
@@ -65,9 +65,12 @@ def main() -> None:
     for row in cases(10 if options.quick else 1, options.reference):
         rows.append(row)
         other, ratio = (f"{row[key]:.3g}" if row[key] is not None else "-" for key in ("other", "ratio"))
-        print(f"{row['case']:58} {row['ours']:9.3g} {other:>9} {row['unit']:>8} {ratio:>8} {row['spread']:7.2g}")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        print(
+            f"{row['case']:58} {row['ours']:9.3g} {other:>9} {row['unit']:>8} {ratio:>8} {row['spread']:7.2g}",
+            flush=True,
+        )
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1))
 
 
 def cases(shrink: int, public: Path | None) -> Iterator[Row]:
@@ -107,7 +110,7 @@ def cases(shrink: int, public: Path | None) -> Iterator[Row]:
         None,
     )
     yield from attackers(examples)
-    yield from measured(examples)
+    yield from whole(examples)
     logits = random.normal(size=(examples, 18, 100)).astype(np.float32)
     labels = random.integers(100, size=examples)
     yield row(
@@ -142,36 +145,29 @@ def attackers(examples: int) -> Iterator[Row]:
     yield row(f"rates at each example's own threshold, 65 x {examples}; other: LiRA online", rates, single)
 
 
-def measured(examples: int) -> Iterator[Row]:
-    """All metrics with intervals: of one target, of all 65, and with ten slices that are a partition of the pool."""
+def whole(examples: int) -> Iterator[Row]:
+    """The command itself, every one of 65 models a target, without slices and with ten that are a partition."""
     random = np.random.default_rng(0)
-    members = random.random((65, examples)) < 0.5
+    members = np.vstack([np.argsort(random.random((64, examples)), axis=0) < 32, random.random((1, examples)) < 0.5])
     part = random.integers(10, size=examples)
-    slices = {f"class_{label}": part == label for label in range(10)}
-    attacks = [f"attack {number}" for number in range(12)]
-    bounds = [0.00001, 0.0001, 0.001, 0.01]
+    names = [name for name in standard() if name not in ("base", "threshold")]
+    name = f"the whole audit, 65 targets x {examples} x {len(names)} attacks"
+    with tempfile.TemporaryDirectory() as folder:
+        files = {kind: str(Path(folder) / f"{kind}.npz") for kind in ("models", "slices")}
+        confidence = random.normal(size=members.shape).astype(np.float32) + 1.5 * members.astype(np.float32)
+        np.savez(files["models"], members=members, confidence=confidence)
+        np.savez(files["slices"], **{f"slice_{number}": part == number for number in range(10)})
+        del confidence
 
-    def audit(targets: int, chosen: dict[str, NDArray[np.bool_]] | None, sliced: list[str] | None = None) -> float:
-        observed = Observed(np.zeros((targets, examples, 1), np.float32), members[:targets])
-        case = Case("", "", FULL_PRECISION, "unaware", np.arange(targets), observed, observed, None, ())
-        scores = {name: random.normal(size=(targets, examples)) + members[:targets] for name in attacks}
-        start = time.process_time()
-        measure(case, scores, bounds, 400, 0, chosen, sliced)
-        return time.process_time() - start
+        def audit(*options: str) -> float:
+            given = ["--input", files["models"], "--output", str(Path(folder) / "out"), "--attacks", *names]
+            start = time.process_time()
+            main_of_audit([*given, "--design", "leave_one_out", "--report", "false", *options])
+            return time.process_time() - start
 
-    without = [audit(1, None) for _ in range(3)]
-    name = f"all metrics with intervals, 12 attacks, {examples}"
-    yield row(f"{name}, 1 target", without, None)
-    yield row(
-        f"{name}, 1 target, 10 slices of the leading 2 attacks; other: no slices",
-        [audit(1, slices, attacks[:2]) for _ in range(3)],
-        without,
-    )
-    yield row(
-        f"{name}, 1 target, 10 slices of all attacks; other: no slices", [audit(1, slices) for _ in range(3)], without
-    )
-    yield row(f"{name}, 65 targets", [audit(65, None)], None)
-    yield row(f"{name}, 65 targets, 10 slices of the leading 2 attacks", [audit(65, slices, attacks[:2])], None)
+        without = [audit()]
+        yield row(f"{name}, with intervals and bounds", without, None)
+        yield row(f"{name}, ten slices of all attacks; other: no slices", [audit("--slices", files["slices"])], without)
 
 
 def lira(examples: int, queries: int, public: Path | None) -> Iterator[Row]:

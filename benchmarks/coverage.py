@@ -1,6 +1,6 @@
 """How often 95 % intervals cover the truth, on simulated scores whose truth is known.
 
-python benchmarks/coverage.py [--quick] [--json FILE]
+python benchmarks/coverage.py [--quick] [--trials N] [--only PART ...] [--json FILE]
 
 Unless said otherwise members score N(gap, 1) and non-members N(0, 1); where targets differ, so do their gaps. Intervals
 over targets are taken as an audit takes them. "se" is the Monte-Carlo standard error of the coverage. Bounds that hold
@@ -24,7 +24,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
-from lit_privq.audit.measure import PerTarget, measure, rate_interval
+from lit_privq.audit.measure import Measure, PerTarget, measure
 from lit_privq.metrics import (
     Bonferroni,
     Estimate,
@@ -33,6 +33,7 @@ from lit_privq.metrics import (
     Split,
     auc,
     auc_interval,
+    balanced_accuracy_interval,
     best_balanced_accuracy,
     bootstrap,
     clopper_pearson,
@@ -44,6 +45,7 @@ from lit_privq.metrics import (
     one_run_epsilon,
     per_example_rates,
     predictive_value,
+    rate_interval,
     redrawn_log_aurocs,
     redrawn_tpr,
     resample,
@@ -102,11 +104,8 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the trials")
+    parser.add_argument("--trials", type=int, default=2000, help="of each row, 2000 by default")
     parser.add_argument("--json", type=Path, help="write the rows here")
-    options = parser.parse_args()
-    trials = 200 if options.quick else 2000
-    rows = []
-    print("| kind | setting | coverage | se | trials |\n|---|---|--:|--:|--:|")
     parts = (
         areas_of_one_target,
         one_target,
@@ -117,6 +116,7 @@ def main() -> None:
         paired_differences,
         paired_on_examples,
         slices,
+        slices_over_targets,
         per_example,
         operating_points,
         exact,
@@ -124,7 +124,13 @@ def main() -> None:
         trade_offs,
         one_run,
     )
-    for part in parts:
+    names = {part.__name__: part for part in parts}
+    parser.add_argument("--only", nargs="+", choices=names, default=list(names), help="parts to simulate")
+    options = parser.parse_args()
+    trials = options.trials // (10 if options.quick else 1)
+    rows = []
+    print("| kind | setting | coverage | se | trials |\n|---|---|--:|--:|--:|")
+    for part in (names[name] for name in options.only):
         for row in part(trials):
             rows.append(row)
             print(f"| {row.kind} | {row.setting} | {row.coverage:.3f} | {row.error:.3f} | {row.trials} |", flush=True)
@@ -311,19 +317,34 @@ def paired_differences(trials: int) -> Iterator[Row]:
 
 
 def paired_on_examples(trials: int) -> Iterator[Row]:
-    """The difference of two precisions of one target, by the influence of each example on both."""
-    for others in (200, 1000):
+    """The difference of two precisions of one target; a bound of 1 % of 200 non-members leaves one false positive."""
+    settings = [(200, 0.8, (1.0, 1.0)), (200, 0.0, (1.0, 1.0)), (200, 0.95, (1.0, 1.0)), (200, 0.8, (2.0, 1.0))]
+    for others, shared, gaps in [*settings, (200, 0.8, (2.0, 2.0)), (1000, 0.8, (1.0, 1.0)), (1000, 0.8, (2.0, 1.5))]:
         members = np.arange(2 * others) < others
+        names = "auc", "balanced_accuracy", "tpr_at_0.05", "tpr_at_0.01"
+        truths = {
+            name: float(np.subtract(*(STATISTICS[REPORTED[name]][1](gap) for gap in gaps[::-1])))
+            for name in names
+            if REPORTED[name] in STATISTICS
+        }
+        if gaps[0] == gaps[1]:
+            truths["balanced_accuracy"] = 0.0
 
-        def trial(random: np.random.Generator, members: NDArray[np.bool_] = members) -> dict[str, bool]:
-            common = random.normal(size=members.size)
-            scores = 0.8 * common + 0.6 * random.normal(size=(2, members.size)) + members
-            found = audited(random, {"full": scores[:1], "quantized": scores[1:]}, members)
-            names = "auc", "balanced_accuracy", "tpr_at_0.05", "tpr_at_0.01"
-            changes = {name: found["quantized"][name] - found["full"][name] for name in names}
-            return {REPORTED[name]: covers(change.own_interval(0), 0.0) for name, change in changes.items()}
+        def trial(
+            random: np.random.Generator,
+            members: NDArray[np.bool_] = members,
+            shared: float = shared,
+            gaps: tuple[float, float] = gaps,
+            truths: Mapping[str, float] = truths,
+        ) -> dict[str, bool]:
+            common, own = random.normal(size=members.size), random.normal(size=(2, members.size))
+            scores = shared * common + np.sqrt(1 - shared**2) * own + np.array(gaps)[:, None] * members
+            found = audited(random, {"full": scores[:1], "quantized": scores[1:]}, members, RESAMPLES)
+            changes = {name: found["quantized"][name] - found["full"][name] for name in truths}
+            return {REPORTED[name]: covers(one.own_interval(0), truths[name]) for name, one in changes.items()}
 
-        yield from simulated("paired difference", f"one target, {others} non-members, gaps 1", trials, trial)
+        setting = f"one target, {others} non-members, gaps {gaps[0]:g} and {gaps[1]:g}, correlation {shared:g}"
+        yield from simulated("paired difference", setting, trials, trial)
 
 
 def slices(trials: int) -> Iterator[Row]:
@@ -333,6 +354,8 @@ def slices(trials: int) -> Iterator[Row]:
             members = np.arange(inside + others) < inside
             part = members | (np.arange(inside + others) < 2 * inside)
             bounds = [bound for bound in (0.05, 0.01, 0.001) if bound * others > 1.5]
+            sets = np.random.default_rng(1).spawn(1000)
+            best = [best_balanced_accuracy(roc(drawn(each, members, gap), members)) for each in sets]
 
             def trial(
                 random: np.random.Generator,
@@ -340,17 +363,47 @@ def slices(trials: int) -> Iterator[Row]:
                 members: NDArray[np.bool_] = members,
                 part: NDArray[np.bool_] = part,
                 bounds: list[float] = bounds,
+                accuracy: float = float(np.mean(best)),
             ) -> dict[str, bool]:
                 scores = drawn(random, members, gap)
                 truths = {bound: float(1 - ndtr(ndtri(1 - bound) - gap)) for bound in bounds}
                 curve = roc(scores, members)
                 found = {f"TPR at {100 * b:g} %": covers(rate_interval(curve, b), truths[b]) for b in bounds}
+                found["balanced accuracy"] = covers(balanced_accuracy_interval(curve), accuracy)
                 if 0.05 * members.sum() > 1.5:  # else the bound leaves its own non-members no false positive
                     own = rate_interval(roc(scores[part], members[part]), 0.05)
                     found["TPR at 5 %, own non-members"] = covers(own, truths[0.05])
                 return found
 
             yield from simulated("slice, one target", f"{inside} of {others} non-members, gap {gap:g}", trials, trial)
+
+
+def slices_over_targets(trials: int) -> Iterator[Row]:
+    """The mean over targets of a slice's metrics, and the change of another precision, as an audit reports them."""
+    inside, others = 25, 600
+    members = np.arange(inside + others) < inside
+    part = np.arange(inside + others) < 2 * inside
+    for targets in (2, 4, 10):
+        for gap in (1.0, 4.0):
+
+            def trial(random: np.random.Generator, targets: int = targets, gap: float = gap) -> dict[str, bool]:
+                common, own = (
+                    random.normal(size=(targets, members.size)),
+                    random.normal(size=(2, targets, members.size)),
+                )
+                scores = 0.8 * common + 0.6 * own + gap * members
+                found = audited(random, {"full": scores[0], "quantized": scores[1]}, members, 2, {"slice": part})
+                covered = {}
+                for name in ("auc", "tpr_at_0.05", "tpr_at_0.01"):
+                    key = Measure(name, "slice")
+                    mean, change = over(found["full"][key]), changed(found["quantized"][key] - found["full"][key])
+                    covered[REPORTED[name]] = covers(ends(mean), float(STATISTICS[REPORTED[name]][1](gap)))
+                    covered[f"change of {REPORTED[name]}"] = covers(ends(change), 0.0)
+                return covered
+
+            yield from simulated(
+                "slice, over targets", f"{targets} targets, {inside} of {others}, gap {gap:g}", trials, trial
+            )
 
 
 def per_example(trials: int) -> Iterator[Row]:
@@ -504,14 +557,24 @@ def simulated(
 
 
 def audited(
-    random: np.random.Generator, scores: Mapping[str, NDArray[np.float64]], members: NDArray[np.bool_]
-) -> Mapping[str, Mapping[str, PerTarget]]:
-    """What an audit measures on (targets, examples) scores of each name; members (targets, examples) or (examples,)."""
+    random: np.random.Generator,
+    scores: Mapping[str, NDArray[np.float64]],
+    members: NDArray[np.bool_],
+    curves: int = RESAMPLES // 3,
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Mapping[str, Mapping[Measure | str, PerTarget]]:
+    """What an audit measures on (targets, examples) scores of each name; members (targets, examples) or (examples,).
+
+    What it measures on all members is also found by the metric's name.
+    """
     shape = next(iter(scores.values())).shape
     targets = Observed(np.zeros((*shape, 1)), np.broadcast_to(members, shape))
     case = Case("", "", FULL_PRECISION, "unaware", np.arange(shape[0]), targets, targets, None, ())
-    found = measure(case, scores, [0.05, 0.01], RESAMPLES // 3, int(random.integers(1 << 32)))
-    return {name: {key.metric: one for key, one in each.items()} for name, each in found.items()}
+    found = measure(case, scores, [0.05, 0.01], curves, int(random.integers(1 << 32)), slices)
+    return {
+        name: {**{key.metric: one for key, one in each.items() if key == Measure(key.metric)}, **each}
+        for name, each in found.items()
+    }
 
 
 def over(measured: PerTarget) -> Estimate:

@@ -259,7 +259,7 @@ class Focus:
         least_costly: of the variants that lower leakage from the first recipe's full precision, the one that costs
             least utility; None where none does.
         largest: of the same, the one that lowers it most; None where none does.
-        guessing: the variants of no more use than random guessing; never the least costly or the largest.
+        guessing: the variants that only guess or lose most of their utility; never the least costly or the largest.
     """
 
     attacks: tuple[str, ...]

@@ -42,6 +42,7 @@ ALL = "all"  # the slice of all members
 CALIBRATION, NOT_CALIBRATION = "calibration", "not_calibration"  # those that calibrated a quantizer, and the others
 MOST_VULNERABLE = "most_vulnerable"  # those that full-precision models give away most
 CANARIES = "canaries"  # planted examples that a model can only memorize
+CLASS = "class_"  # how the slices of single classes begin
 POOL, SLICE = "pool", "slice"  # whose non-members stand against a slice's members: everybody's, or its own
 
 

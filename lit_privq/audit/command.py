@@ -13,21 +13,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.measures import write_measures
-from lit_privq.artifacts.results import MOST_VULNERABLE, NOT_CALIBRATION, Result, gather, write_results
-from lit_privq.artifacts.scores import scores_path, write_scores
+from lit_privq.artifacts.results import (
+    ALL,
+    CALIBRATION,
+    CLASS,
+    MOST_VULNERABLE,
+    NOT_CALIBRATION,
+    Result,
+    gather,
+    write_results,
+)
+from lit_privq.artifacts.scores import read_scores, scores_path, write_scores
 from lit_privq.artifacts.variant import Variant
 from lit_privq.artifacts.vulnerability import write_separations
 from lit_privq.attacks import Attack, Observed
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import Folder, Models
-from lit_privq.audit.gate import broken
+from lit_privq.audit.gate import broken, check
 from lit_privq.audit.measure import (
+    Masks,
     Measure,
+    Measurements,
+    PerTarget,
     measure,
+    measure_slices,
     per_example_measures,
+    per_example_name,
     rate_name,
     rows,
+    statistics,
     utility,
     utility_by_class,
     utility_of_guessing,
@@ -38,9 +53,10 @@ from lit_privq.audit.output import Output, replacing
 from lit_privq.audit.plausible import doubts, finite_population
 from lit_privq.audit.progress import AuditProgress
 from lit_privq.audit.records import Records, identified_at, write_records
-from lit_privq.audit.slices import Masks, most_vulnerable, of_case
+from lit_privq.audit.slices import most_vulnerable, of_case
 from lit_privq.audit.summary import FamilyRates, ShadowScores, Summary, shadow_scores
 from lit_privq.metrics import Vulnerability, vulnerability
+from lit_privq.metrics.roc import allowed_false_positives
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -102,7 +118,8 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
         )
     folder, summary, progress = Folder(path, audit.n_targets, audit.recipes or ()), run.summary, run.progress
     run.begin(folder.full.observed(folder.shadows), folder.slices)
-    attacks, separations = run.attacks, {}
+    _check_gate(folder, run)
+    attacks, separations, unaware_only = run.attacks, {}, list[str]()
     for done, name in enumerate(folder.variants):
         variant = Variant.parse(name)
         models = folder.read(name) if variant.quantized else folder.parent(variant)
@@ -120,18 +137,30 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
                 known = run.shadow_scores(case.shadows)
             else:
                 known = thresholds if case.attacker == "unaware" else ShadowScores()
-            yield from run.attack(case, chosen, scores_path(run.output.staging, name, case.attacker), known, where)
+            file = scores_path(run.output.staging, name, case.attacker)
+            yield from run.attack(case, chosen, file, known, where, thresholds)
         if not all(index in models.dumps for index in folder.shadows):
-            summary.notes.append(f"{name}: no adaptive attacker, only the targets were quantized")
+            unaware_only.append(name)
         else:
             shadows = models.observed(folder.shadows)
             separations[name] = vulnerability(shadows.confidence, shadows.members)
             summary.add_vulnerability(variant, separations[variant.baseline.name], separations[name])
+    if unaware_only:
+        summary.notes.append(f"no adaptive attacker, only the targets were quantized: {', '.join(unaware_only)}")
     if audit.chosen_family():
         for case in folder.families(audit.design):
             progress.say(f"{' + '.join(case.versions)} together")
             run.attack_family(case, audit.chosen_family(), folder.parents(case.variant, audit.design))
     run.end(separations)
+
+
+def _check_gate(folder: Folder, run: _Run) -> None:
+    models = folder.targets if run.audit.design == "held_out" else folder.shadows
+    dumps = [folder.full.dumps[index] for index in models]
+    calibrated = (CALIBRATION, NOT_CALIBRATION) if len(folder.variants) > 1 else ()
+    by_class = {key.slice: [key.metric] for key in utility_by_class(dumps)} if run.audit.slices.classes else {}
+    utilities = {ALL: list(dumps[0].utility), **by_class}
+    run.check_gate(np.stack([dump.members for dump in dumps]), calibrated, utilities)
 
 
 def _utility(folder: Folder, models: Models, run: _Run) -> Iterator[Result]:
@@ -163,6 +192,7 @@ def _arrays(audit: Audit, run: _Run) -> Iterator[Result]:
         run.equal_groups = True
         run.say(iter([_FINITE]))
     run.begin(case.shadows, {})
+    run.check_gate(case.members, (), {})
     run.progress.say(f"attacking {len(case.index)} targets")
     yield from run.attack(
         case, run.attacks, scores_path(run.output.staging), run.shadow_scores(case.shadows), "drawing intervals"
@@ -186,6 +216,7 @@ class _Run:
     equal_groups: bool
     attacks: dict[str, Attack] = field(default_factory=dict)
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    parents: dict[tuple[Variant, str, bytes], dict[Measure, PerTarget]] = field(default_factory=dict)
     records: dict[str, Records] = field(default_factory=dict)
 
     def say(self, notes: Iterator[str]) -> None:
@@ -199,12 +230,36 @@ class _Run:
         self.attacks = self.audit.suited(full)
         self.summary.add_attacks(self.audit.chosen(), self.attacks, full)
         self.masks = self.audit.slices.masks(full, stored)
+        if self.audit.slices.classes and len(self.attacks) > len(self.leading):
+            self.say(
+                iter([f"single classes are measured by {' and '.join(self.leading)} only, to save time and space"])
+            )
         if share := self.audit.slices.most_vulnerable:
             chosen = most_vulnerable(full, share, judged=self.audit.design == "leave_one_out")
             if chosen is None:
                 self.say(iter(["too few shadows to choose the most vulnerable examples by; that slice is left out"]))
             else:
                 self.masks[MOST_VULNERABLE] = chosen
+
+    def check_gate(
+        self, members: NDArray[np.bool_], further: Sequence[str], utilities: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Refuse rules that this audit cannot check.
+
+        Args:
+            members: of the targets, (targets, examples).
+            further: slices that only quantized variants have.
+            utilities: by slice, metrics of utility.
+        """
+        audit = self.audit
+        names = [*statistics(audit.max_fpr), *map(per_example_name, audit.max_fpr), "epsilon"]
+        known = {part: [*names, *utilities.get(part, ())] for part in (ALL, *self.masks, *further)}
+        others = int((~members).sum(axis=1).min())
+        empty = {rate_name(bound) for bound in audit.max_fpr if allowed_false_positives(others, bound) < 1}
+        mask = self.masks.get(audit.slice, np.ones(1, bool))
+        if not (members & (mask if mask.ndim == 1 else mask[: len(members)])).any(axis=1).all():
+            empty |= set(statistics(audit.max_fpr))
+        check(audit.fail_if or (), audit.slice, known, empty)
 
     @property
     def leading(self) -> dict[str, Attack]:
@@ -216,29 +271,73 @@ class _Run:
         return shadow_scores(self.leading, shadows) if self.audit.design == "held_out" else ShadowScores()
 
     def attack(
-        self, case: Case, attacks: Mapping[str, Attack], file: Path, known: ShadowScores, where: str
+        self,
+        case: Case,
+        attacks: Mapping[str, Attack],
+        file: Path,
+        known: ShadowScores,
+        where: str,
+        thresholds: ShadowScores | None = None,
     ) -> Iterator[Result]:
-        """Attack one case, write its scores, and add what is measured on them to the summary."""
+        """Attack one case, write its scores, and add what is measured on them to the summary.
+
+        ``known`` are this attacker's shadows, ``thresholds`` those of the unaware one where it is another.
+        """
         audit, summary = self.audit, self.summary
         scores, used = case.scores(attacks, equal_groups=self.equal_groups)
         write_scores(file, case.index, case.members, scores)
-        slices = of_case(case, self.masks)
+        slices, leading = of_case(case, self.masks), _leading(attacks)
         summary.add_slices(case, slices)
+
+        def sliced(attack: str, name: str) -> bool:
+            return attack in leading or not name.startswith(CLASS)
+
         told = self.progress.counted(where, len(case.index))
-        measured = measure(
-            case, scores, audit.max_fpr, audit.resamples, audit.seed, slices, sliced=_leading(attacks), before=told
-        )
-        own = {name: scores[name] for name in _leading(attacks)} if case.own is not None else known.scores
-        members = case.members if case.own is not None else known.members
-        rates, reachable = per_example_measures(case, scores, own, members, audit.max_fpr)
+        measured = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, slices, sliced, told)
+        setting = self._known(case, {name: scores[name] for name in leading}, known)
+        rates, reachable = per_example_measures(case, scores, *setting, audit.max_fpr, slices)
         together = {attack: {**found, **rates.get(attack, {})} for attack, found in measured.items()}
         summary.add_empty(case)
-        summary.add(case.variant, case.attacker, case.index.tolist(), together)
+        parents = self._parents(case, attacks, slices, thresholds or known)
+        summary.add(case.variant, case.attacker, case.index.tolist(), together, parents)
         summary.add_used(case, used)
         summary.add_reachable(case, reachable)
-        summary.add_scores(case, scores, known)
+        summary.add_scores(case, scores, known, slices, sliced)
         self._record(case, next(iter(scores.values())))
         yield from rows(case, together)
+
+    def _parents(
+        self, case: Case, attacks: Mapping[str, Attack], slices: Masks, thresholds: ShadowScores
+    ) -> Measurements:
+        """Full precision of the same targets on the examples that calibrated this variant and on the others.
+
+        These slices are each variant's own, so that nothing else of full precision can be compared with them.
+        """
+        own = {name: slices[name] for name in (CALIBRATION, NOT_CALIBRATION) if name in slices}
+        found: dict[str, dict[Measure, PerTarget]] = {}
+        for attack in attacks if own else ():
+            key = case.variant.parent, attack, own[CALIBRATION].tobytes()
+            if key not in self.parents:
+                file = scores_path(self.output.staging, case.variant.parent.name, "unaware")
+                parent = read_scores(file, attack)
+                self.parents[key] = {} if parent is None else self._parent(case, attack, parent.scores, own, thresholds)
+            found[attack] = self.parents[key]
+        return found
+
+    def _parent(
+        self, case: Case, attack: str, scores: NDArray[np.float64], own: Masks, thresholds: ShadowScores
+    ) -> dict[Measure, PerTarget]:
+        audit = self.audit
+        known = self._known(case, {attack: scores} if attack in self.leading else {}, thresholds)
+        rates, _ = per_example_measures(case, {attack: scores}, *known, audit.max_fpr, own)
+        found = measure_slices(case, scores, audit.max_fpr, audit.resamples, audit.seed, own)
+        return {**found, **{key: one for key, one in rates.get(attack, {}).items() if key.slice != ALL}}
+
+    def _known(
+        self, case: Case, scores: Mapping[str, NDArray[np.float64]], known: ShadowScores
+    ) -> tuple[Mapping[str, NDArray[np.float64]], NDArray[np.bool_]]:
+        """Scores and members of the models that set thresholds for each example: the targets, if these are shadows."""
+        return (scores, case.members) if case.own is not None else (known.scores, known.members)
 
     def attack_family(self, case: Case, attacks: Mapping[str, Attack], parents: tuple[Observed, Observed]) -> None:
         """What an attacker finds who holds several precisions, beside each of them alone and the parent."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri
+from scipy.special import ndtri
 
 from lit_privq.artifacts.confidences import Dump
 from lit_privq.artifacts.results import ALL, POOL, SLICE, Result
@@ -19,30 +19,31 @@ from lit_privq.metrics import (
     Noise,
     Ranked,
     Roc,
+    accusations,
     auc,
     auc_influence,
     auc_interval,
     balanced_accuracy_influence,
+    balanced_accuracy_interval,
     best_balanced_accuracy,
+    difference_interval,
     fpr_reached,
     interval,
     log_auroc,
-    per_example_rates,
     ranked,
+    rate_interval,
     redrawn_log_aurocs,
     redrawn_tpr,
     semilog_auroc,
-    slope_at,
     tpr_at_fpr,
     tpr_influence,
+    wilson,
 )
+from lit_privq.metrics.rate_interval import NOWHERE, Ends
 from lit_privq.metrics.roc import Floats, allowed_false_positives
 
 _REACH = float(ndtri(0.975))
 _LEAST = 20  # members, and non-members; with fewer only the area has an interval that covers as often as it says
-
-Ends = tuple[float, float]
-NOWHERE: Ends = (float("nan"), float("nan"))
 
 
 class Measure(NamedTuple):
@@ -92,16 +93,40 @@ class PerTarget:
         """The difference, target by target and example by example."""
         estimates = self.estimates - other.estimates
         if not self.influences or not other.influences:
-            return PerTarget(estimates)
+            return PerTarget(estimates, noise=self._unpaired(other, estimates))
         moved = [one - two for one, two in zip(self.influences, other.influences, strict=True)]
         deviation = np.array([each.deviation for each in moved])
         if np.isnan(deviation).any():
             return PerTarget(estimates)
-        ends = zip((estimates - _REACH * deviation).tolist(), (estimates + _REACH * deviation).tolist(), strict=True)
-        return PerTarget(estimates, tuple(ends), Noise(estimates, deviation))
+        ends = tuple(self._moved(other, row, each) for row, each in enumerate(deviation.tolist()))
+        return PerTarget(estimates, ends, Noise(estimates, deviation))
+
+    def _unpaired(self, other: PerTarget, estimates: Floats) -> Noise | None:
+        """Noise of differences as if the examples were others, for targets that agree and so know of no spread."""
+        if self.noise is None or other.noise is None or np.ptp(estimates) > 0:
+            return None
+        return Noise(estimates, np.hypot(self.noise.deviation, other.noise.deviation))
+
+    def _moved(self, other: PerTarget, row: int, deviation: float) -> Ends:
+        """The interval of one target's difference: as skewed as the two intervals, where there are two."""
+        value = float(self.estimates[row] - other.estimates[row])
+        sides = self._side(row), other._side(row)
+        spreads = self.influences[row].deviation, other.influences[row].deviation
+        known = all(0 < spread < np.inf for spread in spreads) and not np.isnan([side[1] for side in sides]).any()
+        if not known:
+            return value - _REACH * deviation, value + _REACH * deviation
+        shared = (spreads[0] ** 2 + spreads[1] ** 2 - deviation**2) / (2 * spreads[0] * spreads[1])
+        low, high = difference_interval(*sides[0], *sides[1], float(np.clip(shared, -1, 1)))
+        return min(low, value), max(high, value)
+
+    def _side(self, row: int) -> tuple[float, Ends]:
+        """What stands for one target's number, and its interval."""
+        middle = self.estimates if self.noise is None else self.noise.middle
+        return float(middle[row]), self.own_interval(row)
 
 
 Measurements = Mapping[str, Mapping[Measure, PerTarget]]  # by attack
+Masks = Mapping[str, NDArray[np.bool_]]  # by slice, (examples,) or (targets, examples)
 
 
 def statistics(max_fpr: Sequence[float]) -> dict[str, Callable[[Roc], Floats]]:
@@ -116,6 +141,11 @@ def rate_name(bound: float) -> str:
     return f"tpr_at_{bound:g}"
 
 
+def per_example_name(bound: float) -> str:
+    """Name of a true-positive rate at thresholds of each example's own in results.csv."""
+    return f"tpr_per_example_at_{bound:g}"
+
+
 def measure(
     case: Case,
     scores: Mapping[str, NDArray[np.float64]],
@@ -123,14 +153,14 @@ def measure(
     curves: int,
     seed: int,
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
-    sliced: Collection[str] | None = None,
+    sliced: Callable[[str, str], bool] = lambda attack, name: True,
     before: Callable[[int], None] = lambda _: None,
 ) -> Measurements:
     """Every metric of every attack, for all members and for those of each slice.
 
-    Areas, best accuracies and paired differences have closed forms. Log-AUROCs and true-positive rates rest on a
-    handful of extreme scores: the intervals of all members come from ``redrawn_log_aurocs`` and ``redrawn_tpr``, those
-    of a slice's rates, whose few members make up most of the noise, from counts (see :func:`rate_interval`).
+    Areas, best accuracies, rates of slices and paired differences have closed forms. Log-AUROCs and true-positive rates
+    rest on a handful of extreme scores: the intervals of all members come from ``redrawn_log_aurocs`` and
+    ``redrawn_tpr``. A slice's log-AUROCs get one of their own only where there is no other target to compare with.
 
     Args:
         case: what was attacked.
@@ -139,23 +169,80 @@ def measure(
         curves: how many to draw for each of the former intervals; 0 leaves out all intervals.
         seed: of the drawing.
         slices: (examples,) or (targets, examples) bool by name.
-        sliced: the attacks that are measured on the slices; None for all.
+        sliced: of an attack and a slice, whether one is measured on the other.
         before: called with the number of each target before it is measured.
     """
-    masks = {name: np.broadcast_to(mask, case.members.shape) for name, mask in (slices or {}).items()}
     found: dict[str, dict[Measure, dict[int, _One]]] = {attack: {} for attack in scores}
     for row, (target, members) in enumerate(zip(case.index.tolist(), case.members, strict=True)):
         before(row)
+        parts = parts_of(slices or {}, row, members)
         for attack, values in scores.items():
             seen = ranked(values[row], members)
-            whole = _whole(seen, max_fpr, curves, seed + target)
-            for name, mask in masks.items() if sliced is None or attack in sliced else ():
-                whole |= _part(seen, name, mask[row], max_fpr, curves > 0)
-            for key, one in whole.items():
+            ones = _whole(seen, max_fpr, curves, seed + target)
+            for part in parts:
+                if sliced(attack, part.name):
+                    ones |= _part(seen, part, max_fpr, curves, seed + target, alone=len(case.index) == 1)
+            for key, one in ones.items():
                 found[attack].setdefault(key, {})[row] = one
-    empty, targets = _One(np.nan), range(len(case.index))  # a small slice has no non-members of its own in some targets
+    return _by_attack(found, len(case.index))
+
+
+def measure_slices(
+    case: Case, scores: NDArray[np.float64], max_fpr: Sequence[float], curves: int, seed: int, slices: Masks
+) -> dict[Measure, PerTarget]:
+    """The same of one attack, for slices alone.
+
+    Args:
+        case: what was attacked.
+        scores: (targets, examples).
+        max_fpr: bounds on the false-positive rate.
+        curves: as in :func:`measure`.
+        seed: of the drawing.
+        slices: (examples,) or (targets, examples) bool by name.
+    """
+    found: dict[Measure, dict[int, _One]] = {}
+    for row, (target, members) in enumerate(zip(case.index.tolist(), case.members, strict=True)):
+        seen = ranked(scores[row], members)
+        for part in parts_of(slices, row, members):
+            ones = _part(seen, part, max_fpr, curves, seed + target, alone=len(case.index) == 1)
+            for key, one in ones.items():
+                found.setdefault(key, {})[row] = one
+    return _by_attack({"": found}, len(case.index))[""]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A slice of one target.
+
+    Args:
+        name: of the slice.
+        inside: (members,) numbers of its examples that the target trained on.
+        outside: (non-members,) numbers of the others; empty where these are all non-members of the target, too.
+    """
+
+    name: str
+    inside: NDArray[np.intp]
+    outside: NDArray[np.intp]
+
+
+def parts_of(slices: Masks, row: int, members: NDArray[np.bool_]) -> list[Part]:
+    """The slices of one target, by its row in masks that are (targets, examples), and its members (examples,)."""
+    found = []
+    for name, mask in slices.items():
+        own = mask if mask.ndim == 1 else mask[row]
+        inside, outside = np.flatnonzero(own & members), np.flatnonzero(own & ~members)
+        everybody = outside.size == members.size - int(members.sum())
+        found.append(Part(name, inside, outside[:0] if everybody else outside))
+    return found
+
+
+def _by_attack(
+    found: Mapping[str, Mapping[Measure, Mapping[int, _One]]], targets: int
+) -> dict[str, dict[Measure, PerTarget]]:
+    """Joined over targets; a small slice has no non-members of its own in some of them."""
+    empty = _One(np.nan)
     return {
-        attack: {key: _joined([ones.get(row, empty) for row in targets]) for key, ones in each.items()}
+        attack: {key: _joined([ones.get(row, empty) for row in range(targets)]) for key, ones in each.items()}
         for attack, each in found.items()
     }
 
@@ -195,11 +282,10 @@ def _whole(seen: Ranked, max_fpr: Sequence[float], curves: int, seed: int) -> di
     found[Measure("auc")] = found[Measure("auc")]._replace(ends=auc_interval(seen.curve))
     if min(seen.curve.n_members, seen.curve.n_others) < _LEAST:
         return found
-    area, best = auc_influence(seen), balanced_accuracy_influence(seen)
-    accuracy = values["balanced_accuracy"]
-    around = (max(0.5, accuracy - _REACH * best.deviation), min(1.0, accuracy + _REACH * best.deviation))
-    around = around if best.deviation > 0 else NOWHERE
-    closed = {"auc": (area, auc_interval(seen.curve)), "balanced_accuracy": (best, around)}
+    closed = {
+        "auc": (auc_influence(seen), auc_interval(seen.curve)),
+        "balanced_accuracy": (balanced_accuracy_influence(seen), balanced_accuracy_interval(seen.curve)),
+    }
     for name, (influence, ends) in closed.items():
         found[Measure(name)] = _One(values[name], ends, values[name], influence.deviation, influence)
     for name, replicates in redrawn_log_aurocs(seen.curve, curves, seed).items():
@@ -223,42 +309,57 @@ def _redrawn(value: float, replicates: Floats) -> _One:
 
 
 def _part(
-    seen: Ranked, name: str, mask: NDArray[np.bool_], max_fpr: Sequence[float], intervals: bool
+    seen: Ranked, part: Part, max_fpr: Sequence[float], curves: int, seed: int, *, alone: bool
 ) -> dict[Measure, _One]:
-    """All metrics of a slice's members, before all non-members and, where they are others, before the slice's own."""
-    inside, outside = int((seen.members & mask).sum()), int((~seen.members & mask).sum())
-    if not inside:
-        return {Measure(metric, name): _One(float("nan")) for metric in statistics(max_fpr)}
-    curves = {POOL: seen.part(mask)}
-    if 0 < outside < seen.curve.n_others:
-        curves[SLICE] = seen.part(mask, own_others=True)
-    found = {}
-    for against, curve in curves.items():
-        own: dict[str, Ends] = {}
-        if intervals:
-            own = {"auc": auc_interval(curve)} | {rate_name(b): rate_interval(curve, b) for b in max_fpr}
-        for metric, one in _read(curve, max_fpr, seen.curve if against == POOL else curve).items():
-            found[Measure(metric, name, against)] = one._replace(ends=own.get(metric, NOWHERE))
+    """All metrics of a slice's members, before all non-members and, where they are others, before the slice's own.
+
+    ``alone`` is the only target, whose own change stands in the place of a change of other targets.
+    """
+    if not part.inside.size:
+        return {Measure(metric, part.name): _One(float("nan")) for metric in statistics(max_fpr)}
+    ways = {POOL: seen.part(part.inside)}
+    if part.outside.size:
+        ways[SLICE] = seen.part(part.inside, part.outside)
+    found: dict[Measure, _One] = {}
+    for against, curve in ways.items():
+        ones = _read(curve, max_fpr, seen.curve if against == POOL else curve)
+        if curves:
+            ends = _part_intervals(curve, max_fpr, curves, seed, alone=alone)
+            ones = {name: _within(one, ends[name]) if name in ends else one for name, one in ones.items()}
+        if curves and alone:
+            scores = seen.curve.thresholds[seen.step[part.inside]]
+            for name, influence in _member_influences(curve, scores, max_fpr).items():
+                ones[name] = ones[name]._replace(influence=influence)
+        found |= {Measure(name, part.name, against): one for name, one in ones.items()}
     return found
 
 
-def rate_interval(curve: Roc, max_fpr: float) -> Ends:
-    """95 % interval of a true-positive rate at a bound on the false-positive rate, on other examples.
+def _within(one: _One, ends: Ends) -> _One:
+    """A number with its interval, and with the noise that gives so wide a one."""
+    return one._replace(ends=ends, middle=one.value, deviation=(ends[1] - ends[0]) / (2 * _REACH))
 
-    Clopper and Pearson's, on as many members as would give the noise of both kinds of examples: fewer than there are,
-    where accused non-members move the threshold on a steep part of the curve. NaN where the rate is.
-    """
-    rate, allowed = float(tpr_at_fpr(curve, max_fpr)), allowed_false_positives(curve.n_others, max_fpr)
-    if np.isnan(rate):
-        return NOWHERE
-    share = allowed / curve.n_others
-    own = max(rate * (1 - rate), 1 / curve.n_members) / curve.n_members
-    moved = slope_at(curve, allowed) ** 2 * share * (1 - share) / curve.n_others
-    trials = curve.n_members * own / (own + moved)
-    hits = rate * trials
-    low = 0.0 if hits == 0 else float(betaincinv(hits, trials - hits + 1, 0.025))
-    high = 1.0 if hits >= trials else float(betaincinv(hits + 1, trials - hits, 0.975))
-    return low, high
+
+def _part_intervals(curve: Roc, max_fpr: Sequence[float], curves: int, seed: int, *, alone: bool) -> dict[str, Ends]:
+    ends = {"auc": auc_interval(curve)} | {rate_name(bound): rate_interval(curve, bound) for bound in max_fpr}
+    if min(curve.n_members, curve.n_others) >= _LEAST:
+        ends["balanced_accuracy"] = balanced_accuracy_interval(curve)
+        drawn = redrawn_log_aurocs(curve, curves, seed) if alone else {}
+        ends |= {name: interval(replicates) for name, replicates in drawn.items()}
+    return ends
+
+
+def _member_influences(curve: Roc, scores: Floats, max_fpr: Sequence[float]) -> dict[str, Influence]:
+    """Of the members of a slice, (members,) by their scores; they are so few that its non-members weigh little."""
+    step = np.searchsorted(-curve.thresholds, -scores)
+    fpr = (curve.fpr[step] + curve.fpr[step - 1]) / 2
+    best = int((curve.tpr - curve.fpr).argmax())
+    bounds = {bound: allowed_false_positives(curve.n_others, bound) for bound in max_fpr}
+    called = {
+        rate_name(bound): step < np.searchsorted(curve.false_positives, allowed, "right")
+        for bound, allowed in bounds.items()
+    }
+    values = {"auc": -fpr, "balanced_accuracy": (step <= best) / 2, **called}
+    return {name: Influence(each.astype(np.float32), np.zeros(2, np.float32)) for name, each in values.items()}
 
 
 def per_example_measures(
@@ -267,8 +368,11 @@ def per_example_measures(
     shadows: Mapping[str, NDArray[np.float64]],
     members: NDArray[np.bool_],
     max_fpr: Sequence[float],
+    slices: Masks | None = None,
 ) -> tuple[Measurements, dict[str, dict[Measure, float]]]:
     """True-positive rates at thresholds of each example's own, of the attacks whose scores of shadows are known.
+
+    Nobody's non-members set these thresholds, so that there is one rule for a slice, ``pool``.
 
     Args:
         case: what was attacked.
@@ -276,6 +380,7 @@ def per_example_measures(
         shadows: (shadows, examples) by attack; the scores themselves where the targets are shadows.
         members: (shadows, examples) bool.
         max_fpr: bounds on the false-positive rate.
+        slices: as in :func:`measure`.
 
     Returns:
         The rates, and the share of the examples at which each bound can be reached, both by attack; nothing where an
@@ -285,14 +390,29 @@ def per_example_measures(
     if not len(members) or (~members).sum(axis=0).min() < 2 + (own is not None):
         return {}, {}
     bounds = [bound for bound in max_fpr if bound < 1]
+    everybody = {ALL: np.ones(case.members.shape[1], bool), **(slices or {})}
+    masks = {name: np.broadcast_to(mask, case.members.shape) for name, mask in everybody.items()}
     rates: dict[str, dict[Measure, PerTarget]] = {}
     reachable: dict[str, dict[Measure, float]] = {}
     for attack in scores.keys() & shadows.keys():
-        found = per_example_rates(shadows[attack], members, scores[attack], case.members, bounds, own=own)
-        keys = [Measure(f"tpr_per_example_at_{one.max_fpr:g}") for one in found]
-        rates[attack] = {key: PerTarget(one.tpr, fpr=one.fpr) for key, one in zip(keys, found, strict=True)}
-        reachable[attack] = {key: one.reachable for key, one in zip(keys, found, strict=True)}
+        rates[attack], reachable[attack] = {}, {}
+        for found in accusations(shadows[attack], members, scores[attack], case.members, bounds, own=own):
+            for name, mask in masks.items():
+                key = Measure(per_example_name(found.max_fpr), name)
+                tpr, fpr = (found.rate(mask & which) for which in (case.members, ~case.members))
+                rates[attack][key] = _binomial(tpr, (mask & case.members).sum(axis=1), fpr)
+                reachable[attack][key] = float((found.reachable & mask).sum() / mask.sum())
     return rates, reachable
+
+
+def _binomial(rates: Floats, members: NDArray[np.intp], fpr: Floats) -> PerTarget:
+    """Rates of so many members at thresholds that their scores had no part in, all (targets,)."""
+    ends = [
+        wilson(rate, count) if count else NOWHERE for rate, count in zip(rates.tolist(), members.tolist(), strict=True)
+    ]
+    deviation = np.array([(high - low) / (2 * _REACH) for low, high in ends])
+    noise = None if np.isnan(deviation).any() else Noise(rates, deviation)
+    return PerTarget(rates, tuple(ends), noise, fpr=fpr)
 
 
 def utility(dumps: Sequence[Dump]) -> dict[Measure, PerTarget]:

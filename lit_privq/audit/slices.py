@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from lit_privq.artifacts.confidences import map_npz
 from lit_privq.artifacts.results import ALL, CALIBRATION, MOST_VULNERABLE, NOT_CALIBRATION
 from lit_privq.attacks import Observed
 from lit_privq.audit.case import Case
-from lit_privq.metrics import vulnerability
+from lit_privq.audit.measure import Masks
+from lit_privq.metrics import leave_one_out_separation, vulnerability
 
-Masks = Mapping[str, NDArray[np.bool_]]  # (examples,), or (targets, examples) where each target has its own
 _Sourced = tuple[str, str, NDArray[np.bool_]]  # where a slice comes from, its name, and (examples,)
 
 _BUILT_IN = (ALL, MOST_VULNERABLE, CALIBRATION, NOT_CALIBRATION)
@@ -106,33 +106,26 @@ def of_case(case: Case, masks: Masks) -> dict[str, NDArray[np.bool_]]:
 
 
 def most_vulnerable(models: Observed, share: float, *, judged: bool) -> NDArray[np.bool_] | None:
-    """The examples that full-precision models give away most, chosen on other models than those that are judged.
+    """The examples that full-precision models give away most, chosen on other models than the one that is judged.
 
     Args:
         models: full-precision shadows.
         share: of the examples, at least one.
-        judged: whether these models are themselves the targets. Then each is judged on examples chosen by the other
-            half of the models: those of even index by those of odd index, and the other way round.
+        judged: whether these models are themselves the targets. Then each is judged on examples chosen by all others.
 
     Returns:
         (examples,) bool, or (models, examples) where they are judged; None where there are too few models to choose by.
     """
-    if not judged:
-        return _top(models, share)
-    index = np.arange(len(models.members))
-    halves = [_top(models.models(index[index % 2 != parity]), share) for parity in (0, 1)]
-    if halves[0] is None or halves[1] is None:
+    if min(models.members.sum(0).min(), (~models.members).sum(0).min()) < 2 + judged:
         return None
-    return np.where((index % 2 == 0)[:, None], halves[0], halves[1])
-
-
-def _top(models: Observed, share: float) -> NDArray[np.bool_] | None:
-    if min(models.members.sum(0).min(), (~models.members).sum(0).min()) < 2:
-        return None
-    chosen = vulnerability(models.confidence, models.members).ranking
-    mask = np.zeros(chosen.size, bool)
-    mask[chosen[: max(1, round(share * chosen.size))]] = True
-    return mask
+    if judged:
+        separation = leave_one_out_separation(models.confidence, models.members)
+    else:
+        separation = vulnerability(models.confidence, models.members).separation[None]
+    chosen = np.argsort(-separation, axis=1, kind="stable")[:, : max(1, round(share * separation.shape[1]))]
+    mask = np.zeros(separation.shape, bool)
+    np.put_along_axis(mask, chosen, values=True, axis=1)
+    return mask if judged else mask[0]
 
 
 def _mask(file: Path, name: str, array: NDArray[Any], examples: int) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from math import nan
 from typing import Any
@@ -25,24 +25,22 @@ from lit_privq.artifacts.measures import (
     Used,
     compared,
 )
-from lit_privq.artifacts.results import ALL, NOT_CALIBRATION, POOL, Key, Results
+from lit_privq.artifacts.results import ALL, NOT_CALIBRATION, POOL, SLICE, Key, Results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Attack, Observed, score_leave_one_out
 from lit_privq.audit.case import Case
 from lit_privq.audit.focus import bound_of, chance_of, conclude
-from lit_privq.audit.measure import Measure, Measurements, PerTarget
+from lit_privq.audit.measure import Masks, Measure, Measurements, PerTarget
+from lit_privq.audit.privacy import privacy_bounds
 from lit_privq.metrics import (
-    Bonferroni,
     Estimate,
     Vulnerability,
     difference_over_targets,
     made_safe,
     mean_over_targets,
-    one_run_epsilon,
     operating_point,
     overlap,
     rank_correlation,
-    trade_off,
 )
 from lit_privq.metrics.roc import allowed_false_positives
 
@@ -69,6 +67,8 @@ class Summary:
     _changes: dict[Key, Change] = field(default_factory=dict)
     _gaps: dict[Key, SliceGap] = field(default_factory=dict)
     _slices: dict[str, int] = field(default_factory=dict)
+    _others: dict[str, int] = field(default_factory=dict)  # non-members of each slice
+    _everybody: int = 0  # non-members of all examples
     _reachable: dict[Key, Reachable] = field(default_factory=dict)
     _thresholds: list[ShadowThreshold] = field(default_factory=list)
     _bounds: dict[Key, PrivacyBounds] = field(default_factory=dict)
@@ -78,7 +78,14 @@ class Summary:
     _loose: dict[str, list[str]] = field(default_factory=dict)  # ties, by metric
     _full: dict[Key, PerTarget] = field(default_factory=dict)  # full precision, attacker left out
 
-    def add(self, variant: Variant, attacker: str, index: Sequence[int], measured: Measurements) -> None:
+    def add(
+        self,
+        variant: Variant,
+        attacker: str,
+        index: Sequence[int],
+        measured: Measurements,
+        parents: Measurements | None = None,
+    ) -> None:
         """Means over targets, and differences from the same targets before quantization, or by the first recipe.
 
         Args:
@@ -86,21 +93,24 @@ class Summary:
             attacker: who attacked them.
             index: (targets,) model indices.
             measured: by attack and metric.
+            parents: the same of the targets at full precision, on slices that only this variant has.
         """
         for attack, metrics in measured.items():
             for what, found in metrics.items():
                 key = Key(variant, what.metric, attacker, attack, what.slice, what.against)
-                self._add(key, index, found, chance_of(key.metric))
-                if key.slice == ALL:
+                self._add(key, index, found, chance_of(key.metric), (parents or {}).get(attack, {}).get(what))
+                if key.slice == ALL or key.against == SLICE:
                     self._add_ties(key, found)
-                elif key.slice == NOT_CALIBRATION and key.against == POOL:
+                if key.slice == NOT_CALIBRATION and key.against == POOL:
                     gap = _change(index, found - metrics[Measure(what.metric)], each=False)
                     self._gaps[key] = SliceGap(self._slices[key.slice], gap)
 
-    def add_slices(self, case: Case, masks: Mapping[str, NDArray[np.bool_]]) -> None:
-        """How many members each slice holds, before what is measured on it is added."""
+    def add_slices(self, case: Case, masks: Masks) -> None:
+        """How many members, and non-members, each slice holds, before what is measured on it is added."""
+        self._everybody = int((~case.members).sum(axis=1).min())
         for name, mask in masks.items():
             self._slices[name] = int((case.members & mask).sum(axis=1).min())
+            self._others[name] = int((~case.members & mask).sum(axis=1).min())
 
     def add_used(self, case: Case, used: Mapping[str, tuple[str, ...]]) -> None:
         """Which versions each attack uses, of an attacker who holds several."""
@@ -120,7 +130,8 @@ class Summary:
         """The share of the examples at which bounds for each example alone can be reached, by attack."""
         for attack, shares in reachable.items():
             for what, share in shares.items():
-                self._reachable[Key(case.variant, what.metric, case.attacker, attack)] = Reachable(share)
+                key = Key(case.variant, what.metric, case.attacker, attack, what.slice, what.against)
+                self._reachable[key] = Reachable(share)
 
     def add_utility(
         self,
@@ -133,14 +144,17 @@ class Summary:
         for what, found in measured.items():
             self._add(Key(variant, what.metric, slice=what.slice), index, found, guessing.get(what.metric, nan))
 
-    def _add(self, key: Key, index: Sequence[int], found: PerTarget, chance: float) -> None:
+    def _add(
+        self, key: Key, index: Sequence[int], found: PerTarget, chance: float, parent: PerTarget | None = None
+    ) -> None:
         self._means[key] = over_targets(key.metric, found, chance)
         variant, same = key.variant, key._replace(attacker="")
         if not variant.quantized:
             self._full[same] = found
-        baseline = self._full.get(same._replace(variant=variant.baseline))
+        baseline = parent or self._full.get(same._replace(variant=variant.baseline))
         if baseline is not None and variant != variant.baseline:
-            self._changes[key] = _change(index, found - baseline, each=key.slice == ALL)
+            each = key.slice == ALL or len(index) == 1
+            self._changes[key] = _change(index, found - baseline, each=each)
 
     def _add_ties(self, key: Key, found: PerTarget) -> None:
         """Keep what reaches less than half of its bound, as equal scores of non-members do."""
@@ -149,7 +163,8 @@ class Summary:
             return
         reached = float(found.fpr.mean())
         if reached < bound / 2:
-            who = f"{key.attack} on {key.variant.name} ({key.attacker}, {100 * reached:.3g} %)"
+            of = "" if key.slice == ALL else f" among the {key.slice}"
+            who = f"{key.attack} on {key.variant.name}{of} ({key.attacker}, {100 * reached:.3g} %)"
             self._loose.setdefault(key.metric, []).append(who)
 
     def add_attacks(self, wanted: Collection[str], run: Mapping[str, Attack], shadows: Observed) -> None:
@@ -185,11 +200,25 @@ class Summary:
         if empty and note not in self.notes:
             self.notes.append(note)
 
+    def _empty_slices(self) -> Iterator[str]:
+        """Which bounds are empty where a slice's own non-members set the threshold, though all of them would do."""
+        for bound in self.max_fpr:
+            least = int(1 / bound + 1e-9) + 1
+            few = [f"{name} ({count})" for name, count in self._others.items() if 0 < count < least <= self._everybody]
+            if few:
+                more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
+                yield (
+                    f"tpr_at_{bound:g} at a threshold set by a slice's own non-members is empty where these are fewer "
+                    f"than {least}: {', '.join(few[:_NAMED])}{more}"
+                )
+
     def add_scores(
         self,
         case: Case,
         scores: Mapping[str, NDArray[np.float64]],
         shadows: ShadowScores,
+        slices: Masks,
+        sliced: Callable[[str, str], bool],
     ) -> None:
         """What needs the scores themselves.
 
@@ -197,32 +226,16 @@ class Summary:
             case: what was attacked.
             scores: (targets, examples) by attack.
             shadows: the thresholds' source; attacks that are not among them get none.
+            slices: (examples,) or (targets, examples) bool by name.
+            sliced: of an attack and a slice, whether one is measured on the other.
         """
         for place, (attack, values) in enumerate(scores.items()):
             if attack in shadows.scores:
                 self._add_operating_points(case, attack, values, shadows)
-            key = Key(case.variant, "epsilon", case.attacker, attack)
-            self._bounds[key] = self._privacy(case, values, place < _DRAWN)
-
-    def _privacy(self, case: Case, scores: NDArray[np.float64], drawn: bool) -> PrivacyBounds:
-        """What an attack refutes of each target; the whole curve where it is to be drawn."""
-        pairs = list(zip(scores, case.members, strict=True))
-        curves = [trade_off(row, members, Bonferroni()) for row, members in pairs]
-        one_run = [
-            one_run_epsilon(row, members, delta=self.delta) if case.own is None else float("nan")
-            for row, members in pairs
-        ]
-        epsilon = tuple(curve.epsilon(self.delta) for curve in curves)
-        return PrivacyBounds(
-            tuple(case.index.tolist()),
-            self.delta,
-            epsilon,
-            sum(bound > 0 for bound in epsilon),
-            tuple(one_run),
-            tuple(curve.mu for curve in curves),
-            tuple(tuple(curve.alpha.tolist()) for curve in curves) if drawn else (),
-            tuple(tuple(curve.beta.tolist()) for curve in curves) if drawn else (),
-        )
+            measured = {name: mask for name, mask in slices.items() if sliced(attack, name)}
+            found = privacy_bounds(case, values, self.delta, measured, drawn=place < _DRAWN)
+            for (name, against), bounds in found.items():
+                self._bounds[Key(case.variant, "epsilon", case.attacker, attack, name, against)] = bounds
 
     def _add_operating_points(
         self, case: Case, attack: str, scores: NDArray[np.float64], shadows: ShadowScores
@@ -273,7 +286,7 @@ class Summary:
             dict(audit),
             focus,
             dict(titles),
-            (*self.notes, *self._ties()),
+            (*self.notes, *self._empty_slices(), *self._ties()),
             self._means,
             changes,
             self._gaps,

@@ -66,20 +66,21 @@ def rate_interval(curve: Roc, max_fpr: float, level: float = 0.95) -> Ends:
 
 
 def balanced_accuracy_interval(curve: Roc, level: float = 0.95) -> Ends:
-    """Interval of the best balanced accuracy, from those of both rates at its threshold; see :func:`rate_interval`.
+    """Interval of the best balanced accuracy, from the widths of those of both rates at its threshold.
 
-    Where it is best, a small move of the threshold changes nothing.
+    Where it is best, a small move of the threshold changes nothing; but the threshold was picked, so that either rate
+    may be off to either side.
 
     >>> from lit_privq.metrics.roc import roc
     >>> [round(end, 3) for end in balanced_accuracy_interval(roc(np.arange(100.0), np.arange(100) >= 50))]
-    [0.95, 1.0]
+    [0.975, 1.0]
     """
     best = int((curve.tpr - curve.fpr).argmax())
     tpr, fpr = float(curve.tpr[best]), float(curve.fpr[best])
     (least, most), (few, many) = wilson(tpr, curve.n_members, level), wilson(fpr, curve.n_others, level)
     value = (1 + tpr - fpr) / 2
-    below, above = float(np.hypot(tpr - least, many - fpr)) / 2, float(np.hypot(most - tpr, fpr - few)) / 2
-    return max(0.5, value - below), min(1.0, value + above)
+    half = float(np.hypot(most - least, many - few)) / 4
+    return max(0.5, value - half), min(1.0, value + half)
 
 
 def difference_interval(one: float, ends: Ends, other: float, others_ends: Ends, correlation: float) -> Ends:

@@ -106,8 +106,8 @@ def _lead(view: View, changes: Changes) -> str:
     useless = [variant for variant, change in changes.items() if change.verdict == "lower"]
     if useless:
         return (
-            f"Leakage is lower only with {_named(view, useless)}, of no more use than random guessing: these data do "
-            "not show that quantization protects models that are of use."
+            f"Leakage is lower only with {_named(view, useless)}, at the price of most of the {view.utility.name}: "
+            "these data do not show that quantization protects models that are of use."
         )
     alone = [variant for variant, change in changes.items() if change.alone == "lower"]
     if alone:

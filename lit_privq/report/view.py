@@ -75,7 +75,7 @@ class View:
 
     @property
     def guessing(self) -> tuple[Variant, ...]:
-        """The variants of no more use than random guessing: left out of the headline and of figures of utility."""
+        """The variants that only guess or lose most of their utility: left out of headline and figures of utility."""
         return tuple(variant for variant in self.results.variants if variant.name in self.focus.guessing)
 
     def leak(self, variant: Variant) -> TargetMean | None:

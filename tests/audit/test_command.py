@@ -14,6 +14,7 @@ import pytest
 from lit_privq.artifacts.confidences import Dump, read_dump, write_dump
 from lit_privq.artifacts.measures import read_measures
 from lit_privq.artifacts.results import Key, read_results
+from lit_privq.artifacts.scores import read_scores
 from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Observed, paired, reference, score_held_out, standard
 from lit_privq.audit import main
@@ -327,6 +328,57 @@ def test_some_of_the_shadows_are_each_judged_on_the_most_vulnerable_of_the_other
     rows = audit(tmp_path / "mine.npz", tmp_path / "out", *options)
     measured = {row["target"] for row in rows if row["slice"] == "most_vulnerable" and row["value"]}
     assert measured == ({"0", "3", "4", "5"} if targets else {str(index) for index in range(16)})
+
+
+def test_calibration_examples_are_compared_with_the_same_examples_at_full_precision(
+    study: Study, tmp_path: Path, page: list[Path]
+) -> None:
+    audit(study(), tmp_path, *QUICK, "--max_fpr", "[0.1]")
+    measures = read_measures(tmp_path / "metrics.json", read_results(tmp_path / "results.csv"))
+    attack, two = "lira_online_fixed", Variant.parse("nearest-2")
+    scores = {name: read_scores(tmp_path / "audit" / name / "unaware.npz", attack) for name in ("none-32", "nearest-2")}
+    found = {}
+    for name, each in scores.items():
+        assert each is not None
+        areas = []
+        for index, row, members in zip(each.targets, each.scores, each.members, strict=True):
+            chosen = read_dump(tmp_path / "confidence" / "nearest-2" / f"{index:03d}.npz").calibration
+            areas.append(np.mean(row[chosen][:, None] > row[~members]))
+        found[name] = np.mean(areas)
+    key = Key(two, "auc", "unaware", attack, "calibration")
+    assert measures.means[key].value == pytest.approx(found["nearest-2"])
+    assert measures.changes[key].value == pytest.approx(found["nearest-2"] - found["none-32"])
+
+
+def test_every_metric_of_all_members_is_one_of_each_slice_too(study: Study, tmp_path: Path, page: list[Path]) -> None:
+    np.savez(tmp_path / "mine.npz", half=np.arange(60) < 30)
+    options = ["--resamples", "20", "--max_fpr", "[0.1]", "--slices", str(tmp_path / "mine.npz")]
+    audit(study(), tmp_path, *options, "--attacks", "lira_online_fixed", "lira_offline_fixed", "threshold")
+    measures = read_measures(tmp_path / "metrics.json", read_results(tmp_path / "results.csv"))
+    for attack in ("lira_online_fixed", "threshold"):
+        whole = {key for key in measures.means if (key.slice, key.attack) == ("all", attack)}
+        for part in ("half", "calibration", "not_calibration"):
+            expected = {key._replace(slice=part) for key in whole if part == "half" or key.variant.quantized}
+            assert expected <= set(measures.means)
+            assert {key for key in expected if key.variant.quantized and key.attacker != "paired"} <= set(
+                measures.changes
+            )
+        assert Key(Variant.parse("nearest-2"), "epsilon", "unaware", attack, "half", "slice") in measures.bounds
+
+
+def test_single_classes_are_measured_by_the_leading_attacks_and_the_page_is_told(
+    study: Study, tmp_path: Path, page: list[Path]
+) -> None:
+    options = ["--resamples", "0", "--max_fpr", "[0.1]", "--slices.classes", "true"]
+    rows = audit(study(), tmp_path, *options, "--attacks", "lira_online", "rmia_online", "threshold")
+    assert {row["attack"] for row in rows if row["slice"] == "class_1" and row["attack"]} == {
+        "lira_online",
+        "rmia_online",
+    }
+    notes = metrics(tmp_path)["notes"]
+    assert "single classes are measured by lira_online and rmia_online only, to save time and space" in notes
+    assert "no adaptive attacker, only the targets were quantized: nearest-2" in notes
+    assert any("its own" in note or "own non-members" in note for note in notes)
 
 
 # Bounds

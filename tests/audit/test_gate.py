@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from lit_privq.artifacts.measures import Focus, Measures, TargetMean
+from lit_privq.artifacts.measures import Focus, Measures, PrivacyBounds, TargetMean
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant
+from lit_privq.audit.case import Case
 from lit_privq.audit.command import main
-from lit_privq.audit.gate import broken, read_rule
+from lit_privq.audit.gate import broken, check, read_rule
 
 TWO, FOUR = Variant("obc", 2, 2), Variant("obc", 4, 4)
 FOCUS = Focus(("lira",), "auc", None, 0.5, (), "", {}, {}, (), "", {}, (), None, None, ())
@@ -105,9 +108,31 @@ def test_a_slice_is_checked_by_itself_before_all_non_members() -> None:
 
 def test_a_slice_that_the_audit_does_not_have_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="--slice names one of the audit's slices, canaries, old; got young"):
-        found(made(rate(TWO, 0.1), slices=("canaries", "old")), f"{RATE} > 0.2", part="young")
+        check([f"{RATE} > 0.2"], "young", {"all": [RATE], "canaries": [RATE], "old": [RATE]}, ())
     with pytest.raises(ValueError, match="the audit's slices, none; got young"):
-        found(made(rate(TWO, 0.1)), part="young")
+        check([], "young", {"all": [RATE]}, ())
+
+
+def test_a_metric_that_will_not_be_measured_on_a_slice_is_refused_with_those_that_will() -> None:
+    known = {"all": [RATE, "accuracy"], "canaries": [RATE]}
+    check(["accuracy > 0.2"], "all", known, ())
+    with pytest.raises(ValueError, match=r"must name a metric of canaries, tpr_at_0.01; got accuracy; bounds on"):
+        check(["accuracy > 0.2"], "canaries", known, ())
+
+
+def test_the_largest_lower_bound_on_epsilon_of_any_target_is_a_metric_too() -> None:
+    bounds = {
+        Key(TWO, "epsilon", "unaware", "lira"): PrivacyBounds((16, 17), 0.0, (0.4, 1.6), 2, (nan, nan), (0.1, 0.9)),
+        Key(TWO, "epsilon", "unaware", "lira", "canaries", "slice"): PrivacyBounds(
+            (16,), 0.0, (3.5,), 1, (nan,), (2.0,)
+        ),
+    }
+    measures = replace(made(rate(TWO, 0.1)), bounds=bounds)
+    assert found(measures, "epsilon > 1") == ["obc-2: epsilon is 1.6 (unaware attacker, lira), > 1"]
+    assert found(measures, "epsilon > 3") == []
+    assert found(measures, "epsilon > 3", part="canaries") == [
+        "obc-2: epsilon of canaries is 3.5 (unaware attacker, lira), > 3"
+    ]
 
 
 @pytest.mark.parametrize("rule", ["tpr_at_0.001 > 0.02", "tpr_at_0.5 > 0.02"])
@@ -165,10 +190,46 @@ def test_models_that_meet_no_rule_end_it_as_always(
     ("options", "said"),
     [
         (["--slice", "hart"], "--slice names one of the audit's slices, heart; got hart"),
-        (["--fail_if", "tpr_at_0.001 > 0.02"], "needs a value of tpr_at_0.001 for every model"),
+        (["--fail_if", "tpr_at_0.001 > 0.02"], "needs a value of tpr_at_0.001 for every model; a target has too few"),
+        (["--fail_if", "tpr_at_0.002 > 0.02"], "must name a metric of all, auc, .*; got tpr_at_0.002"),
+        (["--fail_if", "accuracy > 0.02", "--slice", "heart"], "must name a metric of heart, auc, .*; got accuracy"),
         (["--fail_if", "tpr_at_0.05 is small"], "a rule is a metric, one of"),
+        (["--delta", "1"], r"delta is a probability in \[0, 1\)"),
+        (["--delta", "-0.1"], r"delta is a probability in \[0, 1\)"),
     ],
 )
-def test_a_gate_that_cannot_be_checked_is_refused(gate: Callable[..., None], options: list[str], said: str) -> None:
+def test_a_gate_that_cannot_be_checked_is_refused_before_anything_is_attacked(
+    gate: Callable[..., None], monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setattr(Case, "scores", lambda *_, **__: pytest.fail("attacked"))
     with pytest.raises(ValueError, match=said):
         gate(*options)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros(600, bool), "slice heart in .* holds no example"),
+        (np.ones(599, bool), "slice heart in .* must hold one boolean for each of 600 examples; got 599"),
+    ],
+)
+def test_a_slice_that_fits_nothing_is_refused_before_anything_is_attacked(
+    gate: Callable[..., None],
+    leaky: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    array: NDArray[np.bool_],
+    said: str,
+) -> None:
+    np.savez(leaky / "slices.npz", heart=array)
+    monkeypatch.setattr(Case, "scores", lambda *_, **__: pytest.fail("attacked"))
+    with pytest.raises(ValueError, match=said):
+        gate("--fail_if", "auc > 0.9")
+
+
+def test_a_slice_without_a_member_in_some_target_has_no_rate_to_check(
+    gate: Callable[..., None], leaky: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(leaky / "slices.npz", heart=np.array([3]))
+    monkeypatch.setattr(Case, "scores", lambda *_, **__: pytest.fail("attacked"))
+    with pytest.raises(ValueError, match="a target has too few examples of heart"):
+        gate("--fail_if", "tpr_at_0.05 > 0.5", "--slice", "heart")

@@ -99,7 +99,7 @@ def test_a_slice_of_one_example_is_measured_where_it_is_a_member_and_empty_elsew
     assert found[Measure("auc", "one")].estimates[0] == (scores[0, ~members[0]] < scores[0, 7]).mean()
     assert all(np.isnan(found[Measure(metric, "one")].estimates[1]) for metric in ("auc", "tpr_at_0.1"))
     low, high = found[Measure("tpr_at_0.1", "one")].own_interval(0)
-    assert high - low > 0.9  # one member says next to nothing
+    assert high - low > 0.8  # one member says next to nothing
 
 
 @pytest.mark.parametrize("without", [0, 1])
@@ -238,18 +238,28 @@ def test_the_most_vulnerable_of_shadows_are_those_that_training_moves_most() -> 
 
 def test_a_model_that_is_judged_has_no_say_in_what_it_is_judged_on() -> None:
     exposed = np.array([4, 17, 40])
-    odd = exposing(slice(1, None, 2), exposed)  # only models of odd index learn them
-    found = most_vulnerable(odd, 0.05, judged=True)
+    models = exposing(slice(None), exposed)
+    found = most_vulnerable(models, 0.05, judged=True)
     assert found is not None
-    assert found.shape == odd.members.shape
+    assert found.shape == models.members.shape
     assert (found.sum(axis=1) == 3).all()
-    assert all(np.flatnonzero(row).tolist() == exposed.tolist() for row in found[::2])
-    assert not any(np.flatnonzero(row).tolist() == exposed.tolist() for row in found[1::2])
-    changed = np.array(odd.confidence)
+    for left_out, row in enumerate(found):
+        others = models.models([model for model in range(16) if model != left_out])
+        np.testing.assert_array_equal(row, most_vulnerable(others, 0.05, judged=False))
+    changed = np.array(models.confidence)
     changed[4] = np.random.default_rng(8).normal(size=(EXAMPLES, 1)) * 50
-    again = most_vulnerable(Observed(changed, odd.members), 0.05, judged=True)
+    again = most_vulnerable(Observed(changed, models.members), 0.05, judged=True)
     assert again is not None
-    np.testing.assert_array_equal(again[::2], found[::2])
+    np.testing.assert_array_equal(again[4], found[4])
+    assert not np.array_equal(again, found)
+
+
+def test_six_balanced_models_are_enough_to_judge_each_on_what_the_others_choose() -> None:
+    random = np.random.default_rng(0)
+    members = np.argsort(random.random((6, EXAMPLES)), axis=0) < 3
+    found = most_vulnerable(Observed(random.normal(size=members.shape) + 9 * members, members), 0.1, judged=True)
+    assert found is not None
+    assert (found.sum(axis=1) == 6).all()
 
 
 def test_the_choice_of_the_most_vulnerable_favours_no_one_where_nothing_leaks() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from lit_privq.artifacts.measures import Rate
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.results import CLASS, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report import figures
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.sections.worst_case import CLASS
 from lit_privq.report.view import View
 from lit_privq.report.words import capitalized, measure, percent
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp, isnan
 
 from lit_privq.artifacts.measures import PrivacyBounds
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.results import SLICE, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
 from lit_privq.report.view import View
-from lit_privq.report.words import capitalized, counted
+from lit_privq.report.words import capitalized, counted, spaced
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
@@ -30,13 +30,22 @@ def section(view: View, inputs: Inputs) -> Section | None:
     if not variants:
         return None
     delta = next(iter(next(iter(found.values())).values())).delta
-    heads = ("Model", *(capitalized(f"{name} attacker".strip()) for name in found))
-    rows = [PageRow(view.label(v), v.group, tuple(_cell(each.get(v)) for each in found.values())) for v in variants]
+    columns = {capitalized(f"{name} attacker".strip()): bounds for name, bounds in found.items()}
+    if worst := _worst(view, variants):
+        columns[f"{capitalized(spaced(view.focus.worst))} alone"] = worst
+    heads = ("Model", *columns)
+    rows = [PageRow(view.label(v), v.group, tuple(_cell(each.get(v)) for each in columns.values())) for v in variants]
     return Section(
         "epsilon",
         "What it means for differential privacy",
         {"sentence": _sentence(view, found, variants[0]), "table": PageTable(heads, tuple(rows)), "delta": delta},
     )
+
+
+def _worst(view: View, variants: Sequence[Variant]) -> dict[Variant, PrivacyBounds]:
+    """Of the worst-case slice before its own non-members, by the attacker who is strongest there."""
+    keys = {v: view.focus.worst_key(v, SLICE)._replace(metric="epsilon") for v in variants}
+    return {v: view.measures.bounds[key] for v, key in keys.items() if key in view.measures.bounds}
 
 
 def _cell(bounds: PrivacyBounds | None) -> PageCell:

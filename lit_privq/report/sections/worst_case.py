@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from lit_privq.artifacts.results import NOT_CALIBRATION, SLICE, Key
+from lit_privq.artifacts.results import CLASS, NOT_CALIBRATION, SLICE, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report import figures
 from lit_privq.report.changes import change_cell, phrase
@@ -14,8 +15,6 @@ from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
 from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, points, ranged, spaced
-
-CLASS = "class_"
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
@@ -61,11 +60,18 @@ def _verdict(view: View, variant: Variant) -> str:
 
 def _table(view: View, names: list[str]) -> PageTable:
     """A row for each variant: all members, then each slice; below the worst one its change from full precision."""
-    heads = ("Model", "All members", *(f"{capitalized(spaced(name))} ({view.measures.slices[name]})" for name in names))
-    rows = []
-    for variant in view.results.variants:
-        cells = [_rate(view, view.focus.key(variant)), *(_rate(view, _key(view, variant, name)) for name in names)]
-        rows.append(PageRow(view.label(variant), variant.group, tuple(cells)))
+    columns: dict[str, Callable[[Variant], Key]] = {"All members": view.focus.key}
+    for name in names:
+        head = f"{capitalized(spaced(name))} ({view.measures.slices[name]})"
+        columns[head] = partial(_key, view, name=name)
+        own = {v: _key(view, v, name)._replace(against=SLICE) for v in view.results.variants}
+        if any(view.rate(key) for key in own.values()):
+            columns[f"{head}, own threshold"] = own.__getitem__
+    heads = ("Model", *columns)
+    rows = [
+        PageRow(view.label(variant), variant.group, tuple(_rate(view, key(variant)) for key in columns.values()))
+        for variant in view.results.variants
+    ]
     if view.focus.worst:
         heads = (*heads, f"Change of {spaced(view.focus.worst)}")
         changes = (view.measures.changes.get(view.focus.worst_key(v)) for v in view.results.variants)

@@ -57,10 +57,10 @@ def mean_over_targets(shares: Floats, noise: Noise | None = None, *, level: floa
     Student's t on the targets' own values. Their spread already holds the noise of their examples, so nothing need be
     known of either, and the interval covers as often as it says, if it is wide with two targets. Where targets agree by
     luck, or because a rate moves in steps, it is no narrower than half of what the noise of the examples alone would
-    give; all of that noise would make it cover 98 or 99 times in 100, where targets do not differ
-    (benchmarks/coverage.py). Each target enters by the middle of its noise: rates at few false positives err to
-    one side, and log-AUROCs are skewed, so that their own values would cover 85 to 93 times. The mean of the values
-    always lies inside. One target says nothing of others and has no interval.
+    give, and than all of it where their values are the same; all of it elsewhere would make it cover 98 or 99 times in
+    100, where targets do not differ (benchmarks/coverage.py). Each target enters by the middle of its noise: rates at
+    few false positives err to one side, and log-AUROCs are skewed, so that their own values would cover 85 to 93 times.
+    The mean of the values always lies inside. One target says nothing of others and has no interval.
 
     Shares near 0 or 1 are skewed, and Student's t would cover 82 to 92 times where targets' rates differ by as much as
     their mean. Too few to show their own skewness, they are taken to be as skewed as a Beta distribution of their mean
@@ -157,10 +157,14 @@ def _ends(
 
 
 def _moments(values: Floats, noise: Noise | None) -> tuple[float, float, float]:
-    """Mean of what stands for each target, its standard error, and half of what the examples alone would make it."""
+    """Mean of what stands for each target, its standard error, and half of what the examples alone would make it.
+
+    All of that where the targets agree to the last example, and so show no spread of their own.
+    """
     middles = values if noise is None else noise.middle
     own = 0.0 if noise is None else float(np.sqrt((noise.deviation**2).mean() / values.size))
-    return float(middles.mean()), float(middles.std(ddof=1) / np.sqrt(values.size)), own / 2
+    error = 0.0 if np.ptp(middles) == 0 else float(middles.std(ddof=1) / np.sqrt(values.size))
+    return float(middles.mean()), error, own / 2 if error > 0 else own
 
 
 def _beta_skewness(mean: float, spread: float) -> float:

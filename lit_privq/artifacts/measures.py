@@ -236,6 +236,45 @@ class Family:
 
 
 @dataclass(frozen=True)
+class Front:
+    """The models of one rival: what it leaks at the accuracies that it offers.
+
+    Args:
+        rival: a family of recipes, or a method and the recipe that it quantizes (:attr:`Variant.group`).
+        slice: whose leakage this is.
+        points: names of the variants that no other of the rival's dominates, by accuracy.
+        dominated: names of the others: one of at least their accuracy leaks no more.
+    """
+
+    rival: str
+    slice: str
+    points: tuple[str, ...]
+    dominated: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AtEqualAccuracy:
+    """A quantized variant beside a rival's front, at the variant's own accuracy.
+
+    Args:
+        rival: of a front with two points at least.
+        slice: whose leakage this is.
+        variant: name of the quantized variant.
+        place: whether its accuracy lies ``inside`` of the front's range, ``below`` or ``above`` it.
+        leakage: of the front at that accuracy; NaN outside of its range.
+        change: the variant's leakage less the front's; Holm's correction counts the variants beside this rival on this
+            slice; NaN and ``untested`` outside of the front's range.
+    """
+
+    rival: str
+    slice: str
+    variant: str
+    place: str
+    leakage: float
+    change: Change
+
+
+@dataclass(frozen=True)
 class Focus:
     """What headline, text, tables and figures look at, chosen once.
 
@@ -312,6 +351,8 @@ class Measures:
         used: by attackers who hold several versions, such as the target and its parent.
         families: of methods whose precisions an attacker may hold together.
         standing: the per-example view of each variant whose shadows were quantized too, by its name.
+        fronts: of the rivals in a study of several recipes.
+        at_equal_accuracy: its quantized variants beside each front.
     """
 
     audit: dict[str, Any]
@@ -328,6 +369,8 @@ class Measures:
     used: dict[Key, Used] = field(default_factory=dict)
     families: tuple[Family, ...] = ()
     standing: dict[str, Standing] = field(default_factory=dict)
+    fronts: tuple[Front, ...] = ()
+    at_equal_accuracy: tuple[AtEqualAccuracy, ...] = ()
 
 
 def compared(low: float, high: float, with_what: float = 0.0) -> Verdict:

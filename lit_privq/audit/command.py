@@ -30,6 +30,7 @@ from lit_privq.attacks import Attack, Observed
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.folder import Folder, Models
+from lit_privq.audit.fronts import at_equal_accuracy
 from lit_privq.audit.gate import broken, check
 from lit_privq.audit.measure import (
     Masks,
@@ -87,7 +88,9 @@ def run(audit: Audit) -> None:
         table = list(_study(audit, folder, started) if folder else _arrays(audit, started))
         results = gather(table, audit.first_recipe)
         write_results(output.path("results.csv"), table, audit.first_recipe)
-        measures = summary.measures(audit.described(), results, audit.titles())
+        measures = at_equal_accuracy(
+            summary.measures(audit.described(), results, audit.titles()), results, audit.families
+        )
         write_measures(output.path("metrics.json"), measures)
     if audit.report:
         _draw(audit.output, progress)

@@ -47,6 +47,8 @@ class Audit:
             study knows its own.
         n_targets: held-out targets of a study; None takes the most that a dump names, as targets can be added later.
         recipes: names of a study's recipes in its order, the first and nameless one's too; ``default`` by default.
+        families: what people call each recipe's family, by the recipe's name: recipes of one, such as noise levels, are
+            points of one front at equal accuracy. A recipe that is left out is a family of its own.
         equal_groups: cut every held-out example's groups to the poorest example's, as the public reference does.
         max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
         paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these
@@ -75,6 +77,7 @@ class Audit:
     targets: list[str] | None = None
     n_targets: int | None = None
     recipes: list[str] | None = None
+    families: dict[str, str] = field(default_factory=dict)
     equal_groups: bool = False
     max_fpr: list[float] = field(default_factory=_BOUNDS.copy)
     paired: dict[str, Attack] = field(default_factory=paired)
@@ -118,7 +121,7 @@ class Audit:
         attacks, paired = (
             {name: repr(attack) for name, attack in each.items()} for each in (self.chosen(), self.chosen_paired())
         )
-        names = ("design", "targets", "recipes", "equal_groups", "max_fpr", "delta", "resamples", "seed")
+        names = ("design", "targets", "recipes", "families", "equal_groups", "max_fpr", "delta", "resamples", "seed")
         options = {name: getattr(self, name) for name in names}
         versions = {"lit_privq": __version__, "numpy": np.__version__}
         return {"input": str(self.input), "attacks": attacks, "paired": paired, **options, "versions": versions}

@@ -9,6 +9,10 @@ from .epsilon import Point as Point
 from .epsilon import Split as Split
 from .epsilon import clopper_pearson as clopper_pearson
 from .epsilon import epsilon_lower_bound as epsilon_lower_bound
+from .fronts import FromFront as FromFront
+from .fronts import from_front as from_front
+from .fronts import front as front
+from .fronts import leakage_at as leakage_at
 from .influence import Influence as Influence
 from .influence import auc_influence as auc_influence
 from .influence import balanced_accuracy_influence as balanced_accuracy_influence

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from itertools import pairwise
-from math import ceil, isfinite
+from math import ceil, isfinite, nan
 
 import matplotlib
 import numpy as np
@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from lit_privq.artifacts.measures import Change, Rate
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.results import ALL, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.labels import Boxes, place_labels
 from lit_privq.plot.style import CARD, INK, MUTED, Look, looks
@@ -169,6 +170,60 @@ def worst_case(view: View) -> Figure:
     }
     shades = {name: {v: rate for v, rate in rates.items() if rate is not None} for name, rates in found.items()}
     return _rates(view, "The average and the worst case", shades)
+
+
+def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
+    """Accuracy against leakage of a slice: the front of each rival, linear in log-odds of accuracy.
+
+    Args:
+        view: what the audit found.
+        part: the slice.
+        named: the rivals, as people write them.
+    """
+    shown = [front for front in view.measures.fronts if front.slice == part]
+    by_name = {variant.name: variant for variant in view.results.variants}
+    top = 56.0 + _LINE * len(shown)
+    heading = "Leakage at equal accuracy" + ("" if part == ALL else f": {spaced(part)}")
+    figure, axes = _canvas(heading, height=290.0 + top, bottom=52.0, top=top)
+    look, handles, places = looks(view.results), [], dict[Variant, tuple[Rate, Rate]]()
+    for front in shown:
+        style = look[by_name[front.points[0]].group]
+        points = {by_name[name]: _place(view, by_name[name], part) for name in (*front.points, *front.dominated)}
+        places |= points
+        line = [points[by_name[name]] for name in front.points]
+        axes.plot(*_between([(x.value, y.value) for x, y in line]), color=style.colour, linewidth=1.3, alpha=0.6)
+        for variant, (leak, useful) in points.items():
+            dot = _dot("", look[variant.group], int(variant.name in front.points))
+            dot.set_data([leak.value], [useful.value])
+            axes.add_line(dot)
+        handles.append(_dot(named[front.rival], style))
+    axes.set_xlim(0 if view.bound is not None else None, max(leak.value for leak, _ in places.values()) * 1.12)
+    _accuracies(axes, [Rate(useful.value, nan, nan) for _, useful in places.values()])
+    _percents(axes, axes.xaxis)
+    axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
+    _chance(axes, view.chance)
+    _key(axes, handles, columns=1)
+    marks = np.array([[x.value, y.value, x.value, y.value] for x, y in places.values()])
+    labels = [(x.value, y.value, _place_name(view, v), look[v.group].colour) for v, (x, y) in places.items()]
+    place_labels(axes, labels, np.concatenate([marks, _upright(axes, view.chance)]), fontsize=8.0)
+    return figure
+
+
+def _place(view: View, variant: Variant, part: str) -> tuple[Rate, Rate]:
+    """Leakage of a slice, and utility; the audit measured both of what stands in a front."""
+    leak = view.rate(view.focus.key(variant) if part == ALL else view.focus.worst_key(variant))
+    useful = view.rate(Key(variant, view.utility.metric))
+    assert leak is not None
+    assert useful is not None
+    return leak, useful
+
+
+def _between(points: Sequence[tuple[float, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Leakage and accuracy along a front, (places,) each."""
+    leakage, accuracy = np.array(points).T
+    odds = logit(accuracy.clip(1e-6, 1 - 1e-6))
+    steps = np.linspace(odds[0], odds[-1], 100)
+    return np.interp(steps, odds, leakage), expit(steps)
 
 
 def classes(view: View, heading: str, label: str, rates: Mapping[str, Mapping[Variant, Rate]]) -> Figure:

@@ -22,6 +22,7 @@ from lit_privq.report.sections import (
     curves,
     differences,
     epsilon,
+    equal_accuracy,
     exposure,
     families,
     indicator,
@@ -42,6 +43,7 @@ from lit_privq.report.words import bound_percent, counted, percent
 OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
     tradeoff.section,
     worst_case.section,
+    equal_accuracy.section,
     leakage.section,
     numbers.section,
     notes.section,

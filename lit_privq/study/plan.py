@@ -224,8 +224,11 @@ class _Planner:
         targets = ("--n_targets", str(self.study.n_targets))
         names = self.study.recipe_names
         recipes = () if names == (DEFAULT,) else ("--recipes", *names)
-        options = (*folders, *targets, *recipes, "--report", "false")  # another job draws
-        tree = self.tree(self.study.audit) | ({"recipes": names} if recipes else {})
+        families = self.study.families if len(names) > 1 else {}
+        rivals = ("--families", json.dumps(families, ensure_ascii=False)) if families else ()
+        options = (*folders, *targets, *recipes, *rivals, "--report", "false")  # another job draws
+        named = ({"recipes": names} if recipes else {}) | ({"families": families} if families else {})
+        tree = self.tree(self.study.audit) | named
         paths = ("results.csv", "metrics.json", "vulnerability.npz")
         command = ("audit", "--config", self.study.audit, *options)
         yield from self._whole("audit", command, tree, paths, dumps, beside="audit")

@@ -29,6 +29,8 @@ class Recipe:
         title: as people write it; where left out the name, and nothing for the first one of a study, the baseline.
         early: recipes that are this one stopped early, name: epochs; checkpoints of the same training.
         fleet: models per process, where that is not the study's.
+        family: as people write it. Recipes of one family, such as noise levels of DP-SGD, are points of one front where
+            rivals are compared at equal accuracy; where left out a recipe and its early stops are one.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Recipe:
     title: str = ""
     early: dict[str, int] = field(default_factory=dict)
     fleet: Literal["auto"] | int | None = None
+    family: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,6 +134,16 @@ class Study:
             of = f"{titles[recipe.name]}, " if titles[recipe.name] else ""
             titles |= {name: f"{of}{epochs} epoch{'s' * (epochs > 1)}" for name, epochs in recipe.early.items()}
         return titles
+
+    @property
+    def families(self) -> dict[str, str]:
+        """What people call the family of each recipe, by the recipe's name."""
+        named: dict[str, str] = {}
+        for recipe in self.recipes:
+            title = self.titles[recipe.name]
+            stopped = f"{title}, stopped early" if title else "Stopped early"
+            named |= dict.fromkeys(recipe.names, recipe.family or (stopped if recipe.early else title or recipe.name))
+        return named
 
     def fleet_of(self, recipe: Recipe) -> int | None:
         """Models at once of a recipe, None where that is to be measured."""

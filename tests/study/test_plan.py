@@ -1,3 +1,4 @@
+import json
 import re
 import shlex
 from pathlib import Path
@@ -223,6 +224,14 @@ def test_the_audit_is_told_the_recipes_and_a_study_of_one_is_as_it_was(bench: An
     argv = named(jobs_of(bench), "audit").argv
     at = argv.index("--recipes")
     assert argv[at + 1 : at + 4] == ("plain", "short", "smooth")
+
+
+def test_the_audit_is_told_the_families_of_recipes_where_there_are_several(bench: Any) -> None:
+    assert "--families" not in named(jobs_of(bench), "audit").argv
+    bench.add_recipes()
+    argv = named(jobs_of(bench), "audit").argv
+    families = json.loads(argv[argv.index("--families") + 1])
+    assert families == {"plain": "Stopped early", "short": "Stopped early", "smooth": "Label smoothing"}
 
 
 def test_recipes_that_are_added_make_nothing_stale_but_the_audit(bench: Any) -> None:

@@ -193,3 +193,11 @@ def test_a_list_is_no_study(bench: Any) -> None:
     bench.config.write_text("[1, 2]")
     with pytest.raises(ValueError, match="must hold keys and values; got list"):
         read_study(bench.config)
+
+
+def test_a_family_that_the_study_names_stands_for_its_recipes(bench: Any) -> None:
+    bench.add_recipes()
+    bench.change("study/tiny.yaml", "title: Label smoothing", "title: Label smoothing, family: Regularised")
+    assert read_study(bench.config).families["smooth"] == "Regularised"
+    bench.change("study/tiny.yaml", "early: {short: 10}", "early: {short: 10}, family: Epochs")
+    assert read_study(bench.config).families == {"plain": "Epochs", "short": "Epochs", "smooth": "Regularised"}

@@ -133,6 +133,7 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
     root: Path = options.output
     _remove_part_files(root)
     earlier, ledger = read_record(root), Ledger(root, options.verify)
+    ledger.take_waiting()
     with WorkerPool(size=options.jobs or 1, environment=WORKER) as pool:
         found = _facts(study, options, earlier, pool, hooks.facts)
         chosen = _all_chosen(study, options, earlier, pool, hooks.choose)

@@ -74,14 +74,14 @@ class Engine:
         return admitted
 
     def _start(self, job: Job) -> None:
-        arguments = (self.run, job.argv, self.ledger.root, job.outputs, job.folders)
+        arguments = (self.run, job, self.ledger.root, self.ledger.hashes(job))
         self.pool.start(Call(job.name, "lit_privq.study.tasks:perform", arguments, log_of(job.name, self.ledger.root)))
         self.progress.begin(job)
 
     def _record_outcome(self, job: Job, outcome: Outcome) -> bool:
         """Record how a job ended; returns whether to start it again."""
         if not outcome.error:
-            self.ledger.add(job, outcome.value, outcome.seconds)
+            self.ledger.take(outcome.value)
             self._finished.add(job.name)
             self.progress.finish(job, outcome.seconds)
             self.after_each()

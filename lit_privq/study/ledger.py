@@ -6,57 +6,22 @@ import fcntl
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from lit_privq import __version__
 from lit_privq.study.plan import Job, Product
+from lit_privq.study.receipt import Receipt, Stamp, file_stamp, parsed, receipt_path, waiting_receipts
 
 CHANGED = "changed"
 WITH_ANOTHER = "made together with a damaged file"
 
 
-class Stamp(NamedTuple):
-    """A file as it was written: size in bytes, digest, time of last change in nanoseconds."""
-
-    size: int
-    digest: str
-    changed_ns: int
-
-
-def file_stamp(path: Path) -> Stamp:
-    """Size, digest and time of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        status = os.fstat(file.fileno())
-    return Stamp(status.st_size, digest, status.st_mtime_ns)
-
-
-@dataclass(frozen=True)
-class FinishedJob:
-    """A finished job.
-
-    Args:
-        name: of the job.
-        outputs: every file written.
-        hashes: by file, of what went into it, see `Ledger.hash`; lines of earlier versions have none.
-        seconds: how long the job took.
-        finished: when, in local time.
-    """
-
-    name: str
-    outputs: Mapping[str, Stamp]
-    hashes: Mapping[str, str]
-    seconds: float
-    finished: str
-
-
 class Ledger:
     """The finished files of the study in a folder: one for each model and variant, and those of audit and report.
+
+    Jobs leave receipts; whoever holds the study's lock takes them into ``jobs.jsonl``, one line each. Anyone may read.
 
     A file is finished as long as its recipe, the files it was made from and the version of lit_privq are those on
     record and its content is still what was written. A file whose size and time are unchanged is taken as unchanged;
@@ -70,11 +35,16 @@ class Ledger:
     def __init__(self, root: Path, verify: bool = False) -> None:
         self.root, self.verify = root, verify
         self.path = root / "jobs.jsonl"
+        waiting = waiting_receipts(root)  # read first: a ledger takes a receipt before it removes it
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         self.torn = bool(lines) and not lines[-1].endswith(b"\n")  # killed while writing it
-        self.makers: dict[str, FinishedJob] = {}  # file -> the job that wrote it last
-        for record in _records(lines):
-            self._keep(record)
+        self.makers: dict[str, Receipt] = {}  # file -> the job that wrote it last
+        taken = list(parsed(lines))
+        for receipt in (*taken, *waiting):
+            self._keep(receipt)
+        by_name = {receipt.name: receipt for receipt in taken}
+        self._waiting = [receipt for receipt in waiting if by_name.get(receipt.name) != receipt]
+        self._left = [receipt for receipt in waiting if by_name.get(receipt.name) == receipt]  # killed before removal
 
     def hash(self, product: Product) -> str:
         """Digest of what goes into a file: the version, its recipe, and the content of its inputs as written."""
@@ -124,20 +94,37 @@ class Ledger:
         makers = [self.makers[product.path] for product in products if product.path in self.makers]
         return sum(maker.seconds / max(1, len(maker.hashes)) for maker in makers)
 
-    def add(self, job: Job, outputs: Mapping[str, Stamp], seconds: float) -> None:
-        """Record a finished job, on disk before this returns."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        hashes = {product.path: self.hash(product) for product in job.products}
-        record = FinishedJob(job.name, outputs, hashes, round(seconds, 3), now)
+    def hashes(self, job: Job) -> dict[str, str]:
+        """Digest of what goes into each of a job's files; what it needs is finished."""
+        return {product.path: self.hash(product) for product in job.products}
+
+    def take_waiting(self) -> None:
+        """Take the receipts of jobs that ended while no ledger was there."""
+        self._take(self._waiting)
+        self._remove(self._left)
+        self._waiting, self._left = [], []
+
+    def take(self, receipt: Receipt) -> None:
+        """Take a job's receipt: a line on disk before this returns."""
+        self._take([receipt])
+        self._keep(receipt)
+
+    def _take(self, receipts: Sequence[Receipt]) -> None:
+        if not receipts:
+            return
         with self.path.open("ab") as file:
-            file.write(b"\n" * self.torn + json.dumps(asdict(record)).encode() + b"\n")
+            file.write(b"\n" * self.torn + b"".join(receipt.line() for receipt in receipts))
             file.flush()
             os.fsync(file.fileno())
         self.torn = False
-        self._keep(record)
+        self._remove(receipts)
 
-    def _keep(self, record: FinishedJob) -> None:
-        self.makers |= dict.fromkeys(record.outputs, record)
+    def _remove(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            receipt_path(self.root, receipt.name).unlink(missing_ok=True)
+
+    def _keep(self, receipt: Receipt) -> None:
+        self.makers |= dict.fromkeys(receipt.outputs, receipt)
 
     def _intact(self, path: str, stamp: Stamp) -> bool:
         """Whether a file is what was recorded."""
@@ -149,19 +136,6 @@ class Ledger:
         if status.st_size != stamp.size:
             return False
         return (not self.verify and status.st_mtime_ns == stamp.changed_ns) or file_stamp(file).digest == stamp.digest
-
-
-def _records(lines: list[bytes]) -> Iterator[FinishedJob]:
-    """Records of the lines that can be read; a job whose line cannot is run again."""
-    for line in lines:
-        try:
-            fields: dict[str, Any] = json.loads(line)
-            outputs = {path: Stamp(*stamp) for path, stamp in fields["outputs"].items()}
-            yield FinishedJob(
-                fields["name"], outputs, dict(fields.get("hashes", {})), fields["seconds"], fields["finished"]
-            )
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue
 
 
 @contextmanager

@@ -6,11 +6,13 @@ import gc
 import importlib
 import os
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lit_privq.study.ledger import Stamp, file_stamp
+from lit_privq.study.plan import Job
+from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
 from lit_privq.study.study_file import Study
 
 
@@ -27,40 +29,41 @@ def run_command(argv: Sequence[str]) -> None:
         importlib.import_module("lit_privq.cli").main(list(argv))
 
 
-def perform(
-    run: str, argv: Sequence[str], root: Path, outputs: Sequence[str], folders: Sequence[str] = ()
-) -> dict[str, Stamp]:
-    """Run a job and take the stamps of what it wrote.
+def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receipt:
+    """Run a job and leave its receipt, with the stamps of what it wrote.
 
     Args:
         run: ``module:function`` that runs a command line.
-        argv: the command line.
+        job: whose needs are finished.
         root: the study's folder.
-        outputs: files the job must leave there.
-        folders: whose files, whatever their names, the job writes too.
+        hashes: by file, of what goes into it.
 
     Raises:
         RuntimeError: if it left an output out.
     """
-    print("python -m lit_privq", shlex.join(argv), flush=True)
+    print("python -m lit_privq", shlex.join(job.argv), flush=True)
+    start = time.monotonic()
     module, function = run.split(":")
     ended = ""
     try:
-        getattr(importlib.import_module(module), function)(list(argv))
+        getattr(importlib.import_module(module), function)(list(job.argv))
     except SystemExit as end:  # Lightning ends a fit at SIGTERM with one that has no code, as if all were done
         if end.code:
             raise
         ended = f" ({type(end).__name__})"
     finally:
         gc.collect()  # trainer, module and data hold each other, and Python does not see how large their tensors are
-    missing = [path for path in outputs if not (root / path).is_file()]
+    missing = [path for path in job.outputs if not (root / path).is_file()]
     if missing:
         raise RuntimeError(
-            f"it ended{ended} without writing {missing[0]} ({len(missing)} of {len(outputs)} files are missing)"
+            f"it ended{ended} without writing {missing[0]} ({len(missing)} of {len(job.outputs)} files are missing)"
         )
-    more = [path for folder in folders for path in sorted((root / folder).rglob("*")) if path.is_file()]
-    paths = dict.fromkeys([*outputs, *(path.relative_to(root).as_posix() for path in more)])
-    return {path: file_stamp(root / path) for path in paths}
+    more = [path for folder in job.folders for path in sorted((root / folder).rglob("*")) if path.is_file()]
+    paths = dict.fromkeys([*job.outputs, *(path.relative_to(root).as_posix() for path in more)])
+    stamps = {path: file_stamp(root / path) for path in paths}
+    receipt = Receipt(job.name, stamps, hashes, round(time.monotonic() - start, 3))
+    write_receipt(root, receipt)
+    return receipt
 
 
 def choose(

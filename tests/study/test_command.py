@@ -52,7 +52,8 @@ def test_a_study_writes_everything_and_says_where_the_report_is(bench: Any, caps
     bench.study()
     assert str(bench.output / "report.html") in capsys.readouterr().out
     assert {path.name for path in bench.output.iterdir()} == {
-        ".lock", "audit", "checkpoints", "confidence", "figures", "jobs.jsonl", "logs", "metrics.json", "report.html",
+        ".lock", "audit", "checkpoints", "confidence", "figures", "jobs.jsonl", "logs", "metrics.json", "receipts",
+        "report.html",
         "results.csv", "study.json", "vulnerability.npz",
     }  # fmt: skip
     logs = {path.stem for path in (bench.output / "logs").iterdir()}

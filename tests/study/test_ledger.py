@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import lit_privq.study.ledger
-from lit_privq.study.ledger import Ledger, file_stamp, locked
+from lit_privq.study.ledger import Ledger, locked
 from lit_privq.study.plan import Job, Product
+from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
 
 A, B = Product("a.ckpt", "r"), Product("b.ckpt", "r")
 TRAIN = Job("train", "train", ("fit",), (A, B))
@@ -23,7 +25,8 @@ def run(ledger: Ledger, job: Job, content: str = "content") -> None:
     for path in paths:
         (ledger.root / path).parent.mkdir(exist_ok=True)
         (ledger.root / path).write_text(content)
-    ledger.add(job, {path: file_stamp(ledger.root / path) for path in paths}, seconds=1.0)
+    stamps = {path: file_stamp(ledger.root / path) for path in paths}
+    ledger.take(Receipt(job.name, stamps, ledger.hashes(job), seconds=1.0))
 
 
 @pytest.fixture
@@ -146,6 +149,52 @@ def test_a_line_that_is_no_record_is_skipped(ledger: Ledger) -> None:
     first, last = path.read_text().splitlines()
     path.write_text(f'{first}\n17\n{{"name": "x"}}\n\x00\x00\n{last}\n')
     assert {maker.name for maker in Ledger(ledger.root).makers.values()} == {"train", "query"}
+
+
+def finish_alone(ledger: Ledger, job: Job, content: str = "content") -> None:
+    """Write a job's outputs and its receipt, as a job does that no study looks after."""
+    for path in job.outputs:
+        (ledger.root / path).write_text(content)
+    stamps = {path: file_stamp(ledger.root / path) for path in job.outputs}
+    write_receipt(ledger.root, Receipt(job.name, stamps, ledger.hashes(job), seconds=1.0))
+
+
+def test_the_receipt_of_a_job_that_ran_elsewhere_is_read_taken_once_and_removed(tmp_path: Path) -> None:
+    finish_alone(Ledger(tmp_path), TRAIN)
+    finish_alone(Ledger(tmp_path), QUERY)
+    ledger = Ledger(tmp_path)
+    assert ledger.unfinished([TRAIN, QUERY]) == {}, "read before it is taken"
+    ledger.take_waiting()
+    assert list((tmp_path / "receipts").iterdir()) == []
+    again = Ledger(tmp_path)
+    again.take_waiting()
+    assert len(again.path.read_text().splitlines()) == 2
+    assert again.unfinished([TRAIN, QUERY]) == {}
+
+
+def test_a_receipt_that_was_taken_but_not_removed_yet_changes_nothing(tmp_path: Path) -> None:
+    finish_alone(Ledger(tmp_path), TRAIN)
+    left = (tmp_path / "receipts/train.json").read_bytes()
+    Ledger(tmp_path).take_waiting()
+    (tmp_path / "receipts/train.json").write_bytes(left)  # killed in between
+    assert Ledger(tmp_path).unfinished([TRAIN]) == {}
+    again = Ledger(tmp_path)
+    again.take_waiting()
+    assert list((tmp_path / "receipts").iterdir()) == []
+    assert len(again.path.read_text().splitlines()) == 1
+
+
+def test_a_damaged_receipt_costs_only_its_own_job(tmp_path: Path) -> None:
+    finish_alone(Ledger(tmp_path), TRAIN)
+    finish_alone(Ledger(tmp_path), QUERY)
+    path = tmp_path / "receipts/query.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert Ledger(tmp_path).unfinished([TRAIN, QUERY]) == {"a.npz": "new"}
+
+
+def test_a_receipt_says_how_long_the_job_took_and_where_it_ran(ledger: Ledger) -> None:
+    receipt = Ledger(ledger.root).makers["a.ckpt"]
+    assert (receipt.seconds, receipt.host) == (1.0, socket.gethostname())
 
 
 def test_a_folder_that_another_process_works_in_is_refused_by_that_process_number(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lit_privq.study.plan import Job, Product
+from lit_privq.study.receipt import waiting_receipts
 from lit_privq.study.tasks import perform
 
 FUNCTIONS = """
@@ -41,7 +43,7 @@ def no_collection() -> Iterator[None]:
 def test_nothing_of_a_job_stays_in_its_workers_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cyclic.py").write_text(FUNCTIONS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert perform("cyclic:run", ["fit"], tmp_path, []) == {}
+    assert perform("cyclic:run", Job("job", "train", ("fit",), ()), tmp_path, {}).outputs == {}
     assert import_module("cyclic").trainer() is None
 
 
@@ -55,10 +57,13 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_that_was_told_to_end_is_not_finished(tmp_path: Path) -> None:
     """Lightning ends a fit at SIGTERM with a SystemExit that has no code."""
     with pytest.raises(RuntimeError, match=r"it ended \(SIGTERMException\) without writing a.ckpt \(1 of 1 files"):
-        perform("acting:stop", ["fit"], tmp_path, ["a.ckpt"])
+        perform("acting:stop", Job("job", "train", ("fit",), (Product("a.ckpt", "r"),)), tmp_path, {})
+    assert waiting_receipts(tmp_path) == []
 
 
 @pytest.mark.usefixtures("functions")
 def test_whatever_lies_in_a_jobs_folders_is_its_own(tmp_path: Path) -> None:
-    stamps = perform("acting:write", [str(tmp_path)], tmp_path, ["report.html"], ["figures"])
-    assert list(stamps) == ["report.html", "figures/a.svg", "figures/deep/b.svg"]
+    job = Job("job", "report", (str(tmp_path),), (Product("report.html", "r", beside="figures"),))
+    receipt = perform("acting:write", job, tmp_path, {"report.html": "0"})
+    assert list(receipt.outputs) == ["report.html", "figures/a.svg", "figures/deep/b.svg"]
+    assert waiting_receipts(tmp_path) == [receipt], "written by the job itself"

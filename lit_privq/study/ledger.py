@@ -39,12 +39,11 @@ class Ledger:
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         self.torn = bool(lines) and not lines[-1].endswith(b"\n")  # killed while writing it
         self.makers: dict[str, Receipt] = {}  # file -> the job that wrote it last
-        taken = list(parsed(lines))
-        for receipt in (*taken, *waiting):
+        taken = {receipt.name: receipt for receipt in parsed(lines)}
+        for receipt in (*parsed(lines), *waiting):
             self._keep(receipt)
-        by_name = {receipt.name: receipt for receipt in taken}
-        self._waiting = [receipt for receipt in waiting if by_name.get(receipt.name) != receipt]
-        self._left = [receipt for receipt in waiting if by_name.get(receipt.name) == receipt]  # killed before removal
+        self._waiting = waiting
+        self._new = [receipt for receipt in waiting if taken.get(receipt.name) != receipt]
 
     def hash(self, product: Product) -> str:
         """Digest of what goes into a file: the version, its recipe, and the content of its inputs as written."""
@@ -100,9 +99,9 @@ class Ledger:
 
     def take_waiting(self) -> None:
         """Take the receipts of jobs that ended while no ledger was there."""
-        self._take(self._waiting)
-        self._remove(self._left)
-        self._waiting, self._left = [], []
+        self._take(self._new)
+        self._remove(self._waiting)  # also those that were taken when a study was killed before it removed them
+        self._new, self._waiting = [], []
 
     def take(self, receipt: Receipt) -> None:
         """Take a job's receipt: a line on disk before this returns."""

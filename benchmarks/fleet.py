@@ -205,7 +205,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def ours(self, case: Case, size: int, jobs: int, workers: processes.Pool) -> Side:
+    def ours(self, case: Case, size: int, jobs: int, workers: processes.WorkerPool) -> Side:
         """Fleets of one size, one per worker."""
         runs = []
         for _ in range(case.repeats):
@@ -232,7 +232,7 @@ class Bench:
         """The better of two ways to load."""
         sides = []
         for num_workers in (0, 2):
-            with processes.Pool(1, {}) as worker:
+            with processes.WorkerPool(1, {}) as worker:
                 epochs = int(case.overrides[case.overrides.index("--trainer.max_epochs") + 1])
                 warm = (case.argv, 1, num_workers)
                 self._together([("fleet:train_plain", warm)], worker)
@@ -251,11 +251,11 @@ class Bench:
     def rows(self, case: Case) -> list[Row]:
         """The rows of a case."""
         other = self.plain(case)
-        with processes.Pool(cores(), processes.WORKER) as workers:
+        with processes.WorkerPool(cores(), processes.WORKER) as workers:
             whole = ["--trainer.max_epochs", str(round(case.scale))] if case.steps else []  # not the few that are timed
             arguments = (str(case.config), [*case.overrides, *whole], None, None)
             chosen = self._together([("lit_privq.study.tasks:choose", arguments)], workers)[0]
-            jobs = chosen["jobs"]
+            jobs = cores()
             warm = Case(**{**vars(case), "repeats": 1})
             self.ours(warm, 1, jobs, workers)
             sides = {size: self.ours(case, size, jobs, workers) for size in sorted({*case.sizes, chosen["size"]})}
@@ -263,10 +263,10 @@ class Bench:
         note = "; ".join(filter(None, (case.note, other.note, f"auto: {chosen['why']}")))
         return [*rows, *_rows(f"{case.name}, fleet: auto = {chosen['size']}", sides[chosen["size"]], other, note)]
 
-    def _together(self, tasks: Sequence[tuple[str, tuple[Any, ...]]], workers: processes.Pool) -> list[Any]:
+    def _together(self, tasks: Sequence[tuple[str, tuple[Any, ...]]], workers: processes.WorkerPool) -> list[Any]:
         """Call functions in workers side by side; what they return, in order."""
         for k, (function, arguments) in enumerate(tasks):
-            workers.start(processes.Task(str(k), function, arguments, self.folder / f"{k}.log"))
+            workers.start(processes.Call(str(k), function, arguments, self.folder / f"{k}.log"))
         ended: dict[str, Any] = {}
         while len(ended) < len(tasks):
             for task, outcome in workers.wait(timeout=1.0):

@@ -27,6 +27,7 @@ from rows import Row, options, show
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import STAGES
 from lit_privq.study.record import read_record
+from lit_privq.study.tasks import workers
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -58,7 +59,7 @@ def run(folder: Path, study: Path) -> dict[str, float]:
     return {
         "from the command to the first job: imports, choice of fleets (wall)": start_up,
         **{f"{stage} (all workers)": seconds for stage, seconds in stages.items()},
-        "workers waiting for others, and starting": max(0.0, record["choices"]["jobs"] * wall - sum(stages.values())),
+        "workers waiting for others, and starting": max(0.0, workers() * wall - sum(stages.values())),
         "CPU time of everything": sum(after[2:4]) - sum(before[2:4]),
         "whole study (wall)": wall,
     }

@@ -38,6 +38,7 @@ VERBS = {
     ),
     "study": Verb("lit_privq.study.command", "all of it, resumable", "--config configs/study/digits.yaml --output DIR"),
     "publish": Verb("lit_privq.tracking.command", "a study to Weights & Biases", "DIR"),
+    "job": Verb("lit_privq.study.job", "one job of a study, for any scheduler", "train-000-009 --output DIR"),
     "report": Verb("lit_privq.report.command", "draw the page again", "DIR"),
     "export": Verb("lit_privq.export.command", "pack a quantized checkpoint", "--ckpt X.ckpt --output X.safetensors"),
     "indicator": Verb(

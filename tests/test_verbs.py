@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_has_a_main_and_a_parser_in_a_module_of_commands(verb: str) -> None:
     module = VERBS[verb].module
-    assert module.rpartition(".")[2] in ("cli", "command", "completion", "reproduce")
+    assert module.rpartition(".")[2] in ("cli", "command", "completion", "reproduce", "job")
     assert callable(import_module(module).main)
     assert callable(import_module(module).parser)
 

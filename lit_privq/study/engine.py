@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from lit_privq.study.ledger import Ledger
-from lit_privq.study.plan import Job
+from lit_privq.study.plan import Job, Stage
 from lit_privq.study.progress import StudyProgress
-from lit_privq.study.workers import Call, Outcome, WorkerPool
+from lit_privq.study.receipt import Receipt
+from lit_privq.study.workers import Call, Outcome, Resources
+
+_MOST_LOST = 10  # machines that may be lost under one job before the job is blamed
+
+
+class Pool(Protocol):
+    """What an engine needs of its workers, wherever these are."""
+
+    size: int
+    """How many calls may run or wait at once."""
+
+    @property
+    def running(self) -> Sequence[Call]:
+        """Calls that were started and have not ended."""
+
+    def start(self, call: Call) -> None:
+        """Have a worker make a call; fewer than `size` are running."""
+
+    def wait(self, timeout: float) -> Sequence[tuple[Call, Outcome]]:
+        """Calls that ended, waiting up to `timeout` seconds for the first."""
 
 
 class StudyFailed(Exception):
-    """Jobs failed twice; the message names them."""
+    """Jobs failed; the message names them."""
 
 
 @dataclass
@@ -25,91 +47,132 @@ class Engine:
         pool: the workers.
         progress: the display.
         run: ``module:function`` that runs a command line in a worker.
-        after_each: called whenever a job has been recorded.
+        after_each: called with every job that has been recorded.
+        resources: that each stage's jobs need.
     """
 
     ledger: Ledger
-    pool: WorkerPool
+    pool: Pool
     progress: StudyProgress
     run: str
-    after_each: Callable[[], None] = lambda: None
+    after_each: Callable[[Job], None] = lambda job: None
+    resources: Mapping[Stage, Resources] = field(default_factory=dict)
     _finished: set[str] = field(default_factory=set)
     _failed: dict[str, str] = field(default_factory=dict)
+    _lost: dict[str, int] = field(default_factory=dict)  # machines lost under each job
     _repeated: set[str] = field(default_factory=set)
     _stop: str = ""
+    _open: dict[str, int] = field(default_factory=dict)  # needs of each job that are not finished
+    _behind: dict[str, list[Job]] = field(default_factory=dict)  # jobs by what they need
 
     def execute(self, jobs: Sequence[Job]) -> None:
         """Run every job that is not finished, each after those it needs.
 
         Raises:
-            ValueError: if a job failed for a reason that only the user can correct; running jobs were finished.
-            StudyFailed: if a job failed twice; all jobs that do not need it were run.
+            ValueError: if nothing can go on, as where the disk is full; running jobs were finished.
+            StudyFailed: if jobs failed; all jobs that do not need them were run.
         """
         by_name = {job.name: job for job in jobs}
-        waiting, ready = list(jobs), list[Job]()
+        self._open = {job.name: len(job.needs) for job in jobs}
+        for job in jobs:
+            for need in job.needs:
+                self._behind.setdefault(need, []).append(job)
+        ready = deque(self._admitted(job for job in jobs if not job.needs))
         while True:
-            ready += self._ready(waiting)
             while ready and not self._stop and len(self.pool.running) < self.pool.size:
-                self._start(ready.pop(0))
+                self._start(ready.popleft())
             if not self.pool.running:
                 break
             self.progress.show()
             for call, outcome in self.pool.wait(timeout=1.0):
-                if self._record_outcome(by_name[call.name], outcome):
-                    ready.insert(0, by_name[call.name])
+                job = by_name[call.name]
+                if not outcome.error:
+                    self._record(job, outcome.value, outcome.seconds)
+                    ready += self._admitted(self._released(job))
+                elif self._fail(job, outcome):
+                    ready.appendleft(job)
         self.progress.close()
         self._raise_failures(len(jobs))
 
-    def _ready(self, waiting: list[Job]) -> list[Job]:
-        """Remove jobs whose needs are met from the list; return those that have to run."""
-        admitted = []
-        for job in list(waiting):  # in an order that respects needs: one pass sees all that are finished
-            if self._finished.issuperset(job.needs):
-                waiting.remove(job)
-                if self.ledger.is_finished(job):
-                    self._finished.add(job.name)
-                    self.progress.finish(job, seconds=0.0)
-                else:
-                    admitted.append(job)
-        return admitted
+    def _admitted(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Those that have to run, of jobs whose needs are finished and of those behind the finished among them."""
+        free = deque(jobs)
+        while free:
+            job = free.popleft()
+            if self.ledger.is_finished(job):
+                self.progress.finish(job, seconds=0.0)
+                free += self._released(job)
+            else:
+                yield job
+
+    def _released(self, job: Job) -> Iterator[Job]:
+        """Jobs of which a finished one was the last unfinished need."""
+        self._finished.add(job.name)
+        for other in self._behind.pop(job.name, ()):
+            self._open[other.name] -= 1
+            if not self._open[other.name]:
+                yield other
 
     def _start(self, job: Job) -> None:
         arguments = (self.run, job, self.ledger.root, self.ledger.hashes(job))
-        self.pool.start(Call(job.name, "lit_privq.study.tasks:perform", arguments, log_of(job.name, self.ledger.root)))
+        log, needed = log_of(job.name, self.ledger.root), self.resources.get(job.stage, Resources())
+        self.pool.start(Call(job.name, "lit_privq.study.tasks:perform", arguments, log, needed))
         self.progress.begin(job)
 
-    def _record_outcome(self, job: Job, outcome: Outcome) -> bool:
-        """Record how a job ended; returns whether to start it again."""
-        if not outcome.error:
-            self.ledger.take(outcome.value)
-            self._finished.add(job.name)
-            self.progress.finish(job, outcome.seconds)
-            self.after_each()
-            return False
+    def _record(self, job: Job, receipt: Receipt, seconds: float) -> None:
+        self.ledger.take(receipt)
+        self.progress.finish(job, seconds)
+        self.after_each(job)
+
+    def _fail(self, job: Job, outcome: Outcome) -> bool:
+        """Say how a job failed; returns whether to start it again."""
         self.progress.fail(job)
-        again = not (outcome.is_final or self._stop or job.name in self._repeated)
-        self._repeated.add(job.name)
+        again = not (outcome.is_final or self._stop) and self._may_repeat(job, outcome)
         log = log_of(job.name, self.ledger.root)
-        if outcome.is_final:
+        if outcome.stops:
             self._stop = self._stop or f"{outcome.error} ({job.name}, see {log})"
         elif not again:
-            self._failed[job.name] = outcome.error
-        what = "trying once more" if again else "finishing what is running" if self.pool.running else "giving up"
+            self._failed[job.name] = f"failed{'' if outcome.is_final else ' twice'}: {outcome.error}"
         end = "" if outcome.is_final else f"; {log} ends with\n{_last_lines(log)}"
-        self.progress.say(f"{job.name} failed: {outcome.error}; {what}{end}")
+        self.progress.say(f"{job.name} failed: {outcome.error}; {self._next_step(again)}{end}")
         return again
+
+    def _next_step(self, again: bool) -> str:
+        """What is done about a failed job."""
+        if again:
+            return "trying once more"
+        if not self._stop:
+            return "going on with what does not need it"
+        return "finishing what is running" if self.pool.running else "giving up"
+
+    def _may_repeat(self, job: Job, outcome: Outcome) -> bool:
+        """A job is repeated once, and whenever it was its machine that was lost."""
+        if outcome.is_lost and self._lost.get(job.name, 0) < _MOST_LOST:
+            self._lost[job.name] = self._lost.get(job.name, 0) + 1
+            return True
+        first = job.name not in self._repeated
+        self._repeated.add(job.name)
+        return first
 
     def _raise_failures(self, n_jobs: int) -> None:
         """Raise for what did not work."""
         if self._stop:
             raise ValueError(self._stop)
         if self._failed:
-            raise StudyFailed(_summary(self._failed, n_jobs - len(self._finished) - len(self._failed)))
+            behind = n_jobs - len(self._finished) - len(self._failed)
+            raise StudyFailed(_summary(self._failed, behind, self.ledger.root))
 
 
-def _summary(failed: Mapping[str, str], n_behind: int) -> str:
-    reasons = "; ".join(f"{name} failed twice: {reason}" for name, reason in failed.items())
-    return f"{reasons}; {n_behind} jobs that need them were not run; the same command goes on from here"
+def _summary(failed: Mapping[str, str], n_behind: int, root: Path) -> str:
+    """Which jobs failed and why, those that failed alike together."""
+    alike: dict[str, list[str]] = {}
+    for name, how in failed.items():
+        alike.setdefault(how, []).append(name)
+    reasons = [
+        f"{name}{f' and {len(others)} more' if others else ''} {how} (see {log_of(name, root)})"
+        for how, (name, *others) in alike.items()
+    ]
+    return f"{'; '.join(reasons)}; {n_behind} jobs that need them were not run; the same command goes on from here"
 
 
 def log_of(name: str, root: Path) -> Path:

@@ -19,7 +19,7 @@ from lit_privq.fleet.ways import first_fit, stack_bytes
 _JOBS = 5.0  # CPU seconds that a fleet's jobs cost a study beside their arithmetic, whatever its size
 
 
-def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = None) -> dict[str, Any]:
+def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = None, devices: int = 1) -> dict[str, Any]:
     """Measure how many models one process should train at once: the fleet with the least time per model.
 
     Tries fleets that share the models out evenly, small ones first, on random batches with the recipe's own network and
@@ -31,6 +31,7 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
         overrides: options behind it, as on the command line.
         jobs: how many processes will share this machine.
         fleet: the only size to measure, None to choose one.
+        devices: GPUs among which the processes are divided.
 
     Returns:
         ``size``; ``how`` the networks of a fleet are stacked; ``step_seconds`` per model and ``steps`` of a training;
@@ -42,7 +43,7 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
     data = cli.datamodule
     most = -(-(data.n_shadows + data.n_targets) // jobs)
     shape = (min(data.batch_size, len(data.pool.labels) // 2), *data.pool.inputs.shape[1:])
-    fits = max(1, int(_free_memory() / jobs / 2 / stack_bytes(build(cli.model.spec), shape)))
+    fits = max(1, int(_free_memory() / -(-jobs // devices) / 2 / stack_bytes(build(cli.model.spec), shape)))
     steps = len(data.member_batches()) * (cli.trainer.max_epochs or 1)
     how, refused = "alone", list[str]()
     measured: dict[int, float] = {}  # seconds per model and step

@@ -15,6 +15,7 @@ from lit_privq.study.plan import Job, Product
 from lit_privq.study.receipt import Receipt, Stamp, file_stamp, parsed, receipt_path, waiting_receipts
 
 CHANGED = "changed"
+WAITING = "waiting"
 WITH_ANOTHER = "made together with a damaged file"
 
 
@@ -39,11 +40,12 @@ class Ledger:
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         self.torn = bool(lines) and not lines[-1].endswith(b"\n")  # killed while writing it
         self.makers: dict[str, Receipt] = {}  # file -> the job that wrote it last
-        taken = {receipt.name: receipt for receipt in parsed(lines)}
-        for receipt in (*parsed(lines), *waiting):
+        taken = list(parsed(lines))
+        for receipt in (*taken, *waiting):
             self._keep(receipt)
+        by_name = {receipt.name: receipt for receipt in taken}
         self._waiting = waiting
-        self._new = [receipt for receipt in waiting if taken.get(receipt.name) != receipt]
+        self._new = [receipt for receipt in waiting if by_name.get(receipt.name) != receipt]
 
     def hash(self, product: Product) -> str:
         """Digest of what goes into a file: the version, its recipe, and the content of its inputs as written."""
@@ -61,13 +63,21 @@ class Ledger:
         if maker is None:
             return "new"
         if maker.hashes.get(product.path) != self.hash(product):
-            return CHANGED
+            return f"{CHANGED}: {self._what_changed(maker, product)}"
         beside = [path for path in maker.outputs if product.beside and path.startswith(f"{product.beside}/")]
         damaged = (path for path in (product.path, *beside) if not self._intact(path, maker.outputs[path]))
         return next((f"{path} is damaged" for path in damaged), "")
 
+    def _what_changed(self, maker: Receipt, product: Product) -> str:
+        """Whether another version, recipe or input makes a file stale; receipts of earlier versions do not tell."""
+        if maker.version != __version__:
+            return f"it was made by version {maker.version or 'of an earlier form'}, this is {__version__}"
+        if maker.recipes.get(product.path) != product.recipe:
+            return "its config, or the code that this names"
+        return "what it is made from"
+
     def unfinished(self, jobs: Iterable[Job]) -> dict[str, str]:
-        """Files that have to be made, each with the reason; one behind another is ``waiting`` to be looked at again.
+        """Files that have to be made, each with the reason; one behind another is `WAITING` to be looked at again.
 
         A damaged file is made again together with those that its job made with it: floating-point sums of another
         fleet could differ in their last digits.
@@ -77,7 +87,7 @@ class Ledger:
         reasons: dict[str, str] = {}
         for job in jobs:
             for product in job.products:
-                reason = "waiting" if any(path in reasons for path in product.inputs) else self.reason(product)
+                reason = WAITING if any(path in reasons for path in product.inputs) else self.reason(product)
                 if reason:
                     reasons.setdefault(product.path, reason)
                 if reason.endswith("damaged"):

@@ -83,26 +83,23 @@ class Fleets:
 
     Args:
         size: most models in one job.
-        jobs: workers to keep busy.
         sizes: most models of other recipes, by name, where that is another number.
     """
 
     size: int
-    jobs: int
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def divide(self, models: range, recipe: str = "") -> list[range]:
-        """Contiguous shares of nearly equal size, enough of them to keep every worker busy.
+        """Contiguous shares of nearly equal size; how many workers there are makes no difference to their names.
 
-        >>> Fleets(size=10, jobs=2).divide(range(20))
+        >>> Fleets(size=10).divide(range(20))
         [range(0, 10), range(10, 20)]
-        >>> [len(share) for share in Fleets(size=10, jobs=3).divide(range(20))]
+        >>> [len(share) for share in Fleets(size=9).divide(range(20))]
         [6, 7, 7]
-        >>> Fleets(size=10, jobs=1, sizes={"large": 2}).divide(range(4), "large")
+        >>> Fleets(size=10, sizes={"large": 2}).divide(range(4), "large")
         [range(0, 2), range(2, 4)]
         """
-        rounds = math.ceil(len(models) / (self.sizes.get(recipe, self.size) * self.jobs))
-        n = min(len(models), rounds * self.jobs)
+        n = math.ceil(len(models) / self.sizes.get(recipe, self.size))
         edges = [len(models) * i // n for i in range(n + 1)]
         return [models[start:stop] for start, stop in itertools.pairwise(edges)]
 

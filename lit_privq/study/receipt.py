@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lit_privq import __version__
 from lit_privq.artifacts.atomic import atomic_write_bytes
 
 
@@ -45,6 +46,8 @@ class Receipt:
         outputs: every file written.
         hashes: by file, of what went into it, see `Ledger.hash`; those of earlier versions have none.
         seconds: how long the job took.
+        recipes: by file, as the plan had them, to tell what has changed since; earlier versions kept none.
+        version: of lit_privq; empty of earlier ones.
         finished: when, in local time.
         host: where.
     """
@@ -53,6 +56,8 @@ class Receipt:
     outputs: Mapping[str, Stamp]
     hashes: Mapping[str, str]
     seconds: float
+    recipes: Mapping[str, str] = field(default_factory=dict)
+    version: str = __version__
     finished: str = field(default_factory=now)
     host: str = field(default_factory=socket.gethostname)
 
@@ -77,6 +82,8 @@ def _receipt(fields: dict[str, Any]) -> Receipt:
         outputs,
         dict(fields.get("hashes", {})),
         fields["seconds"],
+        dict(fields.get("recipes", {})),
+        fields.get("version", ""),
         fields["finished"],
         fields.get("host", ""),
     )

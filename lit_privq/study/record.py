@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import platform
@@ -35,17 +36,20 @@ def write_record(root: Path, record: Mapping[str, Any]) -> None:
     atomic_write_bytes(root / "study.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
-def study_record(study: Study, command: str, earlier: Mapping[str, Any]) -> dict[str, Any]:
+def study_record(study: Study, options: argparse.Namespace, command: str, earlier: Mapping[str, Any]) -> dict[str, Any]:
     """Record of a study that starts, or goes on: when it started first is kept.
 
     Args:
         study: resolved.
+        options: of the command line, with ``config`` and ``data_root``.
         command: as it was typed.
         earlier: record of the first start, empty if this is it.
     """
     return {
         "name": study.name,
         "command": command,
+        "config": str(options.config),
+        "data_root": str(options.data_root) if options.data_root else None,
         "started": earlier.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "versions": versions(),
         "commit": commit(),

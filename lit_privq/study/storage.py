@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.variant import Variant
 from lit_privq.study.plan import Job
+from lit_privq.study.recipe import find
+from lit_privq.study.study_file import Study
 
 _BESIDE = 9  # bytes of an example beside its confidences: a label and whether it is a member
 
@@ -23,6 +26,11 @@ def bytes_needed(jobs: Iterable[Job], facts: Mapping[str, Any], n_queries: int) 
     """
     dump = facts["examples"] * (4 * n_queries + _BESIDE)
     return sum(_size(path, facts, dump) for job in jobs for path in job.outputs)
+
+
+def n_queries(study: Study) -> int:
+    """Queries of each example, as the study's query config says."""
+    return int(find(config_tree(Path(study.query)), "n_queries") or 1)
 
 
 def _size(path: str, facts: Mapping[str, Any], dump: int) -> int:

@@ -8,12 +8,31 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lit_privq.study.plan import Job
 from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
 from lit_privq.study.study_file import Study
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the workers call, as ``module:function``; tests put their own in the place of training.
+
+    Args:
+        run: runs a command line.
+        choose: picks the fleets.
+        facts: reads the data and looks at the network.
+    """
+
+    run: str = "lit_privq.study.tasks:run_command"
+    choose: str = "lit_privq.study.tasks:choose"
+    facts: str = "lit_privq.study.tasks:facts"
+
+
+REAL = Hooks()
 
 
 def run_command(argv: Sequence[str]) -> None:
@@ -61,7 +80,8 @@ def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receip
     more = [path for folder in job.folders for path in sorted((root / folder).rglob("*")) if path.is_file()]
     paths = dict.fromkeys([*job.outputs, *(path.relative_to(root).as_posix() for path in more)])
     stamps = {path: file_stamp(root / path) for path in paths}
-    receipt = Receipt(job.name, stamps, hashes, round(time.monotonic() - start, 3))
+    recipes = {product.path: product.recipe for product in job.products}
+    receipt = Receipt(job.name, stamps, hashes, round(time.monotonic() - start, 3), recipes)
     write_receipt(root, receipt)
     return receipt
 
@@ -69,25 +89,24 @@ def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receip
 def choose(
     shadow: str, overrides: list[str], fleet: int | None, jobs: int | None, measured: bool = False
 ) -> dict[str, Any]:
-    """Decide how many workers there are and how many models each trains at once.
+    """Decide how many models a worker trains at once, by measurement.
 
     Args:
         shadow: config that trains a model.
         overrides: options of the study, added to that config.
-        fleet: models at once, None to measure.
-        jobs: workers, None for one per core, or one on a GPU.
+        fleet: models at once, None to choose.
+        jobs: workers that share this machine, None for one per core, or one per GPU.
         measured: whether to measure a fleet that is given, too.
 
     Returns:
-        ``jobs``, ``size`` (models at once) and ``why``; where it was measured, ``how`` they are stacked,
-        ``step_seconds`` per model and ``steps`` of a training.
+        ``size`` (models at once) and ``why``; where it was measured, ``how`` they are stacked, ``step_seconds`` per
+        model and ``steps`` of a training.
     """
-    jobs = jobs or (1 if _has_gpu() else cores())
     if fleet and not measured:
-        return {"jobs": jobs, "size": fleet, "why": "the study file says so"}
+        return {"size": fleet, "why": "the study file says so"}
     from lit_privq.study import fleet_size  # here: seconds
 
-    return {"jobs": jobs, **fleet_size.choose(Path(shadow), overrides, jobs, fleet)}
+    return fleet_size.choose(Path(shadow), overrides, jobs or workers(), fleet, max(1, len(gpus())))
 
 
 def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
@@ -102,7 +121,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _has_gpu() -> bool:
-    import torch  # here: seconds
+def gpus() -> list[str]:
+    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; found without importing torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip() not in ("", "-1")]
+    return [str(k) for k in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
-    return torch.cuda.is_available()
+
+def workers() -> int:
+    """Workers that suit this machine: one per GPU, else one per core."""
+    return len(gpus()) or cores()

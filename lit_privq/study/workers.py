@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
@@ -29,6 +29,21 @@ WORKER = ONE_THREAD | KEEP_MEMORY
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a call takes of the machine it runs on, for engines that place calls by it.
+
+    Args:
+        cpus: cores.
+        gpu: share of a GPU, 0 for none.
+        memory: bytes; 0 where nobody knows.
+    """
+
+    cpus: int = 1
+    gpu: float = 0.0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
 class Call:
     """What a worker is to do: call a function by name.
 
@@ -37,12 +52,14 @@ class Call:
         function: ``module:function``, imported in the worker.
         arguments: of the call; plain values.
         log: file that takes what the call prints, by whatever means.
+        resources: what it takes.
     """
 
     name: str
     function: str
     arguments: tuple[Any, ...]
     log: Path
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)
@@ -53,17 +70,22 @@ class Outcome:
         value: what the call returned.
         error: why it failed, in a sentence; empty if it did not.
         is_final: whether it would fail again until the user corrects something.
+        stops: whether all others would fail too, as where the disk is full.
+        is_lost: whether it was not the call that failed but the machine under it.
         seconds: how long it took.
     """
 
     value: Any = None
     error: str = ""
     is_final: bool = False
+    stops: bool = False
+    is_lost: bool = False
     seconds: float = 0.0
 
 
 @dataclass
 class _Worker:
+    slot: int
     process: subprocess.Popen[bytes]
     connection: Connection[Any, Any]
     call: Call | None = None
@@ -76,10 +98,11 @@ class WorkerPool:
     Args:
         size: how many.
         environment: set in the workers before they import anything.
+        devices: GPUs, as CUDA_VISIBLE_DEVICES names them; every worker sees one, and they take turns.
     """
 
-    def __init__(self, size: int, environment: Mapping[str, str]) -> None:
-        self.size, self.environment = size, dict(environment)
+    def __init__(self, size: int, environment: Mapping[str, str], devices: Sequence[str] = ()) -> None:
+        self.size, self.environment, self.devices = size, dict(environment), devices
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -120,7 +143,8 @@ class WorkerPool:
         return ended[0][1]
 
     def _start_worker(self) -> _Worker:
-        assert len(self._workers) < self.size, "no idle worker"
+        slot = next(slot for slot in range(self.size) if all(worker.slot != slot for worker in self._workers))
+        seen = {"CUDA_VISIBLE_DEVICES": self.devices[slot % len(self.devices)]} if self.devices else {}
         connection, theirs = Pipe()
         program = (
             f"import sys; sys.path[:] = {sys.path!r}; from lit_privq.study.workers import work; work({theirs.fileno()})"
@@ -132,9 +156,9 @@ class WorkerPool:
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the study alone, and what a worker starts ends with it
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, **seen},
             )
-        self._workers.append(_Worker(process, connection))
+        self._workers.append(_Worker(slot, process, connection))
         return self._workers[-1]
 
     def _outcome(self, worker: _Worker) -> Outcome | None:
@@ -188,7 +212,7 @@ def work(descriptor: int) -> None:
     threading.Thread(target=_listen, args=(connection, calls, idle), daemon=True).start()
     while call := calls.get():
         start = time.monotonic()
-        outcome = _run(call)
+        outcome = run_call(call)
         idle.set()
         with suppress(OSError):  # the study has ended
             connection.send(replace(outcome, seconds=time.monotonic() - start))
@@ -207,7 +231,7 @@ def _listen(connection: Connection[Any, Any], calls: SimpleQueue[Call | None], i
         calls.put(call)
 
 
-def _run(call: Call) -> Outcome:
+def run_call(call: Call) -> Outcome:
     """Call a function with everything printed going to the call's log."""
     _print_to(call.log)
     module, function = call.function.split(":")
@@ -226,7 +250,8 @@ def _run(call: Call) -> Outcome:
 def _outcome_of_error(error: BaseException) -> Outcome:
     """A failure; one that only the user can correct is final, and is one sentence."""
     if is_full_disk(error):
-        return Outcome(error="no space is left on the device; make room, then the same command goes on", is_final=True)
+        full = "no space is left on the device; make room, then the same command goes on"
+        return Outcome(error=full, is_final=True, stops=True)
     if isinstance(error, (ValueError, FileNotFoundError)):
         return Outcome(error=" ".join(str(error).split()), is_final=True)
     return Outcome(error=" ".join(f"{type(error).__name__}: {error}".split()))

@@ -128,13 +128,18 @@ def obey(argv):
                 (HERE / "results.csv").touch()
 
 
+def note(file, text):
+    with (HERE / file).open("a") as notes:
+        notes.write(text)
+
+
 def choose(shadow, overrides, fleet, jobs, measured=False):
-    (HERE / "chosen.txt").open("a").write("chosen ")
+    note("chosen.txt", "chosen ")
     return {"jobs": 2, "size": fleet or 3, "how": "grouped", "why": "measured", "step_seconds": 0.5, "steps": 60}
 
 
 def facts(study, overrides):
-    (HERE / "facts.txt").open("a").write("asked ")
+    note("facts.txt", "asked ")
     if (HERE / "unfit.txt").exists():
         raise ValueError("adaround.yaml cannot quantize this network: it has no layers")
     titles = {row.name: row.name.title() for row in study.quantize}

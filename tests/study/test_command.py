@@ -81,7 +81,7 @@ def test_study_json_holds_what_the_report_shows(bench: Any) -> None:
     bench.study()
     record = json.loads((bench.output / "study.json").read_text())
     assert record["command"] == f"python -m lit_privq study {' '.join(bench.argv)}"
-    assert record["choices"] == {"jobs": 2, "size": 3, "why": "the study file says so"}
+    assert record["choices"] == {"size": 3, "why": "the study file says so"}
     assert (record["dataset"], record["net"]) == ("Tiny", "small_resnet"), (
         "as the data call themselves, not their config"
     )
@@ -159,16 +159,28 @@ def test_a_job_that_fails_twice_stops_only_what_needs_it(bench: Any, capsys: pyt
 
 
 @pytest.mark.parametrize("how", ["refuse", "exit"])
-def test_an_error_of_the_users_making_is_not_repeated(bench: Any, how: str, capsys: pytest.CaptureFixture[str]) -> None:
-    bench.order(["shadow/tiny.yaml --data.model_index 0:3", how])
-    with pytest.raises(
-        ValueError, match=r"padding must be 0; got 7, set it to 0 \(train-000-002, see .*logs/train-000-002.log\)"
-    ):
+def test_an_error_of_the_users_making_is_not_repeated_and_stops_only_what_needs_it(
+    bench: Any, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.order(["ptq/nearest.yaml --model.name nearest", how])
+    with pytest.raises(SystemExit) as end:
         bench.study("--jobs", "1")
-    assert bench.calls() == [], "the jobs after it were started"
+    assert end.value.code == 1
     said = capsys.readouterr().err
-    assert "padding must be 0; got 7, set it to 0" in said
+    name = "quantize-nearest-4+1.58-000-002"
+    assert said.count(f"{name} failed: padding must be 0; got 7, set it to 0; going on") == 1
+    assert f"{name} failed: padding must be 0; got 7, set it to 0 (see {bench.output}/logs/{name}.log); 4 jobs" in said
     assert "Traceback" not in said
+    stages = {record["name"] for record in bench.records()}
+    assert "query-nearest-4-003-005" in stages, "of other models"
+    assert "query-adaround-2-004-005" in stages, "of another method"
+
+
+def test_jobs_that_fail_alike_are_named_together(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.order(["shadow/tiny.yaml --data.model_index 0:3", "refuse"], ["--data.model_index 3:6", "refuse"])
+    with pytest.raises(SystemExit):
+        bench.study("--jobs", "1")
+    assert "error: train-000-002 and 1 more failed: padding must be 0" in capsys.readouterr().err
 
 
 def test_a_job_that_leaves_out_a_file_has_failed(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +253,10 @@ def test_editing_a_quantizers_source_repeats_its_rows(bench: Any, capsys: pytest
     before = len(bench.calls())
     bench.change("own_method.py", "pass", "bits = 2")
     bench.study()
-    assert "repeating quantize-nearest-4+1.58-000-002: changed" in capsys.readouterr().err
+    assert (
+        "repeating quantize-nearest-4+1.58-000-002: changed: its config, or the code that this names"
+        in capsys.readouterr().err
+    )
     calls = bench.calls()[before:]
     assert {call.split()[2] for call in calls if call.startswith("fit")} == {
         str(bench.folder / "configs/ptq/nearest.yaml")
@@ -332,7 +347,7 @@ def test_a_changed_config_repeats_what_it_touches(bench: Any, capsys: pytest.Cap
     bench.change("ptq/nearest.yaml", "Calibration", "Recalibration")
     bench.study()
     said, calls = capsys.readouterr().err, bench.calls()[before:]
-    assert "repeating quantize-nearest-4+1.58-000-002: changed" in said
+    assert "repeating quantize-nearest-4+1.58-000-002: changed: its config, or the code that this names" in said
     assert not any("shadow/tiny.yaml" in call or "adaround" in call for call in calls)
     assert sum("nearest" in call for call in calls) == 2 + 4
 
@@ -347,7 +362,7 @@ def test_results_that_are_no_longer_part_of_the_study_are_named(bench: Any, caps
 def test_fleets_are_measured_at_the_first_start_only(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench.change("study/tiny.yaml", "fleet: 3", "fleet: auto")
     bench.study()
-    assert "3 models at once, grouped, 2 workers: measured" in capsys.readouterr().err
+    assert "3 models at once, grouped: measured" in capsys.readouterr().err
     argv = [*bench.argv[:-1], "1"]
     n_calls = len(bench.calls())
     bench.study(*argv)
@@ -357,12 +372,14 @@ def test_fleets_are_measured_at_the_first_start_only(bench: Any, capsys: pytest.
     assert record["choices"]["how"] == "grouped"
 
 
-def test_a_dry_run_prints_commands_and_costs_and_writes_nothing(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_states_commands_and_costs_and_writes_nothing(
+    bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench.study("--dry_run")
     printed = capsys.readouterr()
-    commands = printed.out.splitlines()
+    commands = [command.split() for command in printed.out.splitlines()]
     assert not bench.output.exists()
-    todo, disk, data, step = printed.err.splitlines()[-4:]
+    *states, todo, disk, data, step = printed.err.splitlines()
     assert todo == f"{len(commands)} of {len(commands)} jobs to do"
     assert re.fullmatch(r"about 417 MB will be written; .* are free", disk)
     assert data == "data: Tiny, 60000 examples, are there"
@@ -372,19 +389,37 @@ def test_a_dry_run_prints_commands_and_costs_and_writes_nothing(bench: Any, caps
     )
     assert not bench.calls()
     bench.study()
-    assert sorted(commands) == sorted(
-        (bench.output / f"logs/{record['name']}.log").read_text().splitlines()[0] for record in bench.records()
+    names = [record["name"] for record in bench.records()]
+    assert sorted(line.split()[0] for line in states) == sorted(names)
+    assert {line.split(maxsplit=1)[1] for line in states} == {"new"}
+    assert sorted(command[4] for command in commands) == sorted(names)
+    assert commands[0] == (
+        f"python -m lit_privq job train-000-002 --output {bench.output} --config {bench.config} --fleet 3".split()
     )
 
 
-def test_a_dry_run_of_a_started_study_shows_what_is_left_of_it(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_of_a_started_study_shows_what_is_stale_and_why(
+    bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench.study()
     shutil.rmtree(bench.output / "confidence/nearest-4")
+    bench.change("ptq/adaround.yaml", "Calibration", "Recalibration")
     capsys.readouterr()
     bench.study("--dry_run")
     printed = capsys.readouterr()
-    assert [command.split()[3] for command in printed.out.splitlines()] == ["predict", "predict", "audit", "report"]
-    assert "4 of 18 jobs to do" in printed.err
+    states = dict(
+        line.split(maxsplit=1) for line in printed.err.splitlines() if re.match(r"[a-z]+-|(audit|report) ", line)
+    )
+    assert states["train-000-002"] == "done"
+    assert states["query-nearest-4-000-002"] == "stale because confidence/nearest-4/000.npz is damaged"
+    assert states["quantize-adaround-2+1.58-last8-004-005"] == (
+        "stale because changed: its config, or the code that this names"
+    )
+    assert states["query-adaround-2-004-005"] == states["audit"] == "stale because what it is made from is"
+    to_do = [line.split()[4] for line in printed.out.splitlines()]
+    assert to_do == [name for name, state in states.items() if state != "done"]
+    assert "--fleet" not in printed.out, "the study knows its own"
+    assert re.search(r"query: 10 files at .* s in the last run, 2 workers: about", printed.err)
 
 
 def test_a_dry_run_without_the_data_says_so(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -481,8 +516,8 @@ def test_every_shipped_study_can_be_planned(name: str, tmp_path: Path, capsys: p
     config = Path(__file__).parents[2] / f"configs/study/{name}.yaml"
     main(["--config", str(config), "--output", str(tmp_path / "runs"), "--dry_run"], UNKNOWN)
     commands = capsys.readouterr().out.splitlines()
-    assert commands[0].startswith("python -m lit_privq fit --config")
-    assert commands[-1] == f"python -m lit_privq report {tmp_path / 'runs'}"
+    assert commands[0].startswith("python -m lit_privq job train-000-")
+    assert commands[-1].startswith(f"python -m lit_privq job report --output {tmp_path / 'runs'} --config {config}")
 
 
 def test_recipes_that_are_added_leave_every_model_and_its_confidences_alone(bench: Any) -> None:
@@ -506,7 +541,7 @@ def test_fleets_are_measured_for_each_recipe_and_kept(bench: Any, capsys: pytest
     bench.study()
     bench.add_recipes()
     bench.study()
-    assert "smooth: 3 models at once, grouped, 2 workers: measured" in capsys.readouterr().err
+    assert "smooth: 3 models at once, grouped: measured" in capsys.readouterr().err
     bench.study()
     assert (bench.folder / "chosen.txt").read_text() == "chosen chosen "
     record = json.loads((bench.output / "study.json").read_text())

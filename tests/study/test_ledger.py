@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import lit_privq.study.ledger
+from lit_privq import __version__
 from lit_privq.study.ledger import Ledger, locked
 from lit_privq.study.plan import Job, Product
 from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
@@ -26,7 +27,8 @@ def run(ledger: Ledger, job: Job, content: str = "content") -> None:
         (ledger.root / path).parent.mkdir(exist_ok=True)
         (ledger.root / path).write_text(content)
     stamps = {path: file_stamp(ledger.root / path) for path in paths}
-    ledger.take(Receipt(job.name, stamps, ledger.hashes(job), seconds=1.0))
+    recipes = {product.path: product.recipe for product in job.products}
+    ledger.take(Receipt(job.name, stamps, ledger.hashes(job), seconds=1.0, recipes=recipes))
 
 
 @pytest.fixture
@@ -56,20 +58,30 @@ def test_files_are_finished_one_by_one_whatever_job_made_them(ledger: Ledger) ->
 
 def test_a_file_of_another_recipe_or_from_other_inputs_has_changed(ledger: Ledger) -> None:
     (dump,) = QUERY.products
-    assert ledger.reason(replace(dump, recipe="other")) == "changed"
-    assert ledger.reason(replace(dump, inputs=("a.ckpt", "b.ckpt"))) == "changed"
+    assert ledger.reason(replace(dump, recipe="other")) == "changed: its config, or the code that this names"
+    assert ledger.reason(replace(dump, inputs=("a.ckpt", "b.ckpt"))) == "changed: what it is made from"
 
 
 def test_another_version_of_the_package_repeats_every_job(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lit_privq.study.ledger, "__version__", "9.9")
-    assert ledger.unfinished([TRAIN]) == {"a.ckpt": "changed", "b.ckpt": "changed"}
+    why = f"changed: it was made by version {__version__}, this is 9.9"
+    assert ledger.unfinished([TRAIN]) == {"a.ckpt": why, "b.ckpt": why}
 
 
 def test_files_on_record_in_the_form_of_earlier_versions_have_changed(ledger: Ledger) -> None:
     lines = [json.loads(line) for line in ledger.path.read_text().splitlines()]
-    earlier = [{key: value for key, value in line.items() if key != "hashes"} | {"hash": "0"} for line in lines]
+    kept = ("name", "outputs", "seconds", "finished")
+    earlier = [{key: line[key] for key in kept} | {"hash": "0"} for line in lines]
     ledger.path.write_text("".join(f"{json.dumps(line)}\n" for line in earlier))
-    assert Ledger(ledger.root).unfinished([TRAIN]) == {"a.ckpt": "changed", "b.ckpt": "changed"}
+    why = f"changed: it was made by version of an earlier form, this is {__version__}"
+    assert Ledger(ledger.root).unfinished([TRAIN]) == {"a.ckpt": why, "b.ckpt": why}
+
+
+def test_a_ledger_of_the_last_version_without_receipts_is_read(ledger: Ledger) -> None:
+    lines = [json.loads(line) for line in ledger.path.read_text().splitlines()]
+    kept = ("name", "outputs", "hashes", "seconds", "finished")
+    ledger.path.write_text("".join(f"{json.dumps({key: line[key] for key in kept})}\n" for line in lines))
+    assert Ledger(ledger.root).unfinished([TRAIN, QUERY]) == {}
 
 
 def test_a_job_is_repeated_if_its_input_was_written_anew_and_differs(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from lit_privq.study.study_file import read_study
 ROOT = Path("runs")
 
 
-IN_PAIRS = Fleets(size=2, jobs=2)
+IN_PAIRS = Fleets(size=2)
 
 
 def jobs_of(bench: Any, fleets: Fleets = IN_PAIRS, root: Path = ROOT) -> list[Job]:
@@ -37,7 +37,7 @@ def named(jobs: list[Job], name: str) -> Job:
 
 def test_a_plan_is_the_commands_a_person_could_type(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bench.folder)
-    jobs = plan(read_study(Path("configs/study/tiny.yaml")), ROOT, Fleets(size=6, jobs=1))
+    jobs = plan(read_study(Path("configs/study/tiny.yaml")), ROOT, Fleets(size=6))
     shared = (
         "--data.n_shadows 4 --data.n_targets 2 --data.split_seed 3 --seed_everything 5 --trainer.default_root_dir runs"
     )
@@ -68,7 +68,7 @@ def test_a_method_is_named_by_its_config_alone(bench: Any) -> None:
     copy = bench.folder / "configs/ptq/copied.yaml"
     copy.write_text((bench.folder / "configs/ptq/nearest.yaml").read_text())
     bench.change("study/tiny.yaml", "ptq/nearest.yaml", "ptq/copied.yaml")
-    (job,) = [job for job in jobs_of(bench, Fleets(size=6, jobs=1)) if "copied" in job.name and job.stage == "quantize"]
+    (job,) = [job for job in jobs_of(bench, Fleets(size=6)) if "copied" in job.name and job.stage == "quantize"]
     assert job.argv[job.argv.index("--model.name") + 1] == "copied"
     assert "checkpoints/copied-4/000.ckpt" in job.outputs
 
@@ -97,23 +97,22 @@ def test_the_folder_of_the_data_is_passed_on(bench: Any) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 7, 20, 74])
 @pytest.mark.parametrize("size", [1, 4, 10, 100])
-@pytest.mark.parametrize("jobs", [1, 2, 3, 16])
-def test_every_model_is_in_one_share_and_every_worker_gets_some(n: int, size: int, jobs: int) -> None:
-    shares = Fleets(size, jobs).divide(range(5, 5 + n))
+def test_every_model_is_in_one_share_of_nearly_equal_ones_that_are_as_few_as_can_be(n: int, size: int) -> None:
+    shares = Fleets(size).divide(range(5, 5 + n))
     assert [index for share in shares for index in share] == list(range(5, 5 + n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert max(map(len, shares)) <= size
-    assert len(shares) % jobs == 0 or len(shares) == n
+    assert len(shares) == -(-n // size)
 
 
 def test_a_quantize_job_waits_only_for_its_own_models(bench: Any) -> None:
-    jobs = jobs_of(bench, Fleets(size=2, jobs=1))
+    jobs = jobs_of(bench, Fleets(size=2))
     assert named(jobs, "quantize-nearest-4+1.58-002-003").needs == ("train-002-003",)
     assert named(jobs, "query-nearest-4-002-003").needs == ("quantize-nearest-4+1.58-002-003",)
 
 
 def test_an_unequal_deal_waits_for_every_job_it_draws_on(bench: Any) -> None:
-    jobs = jobs_of(bench, Fleets(size=4, jobs=1))  # trained as 0:3 and 3:6, targets quantized as 4:6
+    jobs = jobs_of(bench, Fleets(size=4))  # trained as 0:3 and 3:6, targets quantized as 4:6
     assert named(jobs, "quantize-adaround-2+1.58-last8-004-005").needs == ("train-003-005",)
 
 
@@ -180,13 +179,13 @@ def test_one_more_target_changes_no_recipe_of_the_others(bench: Any) -> None:
 
 
 def test_another_fleet_size_changes_no_recipe(bench: Any) -> None:
-    assert recipes(jobs_of(bench, Fleets(size=1, jobs=1))) == recipes(jobs_of(bench, Fleets(size=6, jobs=1)))
+    assert recipes(jobs_of(bench, Fleets(size=1))) == recipes(jobs_of(bench, Fleets(size=6)))
 
 
 def test_only_what_is_missing_is_planned(bench: Any) -> None:
     study = read_study(bench.config)
     missing = {"checkpoints/none-32/001.ckpt", "checkpoints/nearest-4/001.ckpt", "checkpoints/nearest-1.58/000.ckpt"}
-    jobs = plan(study, ROOT, Fleets(size=6, jobs=1), only=missing)
+    jobs = plan(study, ROOT, Fleets(size=6), only=missing)
     assert {path for job in jobs for path in job.outputs} == missing
     assert [job.name for job in jobs] == [
         "train-001-001", "quantize-nearest-1.58-000-000", "quantize-nearest-4-001-001",
@@ -203,7 +202,7 @@ def test_a_config_that_points_nowhere_is_named(bench: Any) -> None:
 
 def test_a_recipe_is_trained_and_quantized_by_itself_and_a_stop_by_the_training_it_belongs_to(bench: Any) -> None:
     bench.add_recipes()
-    jobs = jobs_of(bench, Fleets(size=6, jobs=1))
+    jobs = jobs_of(bench, Fleets(size=6))
     train, smooth = named(jobs, "train-000-005"), named(jobs, "train@smooth-000-005")
     assert train.argv[5:7] == ("--model.early", '{"short": 10}')
     assert {str(Path(path).parent) for path in train.outputs} == {"checkpoints/none-32", "checkpoints/none-32@short"}
@@ -276,7 +275,7 @@ def test_a_stop_that_is_missing_is_trained_without_what_is_there(
     bench.add_recipes()
     bench.change("study/tiny.yaml", "{short: 10}", "{shorter: 5, short: 10}")
     only = {f"checkpoints/{name}/001.ckpt" for name in missing}
-    (job,) = plan(read_study(bench.config), ROOT, Fleets(size=6, jobs=1), only=only)
+    (job,) = plan(read_study(bench.config), ROOT, Fleets(size=6), only=only)
     assert set(job.outputs) == only
     at = job.argv.index(options[0])
     assert job.argv[at : at + len(options)] == options
@@ -284,7 +283,7 @@ def test_a_stop_that_is_missing_is_trained_without_what_is_there(
 
 def test_recipes_have_fleets_of_their_own(bench: Any) -> None:
     bench.add_recipes()
-    jobs = jobs_of(bench, Fleets(size=6, jobs=1, sizes={"smooth": 2}))
+    jobs = jobs_of(bench, Fleets(size=6, sizes={"smooth": 2}))
     assert [job.name for job in jobs if job.stage == "train"] == [
         "train-000-005", "train@smooth-000-001", "train@smooth-002-003", "train@smooth-004-005",
     ]  # fmt: skip

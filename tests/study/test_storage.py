@@ -11,7 +11,7 @@ FACTS = {"examples": 60_000, "float_bytes": {"": 44_800_000}, "code_bytes": {"":
 
 
 def test_bytes_are_models_times_variants_times_what_each_holds(bench: Any) -> None:
-    jobs = plan(read_study(bench.config), Path("runs"), Fleets(3, 2))
+    jobs = plan(read_study(bench.config), Path("runs"), Fleets(3))
     n_quantized = 6 * 2 + 2 * 2  # two variants of everyone, two variants of the targets
     dumps = (6 + n_quantized) * 60_000 * (4 * 18 + 9)
     assert bytes_needed(jobs, FACTS, n_queries=18) == dumps + 6 * 44_800_000 + n_quantized * 11_300_000

@@ -1,0 +1,147 @@
+"""``study --dry_run``: the state of every job, the commands of those that are left, and what they cost."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lit_privq.study import tasks
+from lit_privq.study.choices import as_record, fleets_of, kept_choices, overrides
+from lit_privq.study.ledger import WAITING, WITH_ANOTHER, Ledger
+from lit_privq.study.plan import STAGES, Job, Stage, plan
+from lit_privq.study.progress import duration
+from lit_privq.study.record import read_record
+from lit_privq.study.storage import bytes_needed, n_queries, storage_line
+from lit_privq.study.study_file import Recipe, Study
+from lit_privq.study.tasks import Hooks
+from lit_privq.study.workers import WORKER, Call, Outcome, WorkerPool
+
+
+def dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
+    """Print what would be run, and what it costs: disk, and time by the last run's figures or by a measurement here.
+
+    Commands go to standard output, so that they can be piped to whatever runs commands; all else to standard error.
+    """
+    root, earlier = options.output, read_record(options.output)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        WorkerPool(size=1, environment=WORKER) as pool,
+    ):
+        log, shared = Path(folder) / "log", overrides(study, options)
+        facts = pool.call(Call("facts", hooks.facts, (study, shared), log))
+        measured = {
+            one.name: pool.call(
+                Call("choose", hooks.choose, (one.shadow, shared, study.fleet_of(one), options.jobs, True), log)
+            )
+            for one in study.recipes
+        }
+    n_jobs = options.jobs or tasks.workers()
+    chosen = {
+        one.name: {
+            "choices": kept_choices(study, one, earlier) or measured[one.name].value or _draft(study, one, n_jobs)
+        }
+        for one in study.recipes
+    }
+    fleets = fleets_of(study, as_record(study, chosen))
+    jobs = plan(study, root, fleets, options.data_root)
+    ledger = Ledger(root, options.verify)
+    reasons = ledger.unfinished(jobs)
+    todo = plan(study, root, fleets, options.data_root, only=reasons)
+    states = {job.name: state(job, reasons, ledger) for job in jobs}
+    sizes = [str(chosen[one.name]["choices"]["size"]) for one in study.recipes]
+    width = max(map(len, states))
+    print("".join(f"{name:{width}}  {said}\n" for name, said in states.items()), end="", file=sys.stderr)
+    for name, said in states.items():
+        if said != "done":
+            print("python -m lit_privq job", name, shlex.join(_options(options, earlier, sizes)), flush=True)
+    left = [job for job in jobs if states[job.name] != "done"]
+    lines = [f"{len(left)} of {len(jobs)} jobs to do", *_costs(study, todo, facts, root)]
+    if not facts.error:
+        lines += _times(study, jobs, todo, reasons, ledger, measured, n_jobs)
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _draft(study: Study, one: Recipe, n_jobs: int) -> dict[str, int]:
+    """Fleets where nothing could be measured."""
+    return {"size": study.fleet_of(one) or -(-study.n_models // n_jobs)}
+
+
+def _options(options: argparse.Namespace, earlier: Mapping[str, object], sizes: Sequence[str]) -> list[str]:
+    """Options of ``job``; a study that was started before knows its own."""
+    data = ["--data_root", str(options.data_root)] if options.data_root else []
+    fleet = [] if earlier else ["--fleet", *sizes]
+    return ["--output", str(options.output), "--config", str(options.config), *fleet, *data]
+
+
+def state(job: Job, reasons: Mapping[str, str], ledger: Ledger) -> str:
+    """Whether a job is done, new, or stale and why.
+
+    Args:
+        job: of the whole plan.
+        reasons: what `Ledger.unfinished` says of the plan.
+        ledger: of the study's folder.
+    """
+    open_paths = [path for path in job.outputs if path in reasons]
+    if not open_paths:
+        return "done"
+    made = [reasons[path] for path in open_paths if path in ledger.makers]
+    if not made:
+        left = "" if len(open_paths) == len(job.outputs) else f", {len(open_paths)} of {len(job.outputs)} files"
+        return f"new{left}"
+    why = min(made, key=lambda reason: (reason == WAITING, reason == WITH_ANOTHER))
+    return "stale because what it is made from is" if why == WAITING else f"stale because {why}"
+
+
+def _costs(study: Study, todo: Sequence[Job], facts: Outcome, root: Path) -> list[str]:
+    """Lines on the disk that a study takes and the data that it needs."""
+    if facts.error:
+        return [f"data, network or methods: {facts.error}"]
+    return [
+        storage_line(bytes_needed(todo, facts.value, n_queries(study)), root),
+        f"data: {facts.value['dataset']}, {facts.value['examples']} examples, are there",
+    ]
+
+
+def _times(
+    study: Study,
+    jobs: Sequence[Job],
+    todo: Sequence[Job],
+    reasons: Mapping[str, str],
+    ledger: Ledger,
+    measured: Mapping[str, Outcome],
+    n_jobs: int,
+) -> Iterator[str]:
+    """Lines on the time: of each stage as the last run took it, of the training as it is measured here."""
+    for stage in STAGES:
+        each = _seconds_each(stage, jobs, reasons, ledger)
+        left = sum(len(job.products) for job in todo if job.stage == stage)
+        if left and each is not None:
+            workers = 1 if stage in ("audit", "report") else n_jobs
+            total = duration(left * each / workers)
+            yield f"{stage}: {left} files at {each:.2g} s in the last run, {workers} workers: about {total}"
+        elif stage == "train" and left:
+            yield from (_training_cost(one, todo, measured[one.name], n_jobs, study) for one in study.recipes)
+
+
+def _seconds_each(stage: Stage, jobs: Sequence[Job], reasons: Mapping[str, str], ledger: Ledger) -> float | None:
+    """Seconds of work that a file of a stage took so far, None where there is none."""
+    made = [product for job in jobs if job.stage == stage for product in job.products if product.path in ledger.makers]
+    return ledger.seconds(made) / len(made) if made else None
+
+
+def _training_cost(recipe: Recipe, todo: Sequence[Job], measured: Outcome, n_jobs: int, study: Study) -> str:
+    """What it takes to train the models of a recipe; its name where there are several."""
+    which = f"{recipe.name}: " if len(study.recipes) > 1 else ""
+    if measured.error:
+        return f"{which}a training step could not be measured: {measured.error}"
+    folders = {f"checkpoints/{study.trained(name).name}" for name in recipe.names}
+    trained = (job for job in todo if job.stage == "train" and str(Path(job.outputs[0]).parent) in folders)
+    models = sum(len({Path(path).name for path in job.outputs}) for job in trained)
+    step, steps = measured.value["step_seconds"], measured.value["steps"]
+    total = duration(models * steps * step / n_jobs)
+    each = f"{which}{1000 * step:.1f} ms per model and training step here"
+    return f"{each}, {steps} steps, {models} models to train, {n_jobs} workers: about {total} of training"

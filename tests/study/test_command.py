@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 import yaml
 
 from lit_privq.study.command import Hooks, main
+from lit_privq.study.plan import Fleets, plan
+from lit_privq.study.study_file import read_study
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -559,12 +562,9 @@ def test_a_dry_run_tells_what_each_recipe_costs(bench: Any, capsys: pytest.Captu
     ]  # fmt: skip
 
 
-def test_the_three_networks_of_fig_5_are_trained_and_quantized_by_one_study(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = Path(__file__).parents[2] / "configs/study/fig5.yaml"
-    main(["--config", str(config), "--output", str(tmp_path / "runs"), "--dry_run"], UNKNOWN)
-    commands = capsys.readouterr().out.splitlines()
+def test_the_three_networks_of_fig_5_are_trained_and_quantized_by_one_study(tmp_path: Path) -> None:
+    study = read_study(Path(__file__).parents[2] / "configs/study/fig5.yaml")
+    commands = [shlex.join(job.argv) for job in plan(study, tmp_path, Fleets(4))]
     trained = {
         command.split("--config ")[1].split()[0].rpartition("/")[2] for command in commands if "shadow/" in command
     }

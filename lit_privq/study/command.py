@@ -19,7 +19,8 @@ from lit_privq.study import tasks
 from lit_privq.study.choices import fleets_of, settled
 from lit_privq.study.dry_run import dry_run
 from lit_privq.study.engine import Engine, StudyFailed
-from lit_privq.study.ledger import CHANGED, WAITING, WITH_ANOTHER, Ledger, locked
+from lit_privq.study.ledger import CHANGED, WAITING, WITH_ANOTHER, Ledger
+from lit_privq.study.lock import locked
 from lit_privq.study.plan import STAGES, Job, Stage, plan
 from lit_privq.study.progress import StudyProgress, duration
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
@@ -184,7 +185,7 @@ def _check_overwritten(jobs: Iterable[Job], reasons: Mapping[str, str], root: Pa
 
 def _remove_part_files(root: Path) -> None:
     """Remove what killed workers had begun to write; under the lock, no other is at work."""
-    for pattern in (".*.part", "*/.*.part", "*/*/.*.part"):
+    for pattern in (".*.part", "*/.*.part", "*/*/.*.part"):  # of resume checkpoints too
         for path in root.glob(pattern):
             path.unlink(missing_ok=True)
 

@@ -1,13 +1,11 @@
-"""What a study has finished: one line per job in ``jobs.jsonl``, and a lock so that one process writes it."""
+"""What a study has finished: one line per job in ``jobs.jsonl``."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lit_privq import __version__
@@ -145,31 +143,3 @@ class Ledger:
         if status.st_size != stamp.size:
             return False
         return (not self.verify and status.st_mtime_ns == stamp.changed_ns) or file_stamp(file).digest == stamp.digest
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Keep other processes off a study's folder, which is made; the lock of a dead process holds nobody up.
-
-    Raises:
-        ValueError: if another process works there.
-        OSError: if nothing can be written there.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("a+")
-    except OSError as error:
-        raise OSError(f"cannot write to {root} ({error.strerror}); choose another --output") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it when its process dies
-        except BlockingIOError:
-            file.seek(0)
-            pid = file.read().strip()
-            raise ValueError(
-                f"another study (process {pid}) is running in {root}; wait for it, or choose another --output"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

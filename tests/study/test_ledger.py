@@ -1,8 +1,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 
 import lit_privq.study.ledger
 from lit_privq import __version__
-from lit_privq.study.ledger import Ledger, locked
+from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Job, Product
 from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
 
@@ -207,34 +205,3 @@ def test_a_damaged_receipt_costs_only_its_own_job(tmp_path: Path) -> None:
 def test_a_receipt_says_how_long_the_job_took_and_where_it_ran(ledger: Ledger) -> None:
     receipt = Ledger(ledger.root).makers["a.ckpt"]
     assert (receipt.seconds, receipt.host) == (1.0, socket.gethostname())
-
-
-def test_a_folder_that_another_process_works_in_is_refused_by_that_process_number(tmp_path: Path) -> None:
-    program = (
-        "import sys, pathlib; from lit_privq.study.ledger import locked\n"
-        "with locked(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "locked\n"
-        with pytest.raises(ValueError, match=rf"another study \(process {other.pid}\) is running"), locked(tmp_path):
-            pass
-        other.kill()
-        other.wait()
-        with locked(tmp_path):
-            assert (tmp_path / ".lock").read_text() == str(os.getpid()), "the lock of a dead process is taken over"
-
-
-def test_a_folder_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"cannot write to .*; choose another --output"), locked(tmp_path / "file/runs"):
-        pass
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_said_in_one_sentence(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(OSError, match=r"cannot write to .*denied.*; choose another --output"), locked(tmp_path):
-        pass
-    tmp_path.chmod(0o700)

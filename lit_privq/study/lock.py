@@ -162,7 +162,8 @@ class _Keeper(threading.Thread):
             found = read_lease(self.root)
             if found is not None and found.token != self.lease.token:
                 self.lost = True
-                return signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
             self.lease = replace(self.lease, beat=self.lease.beat + 1)
             try:
                 _write(self.root, self.lease)

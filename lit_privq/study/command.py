@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shlex
 import sys
@@ -15,10 +16,10 @@ from typing import Any
 import yaml
 
 from lit_privq.artifacts.atomic import is_full_disk
-from lit_privq.study import tasks
 from lit_privq.study.choices import fleets_of, settled
 from lit_privq.study.dry_run import dry_run
-from lit_privq.study.engine import Engine, StudyFailed
+from lit_privq.study.engine import Engine, StudyFailed, one_call
+from lit_privq.study.engines import add_options, check_storage, opened, resources_of, slurm_options
 from lit_privq.study.ledger import CHANGED, WAITING, WITH_ANOTHER, Ledger
 from lit_privq.study.lock import locked
 from lit_privq.study.plan import STAGES, Job, Stage, plan
@@ -27,7 +28,6 @@ from lit_privq.study.record import read_record, stage_seconds, study_record, wri
 from lit_privq.study.storage import bytes_needed, check_space, n_queries, storage_line
 from lit_privq.study.study_file import Study, read_study
 from lit_privq.study.tasks import REAL, Hooks
-from lit_privq.study.workers import WORKER, WorkerPool
 from lit_privq.tracking.command import share
 from lit_privq.tracking.runs import check_mode
 
@@ -48,7 +48,8 @@ def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
         OSError: for a path that does not exist or cannot be written to.
         SystemExit: with status 1 if a job failed twice, 130 after Ctrl-C.
     """
-    options = parser().parse_args(argv)
+    options, extras = parser().parse_known_args(argv)
+    options.slurm = slurm_options(extras)
     study = read_study(options.config)
     _check(options)
     again = f"python -m lit_privq study {shlex.join(argv)}"
@@ -98,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--verify", action="store_true", help="read every finished file again, to find damaged ones")
     made.add_argument("--overwrite", action="store_true", help="replace finished models of another recipe")
     made.add_argument("--ignore_space", action="store_true", help="start even if the disk seems to be too small")
+    add_options(made)
     made.set_defaults(fleet=None)  # an option of `job`
     made.add_argument("--print_config", action="store_true", help="print the study file as it is understood")
     return made
@@ -121,8 +123,10 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
     _remove_part_files(root)
     earlier, ledger = read_record(root), Ledger(root, options.verify)
     ledger.take_waiting()
-    with WorkerPool(size=options.jobs or tasks.workers(), environment=WORKER, devices=tasks.gpus()) as pool:
-        found = settled(study, options, earlier, pool.call, hooks)
+    with opened(options) as pool:
+        if options.engine != "local" and earlier.get("engine") != options.engine:
+            check_storage(pool, root)
+        found = settled(study, options, earlier, functools.partial(one_call, pool), hooks)
         record = study_record(study, options, command, earlier) | found
         fleets = fleets_of(study, found)
         jobs = plan(study, root, fleets, options.data_root)
@@ -137,8 +141,11 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
         saver = _Saver(root, record, jobs, ledger)
         saver.save()
         progress = StudyProgress(todo, pool.size, sys.stderr, earlier=_finished_work(jobs, reasons, ledger))
+        engine = Engine(ledger, pool, progress, hooks.run, saver.save_after, resources_of(found["choices"]))
+        if options.engine == "slurm":
+            pool.submit_ahead(engine.calls_ahead(todo))
         try:
-            Engine(ledger, pool, progress, hooks.run, saver.save_after).execute(todo)
+            engine.execute(todo)
         except StudyFailed:
             print(share(root), file=sys.stderr)
             raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lit_privq.study.ledger import Ledger
-from lit_privq.study.plan import Job, Stage
+from lit_privq.study.plan import STAGES, Job, Stage, with_needs
 from lit_privq.study.progress import StudyProgress
 from lit_privq.study.receipt import Receipt
 from lit_privq.study.workers import Call, Outcome, Resources
@@ -17,11 +17,12 @@ from lit_privq.study.workers import Call, Outcome, Resources
 _MOST_LOST = 10  # machines that may be lost under one job before the job is blamed
 
 
-class Pool(Protocol):
+class Workers(Protocol):
     """What an engine needs of its workers, wherever these are."""
 
-    size: int
-    """How many calls may run or wait at once."""
+    @property
+    def size(self) -> int:
+        """How many calls may run or wait at once."""
 
     @property
     def running(self) -> Sequence[Call]:
@@ -32,6 +33,14 @@ class Pool(Protocol):
 
     def wait(self, timeout: float) -> Sequence[tuple[Call, Outcome]]:
         """Calls that ended, waiting up to `timeout` seconds for the first."""
+
+
+def one_call(pool: Workers, call: Call) -> Outcome:
+    """Make one call and wait for its end; no other may be running."""
+    pool.start(call)
+    while not (ended := pool.wait(timeout=1.0)):
+        pass
+    return ended[0][1]
 
 
 class StudyFailed(Exception):
@@ -52,7 +61,7 @@ class Engine:
     """
 
     ledger: Ledger
-    pool: Pool
+    pool: Workers
     progress: StudyProgress
     run: str
     after_each: Callable[[Job], None] = lambda job: None
@@ -114,10 +123,21 @@ class Engine:
                 yield other
 
     def _start(self, job: Job) -> None:
-        arguments = (self.run, job, self.ledger.root, self.ledger.hashes(job))
-        log, needed = log_of(job.name, self.ledger.root), self.resources.get(job.stage, Resources())
-        self.pool.start(Call(job.name, "lit_privq.study.tasks:perform", arguments, log, needed))
+        self.pool.start(self._call(job, "perform", self.run, job, self.ledger.root, self.ledger.hashes(job)))
         self.progress.begin(job)
+
+    def calls_ahead(self, jobs: Sequence[Job]) -> list[tuple[Stage, list[Call]]]:
+        """Calls by stage that look themselves whether what they need is finished, for pools that have a queue."""
+        return [
+            (stage, [self._call(job, "attempt", self.run, job, self.ledger.root, with_needs(job, jobs)) for job in of])
+            for stage in STAGES
+            if (of := [job for job in jobs if job.stage == stage])
+        ]
+
+    def _call(self, job: Job, function: str, *arguments: object) -> Call:
+        needed = self.resources.get(job.stage, Resources())
+        log = log_of(job.name, self.ledger.root)
+        return Call(job.name, f"lit_privq.study.tasks:{function}", arguments, log, needed)
 
     def _record(self, job: Job, receipt: Receipt, seconds: float) -> None:
         self.ledger.take(receipt)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lit_privq.study.choices import fleets_of, in_this_process, settled
 from lit_privq.study.ledger import Ledger
-from lit_privq.study.plan import Job, plan
+from lit_privq.study.plan import Job, plan, with_needs
 from lit_privq.study.record import read_record, study_record, write_record
 from lit_privq.study.study_file import read_study
 from lit_privq.study.tasks import REAL, Hooks, perform
@@ -43,7 +43,7 @@ def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
     jobs = plan(study, root, fleets, options.data_root)
     job = _named(options.name, jobs, root)
     ledger = Ledger(root)
-    reasons = ledger.unfinished(_with_needs(job, jobs))
+    reasons = ledger.unfinished(with_needs(job, jobs))
     if not (left := [path for path in job.outputs if path in reasons]):
         print(f"{job.name} is finished")
         return
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         help="models at once, a number for each recipe (default: as chosen at the study's first start)",
     )
-    made.set_defaults(jobs=None)  # an option of `study`
+    made.set_defaults(jobs=None, engine="local")  # options of `study`
     made.add_argument(
         "--data_root", "--data.root", type=Path, help="where the data sets lie (default: as the data config says)"
     )
@@ -90,15 +90,6 @@ def _named(name: str, jobs: Sequence[Job], root: Path) -> Job:
     raise ValueError(
         f"there is no job {name} in the study of {root}; `study --dry_run` prints the names, such as {jobs[0].name}"
     )
-
-
-def _with_needs(job: Job, jobs: Sequence[Job]) -> list[Job]:
-    """A job behind all those that it needs, directly or by way of each other."""
-    wanted = {job.name}
-    for other in reversed(jobs):
-        if other.name in wanted:
-            wanted.update(other.needs)
-    return [other for other in jobs if other.name in wanted]
 
 
 def _check_inputs(job: Job, jobs: Sequence[Job], reasons: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -126,6 +126,20 @@ def plan(
     return [
         replace(job, needs=tuple(dict.fromkeys(makers[path] for path in job.inputs if path in makers))) for job in jobs
     ]
+
+
+def with_needs(job: Job, jobs: Sequence[Job]) -> list[Job]:
+    """A job behind all those that it needs, directly or by way of each other.
+
+    Args:
+        job: one of them.
+        jobs: in an order that respects what each needs.
+    """
+    wanted = {job.name}
+    for other in reversed(jobs):
+        if other.name in wanted:
+            wanted.update(other.needs)
+    return [other for other in jobs if other.name in wanted]
 
 
 def shared_options(study: Study) -> list[str]:

@@ -6,12 +6,14 @@ import gc
 import importlib
 import os
 import shlex
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Job
 from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
 from lit_privq.study.study_file import Study
@@ -84,6 +86,37 @@ def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receip
     receipt = Receipt(job.name, stamps, hashes, round(time.monotonic() - start, 3), recipes)
     write_receipt(root, receipt)
     return receipt
+
+
+def attempt(run: str, job: Job, root: Path, needed: Sequence[Job]) -> Receipt:
+    """Run a job, unless it is finished by now, if what it needs is.
+
+    Args:
+        run: ``module:function`` that runs a command line.
+        job: with all its files to make.
+        root: the study's folder.
+        needed: the job behind all those that it needs, directly or by way of each other.
+
+    Raises:
+        RuntimeError: if what it needs is not finished.
+    """
+    ledger = Ledger(root)
+    reasons = ledger.unfinished(needed)
+    if missing := [path for path in job.inputs if path in reasons]:
+        raise RuntimeError(f"it needs {missing[0]}, which is not finished")
+    if not any(path in reasons for path in job.outputs):
+        return ledger.makers[job.outputs[0]]
+    return perform(run, job, root, ledger.hashes(job))
+
+
+def see(path: Path, token: str) -> None:
+    """Read what the study wrote.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    if not path.is_file() or path.read_text(encoding="ascii") != token:
+        raise ValueError(f"a worker on {socket.gethostname()} does not find {path}, which was just written there")
 
 
 def choose(

@@ -10,8 +10,6 @@ from typing import Any, Self
 
 from lit_privq.study.workers import Call, Outcome, run_call
 
-_MOST = 10_000  # calls that wait in Ray's own queue, so that a cluster that grows finds work at once
-
 
 class RayPool:
     """Calls as Ray tasks, placed by their resources; Ray retries nothing, as that is the engine's part.
@@ -36,9 +34,8 @@ class RayPool:
 
     def __enter__(self) -> Self:
         environment = {**self.environment, "PYTHONPATH": os.pathsep.join(sys.path)}
-        here: dict[str, Any] = (
-            {"address": self.address} if self.address else {"address": "local", "num_cpus": self.cpus}
-        )
+        started = {"address": "local", "num_cpus": self.cpus, "include_dashboard": False, "object_store_memory": 2**27}
+        where: dict[str, Any] = {"address": self.address} if self.address else started
         try:
             self._ray.init(
                 **where,
@@ -64,8 +61,8 @@ class RayPool:
 
     @property
     def size(self) -> int:
-        """Calls that may run or wait: Ray knows what fits."""
-        return _MOST
+        """Cores of the cluster, which may grow; Ray knows what fits."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     @property
     def running(self) -> list[Call]:

@@ -21,7 +21,7 @@ _LOST = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 
 
 @dataclass(frozen=True)
-class Task:
+class SlurmTask:
     """What an array's job runs: one call, its output in the call's log.
 
     Args:
@@ -135,7 +135,7 @@ class SlurmPool:
             ours = parameters(stage, share[0].resources, self.options, after)
             executor.update_parameters(timeout_min=_MINUTES, **{f"slurm_{key}": value for key, value in ours.items()})
             with executor.batch():
-                jobs = [executor.submit(Task(call, self.environment)) for call in share]
+                jobs = [executor.submit(SlurmTask(call, self.environment)) for call in share]
             self._jobs |= {call.name: job for call, job in zip(share, jobs, strict=True)}
             ids = {name: job.job_id for name, job in self._jobs.items()}
             atomic_write_bytes(self.root / "slurm" / "jobs.json", json.dumps(ids).encode())

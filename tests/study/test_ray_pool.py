@@ -1,9 +1,5 @@
 """A study on Ray: the same results, whatever dies."""
 
-import os
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

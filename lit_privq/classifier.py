@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ from lit_privq.artifacts.trust import check_trusted
 from lit_privq.artifacts.variant import Variant
 from lit_privq.data.datamodule import ShadowModule, is_trial, takes_all
 from lit_privq.data.pool import Pool
+from lit_privq.dp_sgd.checks import check_network
+from lit_privq.dp_sgd.dp_sgd import DPSGD
+from lit_privq.dp_sgd.per_example import LayerCall, watched
 from lit_privq.quantization.checks import looks_like_softmax
 
 logger = logging.getLogger(__name__)
@@ -52,6 +57,7 @@ class ShadowTraining(ShadowModule):
         recipe: under which name checkpoints are written; empty for a study's first.
         early: names of recipes that are this one stopped early, and the epochs after which their checkpoints are
             written.
+        dp_sgd: clips and noise that make the training differentially private; None trains as usual.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class ShadowTraining(ShadowModule):
         matmul_precision: str = "highest",
         recipe: str = "",
         early: dict[str, int] | None = None,
+        dp_sgd: DPSGD | None = None,
     ) -> None:
         super().__init__()
         with warnings.catch_warnings():  # Lightning advises against saving the net, without which none can be restored
@@ -77,6 +84,8 @@ class ShadowTraining(ShadowModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.compile_network, self.matmul_precision = compile, matmul_precision
         self.recipe, self.early = recipe, early or {}
+        self.dp_sgd = dp_sgd
+        self.calls: list[LayerCall] = []  # of DP-SGD's last forward pass
         self.history: dict[str, Tensor] = {}  # of the last epoch, name -> (models,)
         self.diverged: dict[int, int] = {}  # model -> the first epoch whose loss was not finite
 
@@ -105,6 +114,14 @@ class ShadowTraining(ShadowModule):
         check_fits(net, self.data.pool)
         if self.memory_format == torch.channels_last and self.trainer.strategy.root_device.type == "cpu":
             check_threads(net)
+        if stage == "fit" and self.dp_sgd:
+            check_private(self.trainer, compiled=self.compile_network)
+            check_network(net, self.data.pool.inputs.shape[1:])
+
+    @property
+    @abstractmethod
+    def parts(self) -> Sequence[nn.Module]:
+        """The modules that hold the models: one for each, or one for all of them."""
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's own type is a union of ten
         """One optimizer over everything, and its schedule.
@@ -125,9 +142,40 @@ class ShadowTraining(ShadowModule):
         """Delete the last epoch's metrics: not every epoch is validated, and an old accuracy would be written down."""
         self.history = {}
 
-    def losses(self, answers: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of each model: (models, batch, outputs), (models, batch) -> (models,)."""
-        return self.task.losses(answers, labels, self.label_smoothing).mean(dim=1)
+    def losses(self, answers: Tensor, labels: Tensor, present: Tensor | None = None) -> Tensor:
+        """Mean loss of each model, (models,).
+
+        Args:
+            answers: (models, batch, outputs).
+            labels: (models, batch).
+            present: (models, batch) bool, the examples that count, perhaps none; None where all do.
+        """
+        losses = self.task.losses(answers, labels, self.label_smoothing)  # (models, batch)
+        if present is None or not self.dp_sgd:
+            return losses.mean(dim=1)
+        return torch.where(present, losses, 0).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+
+    def objective(self, losses: Tensor, present: Tensor) -> Tensor:
+        """What is differentiated: the sum of the models' mean losses; with DP-SGD the sum of their examples' losses."""
+        return (losses * present.sum(dim=1)).sum() if self.dp_sgd else losses.sum()
+
+    def watched(self) -> AbstractContextManager[list[LayerCall]]:
+        """Collect the calls of a forward pass where DP-SGD needs them."""
+        return watched(self.modules()) if self.dp_sgd else nullcontext([])
+
+    def backward(self, loss: Tensor, *args: Any, **options: Any) -> None:  # noqa: ANN401  # Lightning's
+        """Give the parameters their gradients, or with DP-SGD those of clipped examples with noise."""
+        if self.dp_sgd is None:
+            super().backward(loss, *args, **options)
+            return
+        generators = [self.noise_generator(model) for model in self.data.models]
+        calls, self.calls = self.calls, []
+        self.dp_sgd.backward(loss, calls, self.parts, generators, self.data.member_batches().mean_size)
+
+    def noise_generator(self, model: int) -> torch.Generator:
+        """Generator of DP-SGD's noise, from (seed, model, step) alone; the batches' streams have no fourth word."""
+        seed = np.random.SeedSequence([self.data.seed, model, self.global_step, 1]).generate_state(1, np.uint64)
+        return torch.Generator(self.device).manual_seed(int(seed[0] >> 1))
 
     def in_format(self, net: nn.Module) -> nn.Module:
         """A network in the recipe's memory format."""
@@ -197,6 +245,8 @@ class ShadowTraining(ShadowModule):
             "members": torch.from_numpy(data.members[model].copy()),
             self.task.metric: utility,
         }
+        if self.dp_sgd:
+            made["dp_sgd"] = self.dp_sgd.spent(data.member_batches().sample_rate, self.global_step)
         recipe = {name: value for name, value in plain(self.hparams).items() if name not in _HOW and value is not None}
         return {
             "state_dict": with_prefix(detached(state), "net"),
@@ -262,6 +312,11 @@ class Classifier(ShadowTraining):
         restore_weights(checkpoint)
         super().on_load_checkpoint(checkpoint)
 
+    @property
+    def parts(self) -> Sequence[nn.Module]:
+        """The network."""
+        return [self.net]
+
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) -> logits (batch, classes); of a regression, values (batch, 1)."""
         answers: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
@@ -270,9 +325,12 @@ class Classifier(ShadowTraining):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Loss of one batch."""
         images, labels = batch
-        loss = self.losses(self(images)[None], labels[None]).sum()
-        self.loss.update(loss.detach())
-        return loss
+        with self.watched() as self.calls:
+            answers = self(images)[None]  # (1, batch, outputs)
+        present = torch.ones_like(labels[None], dtype=torch.bool)  # (1, batch)
+        losses = self.losses(answers, labels[None], present)
+        self.loss.update(losses.detach())
+        return self.objective(losses, present)
 
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index
         """Note the epoch's mean loss with its last batch."""
@@ -343,6 +401,25 @@ def check_whole_epochs(trainer: L.Trainer) -> None:
             "a model trains on all of its members, which an audit counts on; got limit_train_batches "
             f"{trainer.limit_train_batches}, leave it out (to try a config, set trainer.fast_dev_run true)"
         )
+
+
+def check_private(trainer: L.Trainer, compiled: bool) -> None:
+    """Refuse what changes gradients between an example's loss and its clipping.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for option, got, right in (
+        ("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, 1),
+        (
+            "trainer.precision",
+            trainer.precision,
+            "bf16-mixed" if trainer.precision == "16-mixed" else trainer.precision,
+        ),
+        ("model.compile", compiled, False),
+    ):
+        if got != right:
+            raise ValueError(f"DP-SGD clips the gradients of one batch as they are; got {option} {got}, set it {right}")
 
 
 def check_schedule(scheduler: object, length: float | None) -> None:

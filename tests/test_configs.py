@@ -31,7 +31,7 @@ def parse(*configs: str, options: tuple[str, ...] = ()) -> PrivqCLI:
     return run_cli([*files, *options], run=False)
 
 
-@pytest.mark.parametrize("config", shipped("shadow/*.yaml"))
+@pytest.mark.parametrize("config", shipped("shadow/*.yaml", "recipe/*.yaml"))
 def test_a_shadow_config_makes_a_classifier_and_writes_its_checkpoint(config: str) -> None:
     cli = parse(config)
     assert type(cli.model).__name__ == "Classifier"
@@ -46,11 +46,36 @@ def test_a_shadow_config_makes_a_classifier_and_writes_its_checkpoint(config: st
         assert recipe.scheduler.init_args.T_max == cli.trainer.max_epochs
 
 
-@pytest.mark.parametrize("config", shipped("shadow/*.yaml"))
+@pytest.mark.parametrize("config", shipped("shadow/*.yaml", "recipe/*.yaml"))
 def test_a_range_of_models_makes_a_fleet_of_the_same_recipe(config: str) -> None:
     cli = parse(config, options=("--data.model_index", "0:4"))
     assert type(cli.model).__name__ == "Fleet"
     assert cli.datamodule.models == (0, 1, 2, 3)
+
+
+def test_recipes_differ_from_the_digits_in_what_their_names_say_and_share_its_pool_and_split() -> None:
+    base = parse("shadow/digits.yaml").config
+    shared = ("dataset", "n_shadows", "n_targets", "split_seed", "calibration_size", "n_queries")
+    differ = {}
+    for config in shipped("recipe/*.yaml"):
+        found = parse(config).config
+        assert {name: found.data[name] for name in shared} == {name: base.data[name] for name in shared}, config
+        flat, plain = (dict(one.model.init_args.items(branches=False)) for one in (found, base))
+        data, plain_data = (
+            {name: one.data[name] for name in ("batch_size", "padding", "mirror")} for one in (found, base)
+        )
+        changed = {name for name in flat.keys() | plain.keys() if flat.get(name) != plain.get(name)}
+        changed |= {name for name in data if data[name] != plain_data[name]}
+        differ[Path(config).stem] = {name.rpartition(".")[2] for name in changed} - {"channels_last"}
+    privacy = {"norm", "lr", "noise_multiplier", "max_grad_norm", "sampling", "delta"}
+    assert differ == {
+        "decay": {"weight_decay", "padding"},
+        "smooth": {"label_smoothing"},
+        "narrow": {"width"},
+        "group_norm": {"norm"},
+        "dp_sgd_low": privacy,
+        "dp_sgd_medium": privacy,
+    }
 
 
 @pytest.mark.parametrize("config", shipped("model/*.yaml"))

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("lit_privq/**/__init__.py"))
 
 RINGS = (
-    {"api", "arguments", "artifacts", "attacks", "commit", "data", "export", "indicator", "metrics", "models", "plot",
-     "quantization", "verbs"},
+    {"api", "arguments", "artifacts", "attacks", "commit", "data", "dp_sgd", "export", "indicator", "metrics", "models",
+     "plot", "quantization", "verbs"},
     {"calibration", "classifier", "data.datamodule", "fleet", "progress_lines", "query"},
     {"__main__", "audit", "cli", "completion", "report", "reproduce", "study", "tracking"},
     {"callbacks"},

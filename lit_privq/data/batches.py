@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -92,15 +92,19 @@ class FleetBatch(NamedTuple):
         models: positions in the fleet.
         inputs: (models, batch, ...).
         labels: (models, batch).
+        present: (models, batch) bool; where a model has fewer examples than others in a batch of DP-SGD, it is False.
     """
 
     models: tuple[int, ...]
     inputs: Tensor
     labels: Tensor
+    present: Tensor
 
 
 class MemberBatches:
     """An epoch's training batches: a list with one entry per group of models that have equally many in the batch.
+
+    With ``padded``, all models are one group, and where a model has fewer examples than others its indices are -1.
 
     Args:
         members: (models of the study, examples) bool.
@@ -110,6 +114,9 @@ class MemberBatches:
         padding: largest shift in pixels.
         mirror: whether half of the images are mirrored.
         epoch: called for the number of the epoch, from which its order and augmentation are drawn.
+        sampling: ``shuffled``: batches as equal as can be that go through all members; ``poisson``: every member is in
+            every batch with probability `sample_rate`.
+        padded: whether all models are one group.
     """
 
     def __init__(
@@ -121,11 +128,16 @@ class MemberBatches:
         padding: int,
         mirror: bool,
         epoch: Callable[[], int],
+        sampling: Literal["shuffled", "poisson"] = "shuffled",
+        padded: bool = False,
     ) -> None:
         self.members, self.models, self.seed, self.batch_size = members, models, seed, batch_size
         self.padding, self.mirror, self.epoch = padding, mirror, epoch
+        self.sampling, self.padded = sampling, padded
         largest = -(-int(members.shape[1]) // 2)  # of any model, so that all take the same number of steps
         self.n_batches = -(-largest // batch_size)
+        self.sample_rate = 1 / self.n_batches
+        self.mean_size = largest / self.n_batches
 
     def __len__(self) -> int:
         return self.n_batches
@@ -134,6 +146,10 @@ class MemberBatches:
         plans = [self._plan(model, self.epoch()) for model in self.models]
         for batch in range(self.n_batches):
             sizes = [len(plan[batch].indices) for plan in plans]
+            if self.padded:
+                whole = [_pad(plan[batch], max(sizes)) for plan in plans]
+                yield [(tuple(range(len(plans))), _stack(whole))]
+                continue
             yield [
                 (same, _stack([plans[k][batch] for k in same]))
                 for size in sorted(set(sizes), reverse=True)
@@ -143,11 +159,15 @@ class MemberBatches:
     def _plan(self, model: int, epoch: int) -> list[BatchIndices]:
         """One model's epoch, drawn from (seed, model, epoch) alone."""
         rng = np.random.default_rng([self.seed, model, epoch])
-        own = rng.permutation(np.flatnonzero(self.members[model]))
+        own = np.flatnonzero(self.members[model])
+        if self.sampling == "poisson":
+            drawn = [own[rng.random(len(own)) < self.sample_rate] for _ in range(self.n_batches)]
+            own, sizes = np.concatenate(drawn), [len(batch) for batch in drawn]
+        else:
+            own, sizes = rng.permutation(own), list(equal_batches(len(own), self.batch_size, self.n_batches))
         shifts = rng.integers(-self.padding, self.padding + 1, size=(len(own), 2))
         mirrored = rng.random(len(own)) < (0.5 if self.mirror else 0.0)
         epoch_indices = BatchIndices(torch.from_numpy(own), torch.from_numpy(shifts), torch.from_numpy(mirrored))
-        sizes = list(equal_batches(len(own), self.batch_size, self.n_batches))
         return [BatchIndices(*parts) for parts in zip(*(field.split(sizes) for field in epoch_indices), strict=True)]
 
 
@@ -205,6 +225,16 @@ def query_views(n_queries: int, padding: int, mirror: bool) -> list[tuple[int, i
             f"n_queries must lie between 1 and {len(views)} with padding {padding} and mirror {mirror}; got {n_queries}"
         )
     return views[:n_queries]
+
+
+def _pad(batch: BatchIndices, size: int) -> BatchIndices:
+    """A batch made up to a size with examples that are none, index -1."""
+    missing = size - len(batch.indices)
+    return BatchIndices(
+        functional.pad(batch.indices, (0, missing), value=-1),
+        functional.pad(batch.shifts, (0, 0, 0, missing)),
+        functional.pad(batch.mirrored, (0, missing)),
+    )
 
 
 def _stack(batches: list[BatchIndices]) -> BatchIndices:

@@ -164,7 +164,11 @@ class ShadowDataModule(L.LightningDataModule):
         def epoch() -> int:
             return int(self.trainer.current_epoch) if self.trainer else 0
 
-        return MemberBatches(self.members, self.models, self.seed, self.batch_size, self.padding, self.mirror, epoch)
+        dp_sgd = getattr(self.trainer and self.trainer.lightning_module, "dp_sgd", None)
+        return MemberBatches(
+            self.members, self.models, self.seed, self.batch_size, self.padding, self.mirror, epoch,
+            sampling=dp_sgd.sampling if dp_sgd else "shuffled", padded=dp_sgd is not None,
+        )  # fmt: skip
 
     def calibration_dataloader(self) -> CalibrationBatch:
         """The calibration sets of all models as one batch, (models, calibration_size), unshifted."""
@@ -196,7 +200,7 @@ class ShadowDataModule(L.LightningDataModule):
         batches = []
         for models, chosen in batch:
             inputs, labels = self.batch_maker("pool", chosen.indices.device).batch(chosen)
-            batches.append(FleetBatch(models, convert(inputs), labels))
+            batches.append(FleetBatch(models, convert(inputs), labels, chosen.indices >= 0))
         return batches if self.fleet else (batches[0].inputs[0], batches[0].labels[0])
 
     def batch_maker(self, part: str, device: torch.device) -> BatchMaker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from lit_privq.classifier import ShadowTraining
 from lit_privq.data.batches import FleetBatch
-from lit_privq.fleet.stack import Stack
+from lit_privq.fleet.stack import Stack, Way
 from lit_privq.fleet.ways import Stacking, join
 
 
@@ -36,15 +37,24 @@ class Fleet(ShadowTraining):
     def setup(self, stage: str) -> None:
         """Initialise each network as it is alone (in ``configure_model`` that would be on the GPU), and stack them."""
         super().setup(stage)
+        if self.dp_sgd and self.stacking == "vmap":
+            raise ValueError("DP-SGD takes each layer's gradients, which torch.func hides; set stacking auto, got vmap")
         if self.trainer.gradient_clip_val:
             raise ValueError(
                 "gradient_clip_val clips the norm over all models of a fleet; train them alone (fleet: 1 in a study), "
                 "or leave it out"
             )
         nets = [self.in_format(self.fresh_network(model)) for model in self.data.models]
-        self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:])
+        ways: Sequence[Way] = ("grouped",) if self.dp_sgd else ("grouped", "vmap")
+        self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:], ways)
         if self.compile_network:
             self.stack.compile()
+
+    @property
+    def parts(self) -> Sequence[nn.Module]:
+        """The stack's."""
+        assert self.stack is not None
+        return self.stack.parts
 
     def forward(self, images: Tensor, models: tuple[int, ...] | None = None) -> Tensor:
         """(models, batch, channels, height, width) -> logits (models, batch, classes), or values (models, batch, 1)."""
@@ -62,9 +72,11 @@ class Fleet(ShadowTraining):
         total = torch.zeros((), device=self.device)
         for batch in batches:
             models = None if len(batches) == 1 else batch.models
-            losses = self.losses(self(batch.inputs, models), batch.labels)  # (models,)
+            with self.watched() as self.calls:
+                answers = self(batch.inputs, models)
+            losses = self.losses(answers, batch.labels, batch.present)  # (models,)
             self.loss_sum[list(batch.models)] += losses.detach()
-            total = total + losses.sum()
+            total = total + self.objective(losses, batch.present)
         return total
 
     def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401  # outputs, batch and its index

@@ -46,6 +46,11 @@ class Stack(nn.Module, ABC):
             raise ValueError(f"images must hold one batch for each of {expected} networks; got {len(images)}")
         return self._run(images) if models is None else self._run_some(images, list(models))
 
+    @property
+    @abstractmethod
+    def parts(self) -> Sequence[nn.Module]:
+        """The modules that hold the networks: one for each, or one for all, whose parameters are (F, ...)."""
+
     @abstractmethod
     def state_dict_of(self, model: int) -> dict[str, Tensor]:
         """An ordinary state_dict of one network, detached and copied."""

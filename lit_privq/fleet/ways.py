@@ -20,24 +20,30 @@ from lit_privq.fleet.stack import Stack, Way
 Stacking = Literal["auto", "grouped", "vmap", "alone"]
 
 
-def join(nets: Sequence[nn.Module], stacking: Stacking, image_shape: Sequence[int]) -> Stack:
-    """Stack networks as asked for, or, for ``auto``, in the first way that supports them, and say why not in others.
+def join(
+    nets: Sequence[nn.Module],
+    stacking: Stacking,
+    image_shape: Sequence[int],
+    ways: Sequence[Way] = ("grouped", "vmap"),
+) -> Stack:
+    """Stack networks as asked for, or, for ``auto``, in the first of these ways that supports them, else alone.
 
     Raises:
         CannotStack: if the way asked for does not fit these networks.
     """
     if stacking != "auto":
         return stack(nets, stacking, image_shape)
-    joined, refused = first_fit(nets, image_shape)
+    joined, refused = first_fit(nets, image_shape, ways)
     for reason in refused:
         rank_zero_info(reason)
     return joined
 
 
-def first_fit(nets: Sequence[nn.Module], image_shape: Sequence[int]) -> tuple[Stack, list[str]]:
+def first_fit(
+    nets: Sequence[nn.Module], image_shape: Sequence[int], ways: Sequence[Way] = ("grouped", "vmap")
+) -> tuple[Stack, list[str]]:
     """Networks in the first way of stacking that supports them, and a reason for each way that does not."""
     refused: list[str] = []
-    ways: tuple[Way, ...] = ("grouped", "vmap")
     for way in ways if len(nets) > 1 else ():
         try:
             return stack(nets, way, image_shape), refused
@@ -87,6 +93,11 @@ class AloneStack(Stack):
         super().__init__(nets)
         self.nets = nn.ModuleList(copy.deepcopy(net) for net in nets)
 
+    @property
+    def parts(self) -> Sequence[nn.Module]:
+        """Each network."""
+        return list(self.nets)
+
     def state_dict_of(self, model: int) -> dict[str, Tensor]:
         """An ordinary state_dict of one network, detached and copied."""
         return mapped(self.nets[model].state_dict(), torch.clone)
@@ -111,6 +122,11 @@ class JoinedStack(Stack):
                 setattr(module, key, nn.Parameter(joined, requires_grad=parameter.requires_grad))
             for key, _ in module.named_buffers(recurse=False, remove_duplicate=False):
                 setattr(module, key, _join([twin.get_buffer(key) for twin in twins]))  # (F, ...)
+
+    @property
+    def parts(self) -> Sequence[nn.Module]:
+        """The joined network."""
+        return [self.net]
 
     def state_dict_of(self, model: int) -> dict[str, Tensor]:
         """An ordinary state_dict of one network, detached and copied."""
@@ -223,11 +239,21 @@ class _GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return functional.batch_norm(x, mean, var, weight, bias, own, self.momentum or 0.0, self.eps)
 
 
+class _GroupedGroupNorm(nn.GroupNorm):
+    """F group norms."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (None if value is None else value.flatten() for value in (self.weight, self.bias))
+        groups = self.num_groups * (x.shape[1] // self.num_channels)
+        return functional.group_norm(x, groups, weight, bias, self.eps)
+
+
 _TWINS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv2d: _GroupedConv2d,
     nn.Linear: _GroupedLinear,
     nn.BatchNorm1d: _GroupedBatchNorm,
     nn.BatchNorm2d: _GroupedBatchNorm,
+    nn.GroupNorm: _GroupedGroupNorm,
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from lit_privq.artifacts.construction import recorded
+from lit_privq.models.norm import Norm, norm_layer
 
 
 class BasicBlock(nn.Module):
@@ -15,14 +16,14 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, norm: Norm = "batch") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, width, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm_layer(norm, width)
         self.conv2 = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = norm_layer(norm, width)
         self.relu = nn.ReLU()
-        self.downsample = _shortcut(inputs, width, stride)
+        self.downsample = _shortcut(inputs, width, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Block and shortcut, then the activation."""
@@ -36,17 +37,17 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, norm: Norm = "batch") -> None:
         super().__init__()
         outputs = self.expansion * width
         self.conv1 = nn.Conv2d(inputs, width, kernel_size=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm_layer(norm, width)
         self.conv2 = nn.Conv2d(width, width, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = norm_layer(norm, width)
         self.conv3 = nn.Conv2d(width, outputs, kernel_size=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
+        self.bn3 = norm_layer(norm, outputs)
         self.relu = nn.ReLU()
-        self.downsample = _shortcut(inputs, outputs, stride)
+        self.downsample = _shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Block and shortcut, then the activation."""
@@ -57,7 +58,9 @@ class Bottleneck(nn.Module):
 
 
 @recorded
-def resnet18(num_classes: int, in_channels: int = 3, width: int = 64, small_images: bool = True) -> nn.Module:
+def resnet18(
+    num_classes: int, in_channels: int = 3, width: int = 64, small_images: bool = True, norm: Norm = "batch"
+) -> nn.Module:
     """ResNet-18: four stages of two basic blocks.
 
     Args:
@@ -66,22 +69,25 @@ def resnet18(num_classes: int, in_channels: int = 3, width: int = 64, small_imag
         width: channels of the first stage; each later stage has twice as many.
         small_images: for 32x32 and 64x64, a 3x3 stem at full resolution and no max pool (a 64x64 image then costs
             four times a 32x32 one); otherwise the 7x7 stem and max pool for 224x224.
+        norm: ``batch``, or ``group`` where examples of a batch must not mix, as in DP-SGD; see `norm_layer`.
 
     Source: He et al. 2015, arXiv:1512.03385.
 
     >>> sum(parameter.numel() for parameter in resnet18(num_classes=10).parameters())
     11173962
     """
-    return residual_network(BasicBlock, (2, 2, 2, 2), num_classes, in_channels, width, small_images)
+    return residual_network(BasicBlock, (2, 2, 2, 2), num_classes, in_channels, width, small_images, norm)
 
 
 @recorded
-def resnet50(num_classes: int, in_channels: int = 3, width: int = 64, small_images: bool = True) -> nn.Module:
+def resnet50(
+    num_classes: int, in_channels: int = 3, width: int = 64, small_images: bool = True, norm: Norm = "batch"
+) -> nn.Module:
     """ResNet-50: four stages of 3, 4, 6 and 3 bottleneck blocks; arguments as for `resnet18`.
 
     Source: He et al. 2015, arXiv:1512.03385; the stride sits in the 3x3 convolution, as torchvision has it.
     """
-    return residual_network(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, width, small_images)
+    return residual_network(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, width, small_images, norm)
 
 
 def residual_network(
@@ -91,6 +97,7 @@ def residual_network(
     in_channels: int,
     width: int,
     small_images: bool = True,
+    norm: Norm = "batch",
 ) -> nn.Sequential:
     """Stem, one stage of blocks per entry of ``depths``, average pool and head; stages after the first halve the map.
 
@@ -101,13 +108,14 @@ def residual_network(
         in_channels: channels of an image.
         width: channels of the first stage.
         small_images: see `resnet18`.
+        norm: see `resnet18`.
     """
-    parts: list[tuple[str, nn.Module]] = _small_stem(in_channels, width) if small_images else _stem(in_channels, width)
+    parts: list[tuple[str, nn.Module]] = (_small_stem if small_images else _stem)(in_channels, width, norm)
     channels = width
     for index, depth in enumerate(depths):
         blocks = []
         for position in range(depth):
-            blocks.append(block(channels, width << index, stride=2 if index and not position else 1))
+            blocks.append(block(channels, width << index, stride=2 if index and not position else 1, norm=norm))
             channels = block.expansion * (width << index)
         parts.append((f"layer{index + 1}", nn.Sequential(*blocks)))
     parts += [("avgpool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("fc", nn.Linear(channels, num_classes))]
@@ -118,22 +126,22 @@ def residual_network(
     return net
 
 
-def _small_stem(in_channels: int, width: int) -> list[tuple[str, nn.Module]]:
+def _small_stem(in_channels: int, width: int, norm: Norm) -> list[tuple[str, nn.Module]]:
     """A 3x3 convolution at full resolution."""
     conv = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
-    return [("conv1", conv), ("bn1", nn.BatchNorm2d(width)), ("relu", nn.ReLU())]
+    return [("conv1", conv), ("bn1", norm_layer(norm, width)), ("relu", nn.ReLU())]
 
 
-def _stem(in_channels: int, width: int) -> list[tuple[str, nn.Module]]:
+def _stem(in_channels: int, width: int, norm: Norm) -> list[tuple[str, nn.Module]]:
     """A 7x7 convolution and a max pool, a quarter of the resolution."""
     conv = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
     pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-    return [("conv1", conv), ("bn1", nn.BatchNorm2d(width)), ("relu", nn.ReLU()), ("maxpool", pool)]
+    return [("conv1", conv), ("bn1", norm_layer(norm, width)), ("relu", nn.ReLU()), ("maxpool", pool)]
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+def _shortcut(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
     """The identity where shapes agree, else a 1x1 convolution."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     conv = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+    return nn.Sequential(conv, norm_layer(norm, outputs))

@@ -20,6 +20,7 @@ SHAPE = (3, 8, 8)
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "small": lambda: small_resnet(CLASSES, in_channels=3, width=4),
+    "group norm": lambda: small_resnet(CLASSES, in_channels=3, width=4, norm="group"),
     "resnet18": lambda: resnet18(CLASSES, width=4),
     "densenet": lambda: dense_network((2, 2), CLASSES, in_channels=3, growth=4),
     "perceptron": lambda: perceptron(CLASSES, in_features=3 * 8 * 8, hidden=(16,)),

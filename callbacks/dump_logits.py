@@ -112,6 +112,7 @@ def _meta(made: Mapping[str, Any]) -> dict[str, Any]:
         "repeat": variant.repeat,
         "size_bytes": made.get("size_bytes"),
         "float_weights": made.get("float_weights", 0),
+        "accountant_epsilon": made.get("dp_sgd", {}).get("epsilon"),
     }
 
 

@@ -200,6 +200,8 @@ class Calibration(ShadowModule):
             "calibration": self.data.calibration(self.data.models[k]),
             "units": [asdict(report) for report in self.reports if (report.model, report.precision) == (k, precision)],
         }
+        if "dp_sgd" in made:  # its members were seen once more, without noise
+            made["dp_sgd"] = {**made["dp_sgd"], "epsilon": None}
         checkpoint = {
             **parent,
             "state_dict": with_prefix(without_weights(detached(net.state_dict()), stored), "net"),

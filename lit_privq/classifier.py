@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -117,6 +117,11 @@ class ShadowTraining(ShadowModule):
         if stage == "fit" and self.dp_sgd:
             check_private(self.trainer, compiled=self.compile_network)
             check_network(net, self.data.pool.inputs.shape[1:])
+
+    @property
+    def ways(self) -> Sequence[Literal["grouped", "vmap"]]:
+        """Ways to stack networks that this training supports, the fastest first: torch.func hides layers' calls."""
+        return ("grouped",) if self.dp_sgd else ("grouped", "vmap")
 
     @property
     @abstractmethod

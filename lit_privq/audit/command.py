@@ -178,6 +178,8 @@ def _utility(folder: Folder, models: Models, run: _Run) -> Iterator[Result]:
             yield Result(*what, target, "", "", "size_bytes", size)
         if left := dump.meta.get("float_weights"):
             yield Result(*what, target, "", "", "float_weights", left)
+        if (epsilon := dump.meta.get("accountant_epsilon")) is not None:
+            yield Result(*what, target, "", "", "accountant_epsilon", epsilon)
     if run.audit.slices.classes:
         found = utility_by_class(dumps)
         run.summary.add_utility(models.variant, folder.targets, found, {})

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lit_privq.classifier import ShadowTraining
 from lit_privq.data.batches import FleetBatch
-from lit_privq.fleet.stack import Stack, Way
+from lit_privq.fleet.stack import Stack
 from lit_privq.fleet.ways import Stacking, join
 
 
@@ -45,8 +45,7 @@ class Fleet(ShadowTraining):
                 "or leave it out"
             )
         nets = [self.in_format(self.fresh_network(model)) for model in self.data.models]
-        ways: Sequence[Way] = ("grouped",) if self.dp_sgd else ("grouped", "vmap")
-        self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:], ways)
+        self.stack = join(nets, self.stacking, self.data.pool.inputs.shape[1:], self.ways)
         if self.compile_network:
             self.stack.compile()
 

@@ -13,6 +13,7 @@ import torch
 from lit_privq.artifacts.construction import build
 from lit_privq.classifier import ShadowTraining
 from lit_privq.data.pool import Pool
+from lit_privq.dp_sgd.per_example import watched
 from lit_privq.fleet.stack import Stack
 from lit_privq.fleet.ways import first_fit, stack_bytes
 
@@ -43,7 +44,11 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
     data = cli.datamodule
     most = -(-(data.n_shadows + data.n_targets) // jobs)
     shape = (min(data.batch_size, len(data.pool.labels) // 2), *data.pool.inputs.shape[1:])
-    fits = max(1, int(_free_memory() / -(-jobs // devices) / 2 / stack_bytes(build(cli.model.spec), shape)))
+    net = build(cli.model.spec)
+    each = stack_bytes(net, shape)
+    if cli.model.dp_sgd:  # a gradient of each example
+        each += shape[0] * sum(value.numel() * value.element_size() for value in net.parameters())
+    fits = max(1, int(_free_memory() / -(-jobs // devices) / 2 / each))
     steps = len(data.member_batches()) * (cli.trainer.max_epochs or 1)
     how, refused = "alone", list[str]()
     measured: dict[int, float] = {}  # seconds per model and step
@@ -55,7 +60,7 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
         if costs and (size > fits or slower or time.perf_counter() - started > 20):
             break
         nets = [cli.model.in_format(build(cli.model.spec)) for _ in range(size)]
-        joined, refused = first_fit(nets, shape[1:])
+        joined, refused = first_fit(nets, shape[1:], cli.model.ways)
         how = joined.way  # the same for every fleet of more than one
         measured[size] = _step_seconds(joined, cli.model, data.pool, shape)
         costs[size] = steps * measured[size] + _JOBS / size
@@ -85,7 +90,13 @@ def _step_seconds(joined: Stack, recipe: ShadowTraining, pool: Pool, shape: Sequ
     for _ in range(4):  # the first warms up
         started = clock()
         optimizer.zero_grad()
-        pool.task.losses(joined(images), labels).mean(dim=1).sum().backward()
+        if recipe.dp_sgd:
+            with watched(joined.modules()) as calls:
+                loss = pool.task.losses(joined(images), labels).sum()
+            generators = [torch.Generator(device).manual_seed(model) for model in range(size)]
+            recipe.dp_sgd.backward(loss, calls, joined.parts, generators, batch_size=shape[0])
+        else:
+            pool.task.losses(joined(images), labels).mean(dim=1).sum().backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lit_privq.data.batches import BatchIndices, BatchMaker, query_views
+from lit_privq.data.batches import BatchIndices, BatchMaker, MemberBatches, query_views
 
 MEAN, STD = (0.2, 0.5, 0.7), (0.3, 0.2, 0.1)
 
@@ -66,3 +68,49 @@ def test_the_first_query_is_the_plain_image_and_digits_are_never_mirrored() -> N
     assert query_views(1, padding=4, mirror=True) == [(0, 0, False)]
     assert query_views(9, padding=2, mirror=False)[0] == (0, 0, False)
     assert not any(mirrored for *_, mirrored in query_views(9, padding=2, mirror=False))
+
+
+def member_batches(sampling: Literal["shuffled", "poisson"], padded: bool, n_examples: int = 61) -> MemberBatches:
+    members = np.arange(n_examples) % 2 == np.arange(2)[:, None]  # (2, examples), of one more and of one fewer
+    return MemberBatches(members, [0, 1], 0, 8, 1, True, lambda: 0, sampling=sampling, padded=padded)
+
+
+def test_padded_batches_are_one_group_with_every_member_once_and_minus_one_where_there_is_none() -> None:
+    batches = member_batches("shuffled", padded=True)
+    seen: list[list[int]] = [[], []]
+    for ((models, chosen),) in batches:
+        assert models == (0, 1)
+        for model in models:
+            seen[model] += chosen.indices[model].tolist()
+    assert [sorted(each) for each in seen] == [list(range(0, 61, 2)), [-1, *range(1, 61, 2)]]
+
+
+def test_poisson_sampling_takes_each_member_independently_at_the_stated_rate() -> None:
+    n_examples, epochs = 400, 60
+    members = np.ones((1, n_examples), bool)
+    counts = np.zeros((epochs, n_examples))
+    sizes = []
+    for epoch in range(epochs):
+        batches = MemberBatches(
+            members, [0], 0, 20, 0, False, lambda epoch=epoch: epoch, sampling="poisson", padded=True
+        )
+        for ((_, chosen),) in batches:
+            sizes.append(len(chosen.indices[0]))
+            assert len(set(chosen.indices[0].tolist())) == sizes[-1]  # nobody twice in one batch
+            counts[epoch, chosen.indices[0].numpy()] += 1
+    rate, trials = batches.sample_rate, len(sizes)
+    assert rate == 1 / 10
+    total = counts.sum(axis=0)  # binomial, of each example
+    assert abs(total.mean() - rate * trials) < 5 * np.sqrt(rate * (1 - rate) * trials / n_examples)
+    assert total.var() == pytest.approx(trials * rate * (1 - rate), rel=0.4)  # 5 / sqrt(n / 2), of 400 examples
+    assert np.var(sizes) == pytest.approx(
+        n_examples * rate * (1 - rate), rel=0.3
+    )  # batches differ in size as binomials
+
+
+def test_poisson_batches_do_not_depend_on_the_fleet() -> None:
+    both = member_batches("poisson", padded=True)
+    alone = MemberBatches(both.members, [1], 0, 8, 1, True, lambda: 0, sampling="poisson", padded=True)
+    for ((_, together),), ((_, single),) in zip(both, alone, strict=True):
+        indices = together.indices[1]
+        assert indices[indices >= 0].tolist() == single.indices[0].tolist()

@@ -33,12 +33,22 @@ def section(view: View, inputs: Inputs) -> Section | None:
     columns = {capitalized(f"{name} attacker".strip()): bounds for name, bounds in found.items()}
     if worst := _worst(view, variants):
         columns[f"{capitalized(spaced(view.focus.worst))} alone"] = worst
-    heads = ("Model", *columns)
-    rows = [PageRow(view.label(v), v.group, tuple(_cell(each.get(v)) for each in columns.values())) for v in variants]
+    heads = ["Model", *columns]
+    cells = {v: [_cell(each.get(v)) for each in columns.values()] for v in variants}
+    guaranteed = {v: max(view.results.values(v, "accountant_epsilon").values(), default=None) for v in variants}
+    if any(guaranteed.values()):
+        heads.append("Guaranteed by training")
+        for v, most in guaranteed.items():
+            cells[v].append(PageCell("–" if most is None else f"at most {most:.3g}"))
+    rows = [PageRow(view.label(v), v.group, tuple(cells[v])) for v in variants]
     return Section(
         "epsilon",
         "What it means for differential privacy",
-        {"sentence": _sentence(view, found, variants[0]), "table": PageTable(heads, tuple(rows)), "delta": delta},
+        {
+            "sentence": _sentence(view, found, variants[0]),
+            "table": PageTable(tuple(heads), tuple(rows)),
+            "delta": delta,
+        },
     )
 
 

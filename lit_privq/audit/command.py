@@ -16,7 +16,6 @@ from lit_privq.artifacts.measures import write_measures
 from lit_privq.artifacts.results import (
     ALL,
     CALIBRATION,
-    CLASS,
     MOST_VULNERABLE,
     NOT_CALIBRATION,
     Result,
@@ -29,6 +28,7 @@ from lit_privq.artifacts.vulnerability import write_separations
 from lit_privq.attacks import Attack, Observed
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
+from lit_privq.audit.focus import WORST
 from lit_privq.audit.folder import Folder, Models
 from lit_privq.audit.fronts import at_equal_accuracy
 from lit_privq.audit.gate import broken, check
@@ -235,10 +235,6 @@ class _Run:
         self.attacks = self.audit.suited(full)
         self.summary.add_attacks(self.audit.chosen(), self.attacks, full)
         self.masks = self.audit.slices.masks(full, stored)
-        if self.audit.slices.classes and len(self.attacks) > len(self.leading):
-            self.say(
-                iter([f"single classes are measured by {' and '.join(self.leading)} only, to save time and space"])
-            )
         if share := self.audit.slices.most_vulnerable:
             chosen = most_vulnerable(full, share, judged=self.audit.design == "leave_one_out")
             if chosen is None:
@@ -295,7 +291,7 @@ class _Run:
         summary.add_slices(case, slices)
 
         def sliced(attack: str, name: str) -> bool:
-            return attack in leading or not name.startswith(CLASS)
+            return attack in leading or name in WORST
 
         told = self.progress.counted(where, len(case.index))
         measured = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, slices, sliced, told)
@@ -373,6 +369,8 @@ class _Run:
 
     def end(self, separations: Mapping[str, Vulnerability]) -> None:
         """Write what is known of single examples."""
+        if len(self.attacks) > len(self.leading):
+            self.summary.close_slices(self.leading)
         self.summary.close_thresholds(self.leading if self.audit.design == "held_out" else {})
         write_separations(self.output.staging, {name: found.separation for name, found in separations.items()})
         known = [

@@ -29,7 +29,7 @@ from lit_privq.artifacts.results import ALL, NOT_CALIBRATION, POOL, SLICE, Key, 
 from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Attack, Observed, score_leave_one_out
 from lit_privq.audit.case import Case
-from lit_privq.audit.focus import bound_of, chance_of, conclude
+from lit_privq.audit.focus import WORST, bound_of, chance_of, conclude
 from lit_privq.audit.measure import Masks, Measure, Measurements, PerTarget
 from lit_privq.audit.privacy import privacy_bounds
 from lit_privq.metrics import (
@@ -177,6 +177,14 @@ class Summary:
         compare = [name for name, attack in run.items() if attack.needs_classes]
         if compare and shadows.logits is None and not shadows.values:
             self.notes.append(f"{', '.join(compare)} from confidences alone: softmax at temperature 1")
+
+    def close_slices(self, leading: Collection[str]) -> None:
+        """Say which slices were measured by the leading attacks alone, once all are known."""
+        if others := [name for name in self._slices if name not in WORST]:
+            self.notes.append(
+                f"slices by {' and '.join(leading)} only, to save time: all but {' and '.join(WORST)}, which every "
+                f"attack has ({', '.join(others[:_NAMED])}{' ...' * (len(others) > _NAMED)})"
+            )
 
     def close_thresholds(self, wanted: Collection[str]) -> None:
         """Say which attacks got thresholds from shadows, once all scores are added; none are wanted leaving one out."""

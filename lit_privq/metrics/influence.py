@@ -67,6 +67,6 @@ def slope_at(curve: Roc, allowed: int) -> float:
     Over twice their square root, the distance by which the threshold wanders from one set of non-members to the next.
     """
     reach = max(1, round(np.sqrt(allowed)))
-    ends = np.array([max(0, allowed - reach), min(curve.n_others, allowed + reach)])
-    rise, run = np.diff(np.interp(ends, curve.false_positives, curve.true_positives)), np.diff(ends)
-    return float(rise[0] / curve.n_members / (run[0] / curve.n_others))
+    low, high = max(0, allowed - reach), min(curve.n_others, allowed + reach)
+    rise = curve.members_above(high) - curve.members_above(low)
+    return rise / curve.n_members / ((high - low) / curve.n_others)

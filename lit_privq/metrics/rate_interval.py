@@ -57,8 +57,7 @@ def rate_interval(curve: Roc, max_fpr: float, level: float = 0.95) -> Ends:
     low, high = wilson(rate, curve.n_members, level)
     expected, tails = max_fpr * others, np.array([1 - level, 1 + level]) / 2
     above = others * betaincinv(expected + 0.5, others - expected + 0.5, tails)  # non-members, Jeffreys' interval
-    last = np.append(np.diff(curve.false_positives) > 0, True)
-    least, most = np.interp(above - 0.5, curve.false_positives[last], curve.true_positives[last]) / curve.n_members
+    least, most = (curve.members_above(count - 0.5) / curve.n_members for count in above.tolist())
     return (
         max(0.0, rate - float(np.hypot(rate - low, max(0.0, rate - least)))),
         min(1.0, rate + float(np.hypot(high - rate, max(0.0, most - rate)))),

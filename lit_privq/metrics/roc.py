@@ -47,6 +47,20 @@ class Roc:
         """(..., points) false-positive rate."""
         return self.false_positives / self.n_others
 
+    def members_above(self, others: float) -> float:
+        """True positives of a single curve at so many false positives, between counts on a straight line.
+
+        >>> roc(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False])).members_above(0.5)
+        1.5
+        """
+        below = int(np.searchsorted(self.false_positives, max(0.0, others), "right")) - 1
+        if below == self.false_positives.size - 1:
+            return float(self.true_positives[below])
+        above = int(np.searchsorted(self.false_positives, self.false_positives[below + 1], "right")) - 1
+        ends = [(int(self.false_positives[each]), int(self.true_positives[each])) for each in (below, above)]
+        (x, y), (next_x, next_y) = ends
+        return y + (max(0.0, others) - x) / (next_x - x) * (next_y - y)
+
     @property
     def corners(self) -> NDArray[np.intp]:
         """Points where a single curve turns: the rest lie on the straight lines between these."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,9 @@ def trade_off_of(curve: Roc, *, level: float = 0.95) -> TradeOff:
 
 def _refuted(points: Iterable[tuple[Point, float]]) -> TradeOff:
     """The curve through the bounds that operating points give, each at its own level."""
-    counts = np.array([(*astuple(point), (1 - at) / 2) for point, at in points])
+    counts = np.array(
+        [(each.true_positives, each.members, each.false_positives, each.others, (1 - at) / 2) for each, at in points]
+    )
     if not counts.size:
         return TradeOff(np.array([0.0, 1.0]), np.array([1.0, 0.0]))
     hits, members, misses, others, tail = counts.T

@@ -167,7 +167,7 @@ def whole(examples: int) -> Iterator[Row]:
 
         without = [audit()]
         yield row(f"{name}, with intervals and bounds", without, None)
-        yield row(f"{name}, ten slices of all attacks; other: no slices", [audit("--slices", files["slices"])], without)
+        yield row(f"{name}, with ten slices; other: without", [audit("--slices", files["slices"])], without)
 
 
 def lira(examples: int, queries: int, public: Path | None) -> Iterator[Row]:

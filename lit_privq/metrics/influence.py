@@ -69,4 +69,4 @@ def slope_at(curve: Roc, allowed: int) -> float:
     reach = max(1, round(np.sqrt(allowed)))
     low, high = max(0, allowed - reach), min(curve.n_others, allowed + reach)
     rise = curve.members_above(high) - curve.members_above(low)
-    return rise / curve.n_members / ((high - low) / curve.n_others)
+    return float(rise / curve.n_members / ((high - low) / curve.n_others))

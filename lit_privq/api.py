@@ -20,8 +20,9 @@ from lit_privq.export.command import load as packed_network
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import load_packed, packed_bytes
 from lit_privq.quantization.checks import Bits, bits_of
-from lit_privq.quantization.method import Method, Quantized
+from lit_privq.quantization.method import Method
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport
+from lit_privq.quantization.solution import Solution
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,15 @@ class QuantizedNetwork:
 
     Args:
         net: the network, in evaluation mode: an ordinary module whose parameters are the quantized ones.
-        codes: of each quantized layer, by its name: codes (1, rows, columns), scale and zero (1, rows, 1), levels (1,).
+        codes: of each quantized layer, by its name: codes (1, rows, columns), scale and zero (1, rows, 1), levels (1,);
+            of each pruned layer its values (1, rows, columns).
         report: how each unit fared on the calibration images, in the order they were quantized.
         bits: the precision that was asked for.
         image_shape: of one image, (channels, height, width).
     """
 
     net: nn.Module
-    codes: Mapping[str, Quantized]
+    codes: Mapping[str, Solution]
     report: Sequence[UnitReport]
     bits: Bits
     image_shape: tuple[int, ...]

@@ -120,7 +120,8 @@ def not_finite(checkpoint: Mapping[str, Any]) -> str | None:
     grids = {
         f"{name}.{part}": layer[part]
         for name, layer in checkpoint.get("quantization", {}).items()
-        for part in ("scale", "zero")
+        for part in ("scale", "zero", "values")
+        if part in layer
     }
     tensors = {**without_prefix(checkpoint["state_dict"], "net"), **grids}
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)

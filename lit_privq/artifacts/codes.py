@@ -1,4 +1,4 @@
-"""Quantized layers as files keep them: codes and grids, from which the weights follow bit for bit."""
+"""Quantized and pruned layers as files keep them; their weights follow from that bit for bit."""
 
 from __future__ import annotations
 
@@ -10,33 +10,46 @@ from torch import Tensor, nn
 
 from lit_privq.artifacts.state import State, versioned, versions_of, with_prefix, without_prefix
 from lit_privq.quantization.layers import from_rows, modules_of, parameter_name
-from lit_privq.quantization.method import Quantized
+from lit_privq.quantization.solution import Pruned, Quantized, Solution
 
 StoredLayer: TypeAlias = Mapping[str, Any]
-"""A quantized layer in a checkpoint, on the CPU.
+"""A quantized or pruned layer in a checkpoint, on the CPU.
 
 codes: (rows, columns) uint8; in files of earlier versions int16.
 scale, zero: (rows, 1).
 levels: int.
+kept: (rows, columns) bool; of a pruned layer, in place of codes, scale, zero and levels.
+values: (kept,) float16, row by row; likewise.
+dtype: name of the weight's type, such as float32; likewise.
 bits: float.
 parameter: name of its weight in the network's state.
 shape: of its weight.
 transposed_groups: of a transposed convolution, whose rows are not the first axis of its weight; 0 for other layers.
 
-The last three are missing in files of earlier versions, which hold the weight itself.
+Where it lies, the last three, is missing in files of earlier versions, which hold the weight itself.
 """
 
 
-def stored_layer(net: nn.Module, name: str, quantized: Quantized, bits: float) -> dict[str, Any]:
-    """One layer of one quantized network in plain types."""
-    return {
-        "codes": quantized.codes[0].to(torch.uint8).cpu(),
-        "scale": quantized.scale[0].cpu(),
-        "zero": quantized.zero[0].cpu(),
-        "levels": int(quantized.levels[0]),
-        "bits": bits,
-        **layout(net, name),
-    }
+def stored_layer(net: nn.Module, name: str, solution: Solution, bits: float) -> dict[str, Any]:
+    """One layer of one quantized or pruned network in plain types.
+
+    Raises:
+        ValueError: if the solution is of a kind that no file keeps.
+    """
+    small = solution.compact()
+    if isinstance(small, Quantized):
+        parts = {"codes": small.codes[0], "scale": small.scale[0], "zero": small.zero[0], "levels": int(small.levels)}
+    elif isinstance(small, Pruned):
+        values, dtype = small.values[0], str(solution.weight().dtype).removeprefix("torch.")
+        parts = {"kept": values != 0, "values": values[values != 0], "dtype": dtype}
+    else:
+        raise ValueError(f"layer {name}: files keep Quantized and Pruned layers; got {type(solution).__name__}")
+    return {**parts, "bits": bits, **layout(net, name)}
+
+
+def is_pruned(layer: StoredLayer) -> bool:
+    """Whether a stored layer has values in place of codes."""
+    return "codes" not in layer
 
 
 def layout(net: nn.Module, name: str) -> dict[str, Any]:
@@ -55,7 +68,11 @@ def parameter_of(name: str, layer: StoredLayer) -> str:
 
 def stored_weight(layer: StoredLayer) -> Tensor:
     """The weight of a stored layer, by the very operations that made it."""
-    weight: Tensor = layer["scale"] * (layer["codes"].to(layer["scale"].dtype) - layer["zero"])  # (rows, columns)
+    if is_pruned(layer):
+        weight = torch.zeros(layer["kept"].shape, dtype=getattr(torch, layer["dtype"]))  # (rows, columns)
+        weight[layer["kept"]] = layer["values"].to(weight)
+    else:
+        weight = layer["scale"] * (layer["codes"].to(layer["scale"].dtype) - layer["zero"])  # (rows, columns)
     return from_rows(weight, layer["shape"], layer.get("transposed_groups", 0))[0]
 
 
@@ -63,13 +80,13 @@ def without_weights(state: Mapping[str, Tensor], layers: Mapping[str, StoredLaye
     """A network's state without the weights that follow from codes.
 
     Raises:
-        ValueError: if a weight is not exactly scale * (codes - zero).
+        ValueError: if a weight is not exactly what its codes or values describe.
     """
     kept = dict(state)
     for name, layer in layers.items():
         weight = kept.pop(parameter_of(name, layer), None)
         if weight is not None and not torch.equal(stored_weight({"shape": weight.shape, **layer}), weight.cpu()):
-            raise ValueError(f"layer {name}: its weight is not the one its codes describe; quantize the model again")
+            raise ValueError(f"layer {name}: its weight is not the one that is stored for it; quantize the model again")
     return versioned(kept, versions_of(state))
 
 

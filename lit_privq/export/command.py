@@ -11,6 +11,7 @@ from torch import nn
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
+from lit_privq.artifacts.codes import is_pruned
 from lit_privq.artifacts.construction import build_trusted
 from lit_privq.artifacts.state import without_prefix
 from lit_privq.export.onnx import onnx_bytes
@@ -146,8 +147,14 @@ def _normalisation(
 
 def _summary(path: Path, size: int, checkpoint: Mapping[str, Any]) -> str:
     float_size = sum(value.numel() * value.element_size() for value in checkpoint["state_dict"].values())
-    weights = sum(layer["codes"].numel() for layer in checkpoint["quantization"].values())
+    layers = checkpoint["quantization"].values()
+    codes = sum(layer["codes"].numel() for layer in layers if not is_pruned(layer))
+    pruned = [layer["kept"] for layer in layers if is_pruned(layer)]
+    parts = [f"{codes:,} of its numbers are codes"] if codes or not pruned else []
+    if pruned:
+        zeros = sum(int((~kept).sum()) for kept in pruned)
+        parts.append(f"{zeros:,} of {sum(kept.numel() for kept in pruned):,} weights are pruned")
     return (
         f"{path}: {size:,} bytes, {float_size / size:.1f} times smaller than the float network ({float_size:,} bytes); "
-        f"{weights:,} of its numbers are codes"
+        + ", ".join(parts)
     )

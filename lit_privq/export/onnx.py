@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lit_privq.artifacts.codes import StoredLayer, parameter_of
+from lit_privq.artifacts.codes import StoredLayer, is_pruned, parameter_of
 from lit_privq.export.packed import pack
 from lit_privq.quantization.layers import from_rows
 
@@ -48,9 +48,9 @@ def onnx_bytes(
         std: per channel, likewise.
 
     Raises:
-        ValueError: if a package of the extra `onnx` is missing, mean or std is not one per channel, a layer has more
-            than 256 levels or is not float32, torch.onnx cannot export the network, or onnxruntime's output differs
-            from the network's.
+        ValueError: if a package of the extra `onnx` is missing, mean or std is not one per channel, a layer is pruned,
+            has more than 256 levels or is not float32, torch.onnx cannot export the network, or onnxruntime's output
+            differs from the network's.
     """
     try:
         import onnx  # an extra, and slow to import
@@ -61,7 +61,7 @@ def onnx_bytes(
 
     _check_normalisation(image_shape, mean, std)
     for name, layer in layers.items():
-        _check_float32(name, layer["scale"].dtype)
+        _check_float32(name, layer)
     program = _exported(net, torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(0)))
     weights = {parameter_of(name, layer) for name, layer in layers.items()}
     optimizer.fold_constants(
@@ -142,7 +142,13 @@ def _normalise(graph: onnx.GraphProto, mean: Sequence[float], std: Sequence[floa
         graph.node.insert(0, node)
 
 
-def _check_float32(name: str, dtype: torch.dtype) -> None:
+def _check_float32(name: str, layer: StoredLayer) -> None:
+    if is_pruned(layer):
+        raise ValueError(
+            f"layer {name} is pruned, and runtimes read no sparse weights from ONNX, so that the file would be as "
+            "large as the float network's; export to safetensors"
+        )
+    dtype = layer["scale"].dtype
     if dtype != torch.float32:
         raise ValueError(
             f"ONNX export needs float32 weights, as runtimes scale integers to these; layer {name} has {dtype}; "

@@ -1,12 +1,14 @@
 """Quantized networks on disk at the size that their bits promise: safetensors with several codes to a byte.
 
 The file of a network holds, for each parameter P that is quantized, ``P.codes`` (uint8, see `pack`), ``P.scale`` and
-``P.zero`` (rows,); everything else under its own name and in its own type. As a parameter has no parts, no tensor of a
-network can have one of these names. The metadata entry ``lit_privq`` is JSON:
+``P.zero`` (rows,). For each that is pruned it holds ``P.values`` (float16) and where they lie in the layer's matrix,
+row by row, in the smaller of two encodings: ``P.gaps`` (uint8, see `lit_privq.quantization.storage.gaps`), or
+``P.mask``, a bit for each weight. Everything else is there under its own name and in its own type. As a parameter has
+no parts, no tensor of a network can have one of these names. The metadata entry ``lit_privq`` is JSON:
 
     sha256: of the whole file, taken with 64 zeros in this place
-    format: 2
-    layers: name -> levels, parameter, shape and transposed_groups, as in `StoredLayer`
+    format: 2, or 3 if there are pruned layers
+    layers: name -> levels or dtype, parameter, shape and transposed_groups, as in `StoredLayer`; rows of a pruned one
     versions: of the network's modules, as PyTorch keeps them
     about: how to build the network, and how it was made
 """
@@ -18,7 +20,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lit_privq.artifacts.codes import StoredLayer, parameter_of, stored_weight, without_weights
+from lit_privq.artifacts.codes import StoredLayer, is_pruned, parameter_of, stored_weight, without_weights
 from lit_privq.artifacts.state import State, load_state, versioned, versions_of
+from lit_privq.quantization.storage import gaps, group, places
 
-_ENTRY, _FORMAT = "lit_privq", 2
-_PARTS, _DESCRIBED = ("codes", "scale", "zero"), ("levels", "parameter", "shape", "transposed_groups")
+_ENTRY, _FORMATS = "lit_privq", (2, 3)
+_DESCRIBED = ("levels", "dtype", "parameter", "shape", "transposed_groups")
+_PARTS = ("codes", "scale", "zero", "mask", "gaps", "values")
 _MARK, _DIGITS = rb"{\"sha256\":\"", 64  # what stands before the checksum, JSON in JSON; its length
 
 
@@ -47,21 +50,6 @@ class Packed:
 
     about: Mapping[str, Any]
     state: State
-
-
-def group(levels: int) -> tuple[int, int]:
-    """How many codes share how many bytes: the cheapest group of at most 7 bytes, which an int64 holds.
-
-    >>> [group(levels) for levels in (2, 3, 4, 8, 16, 32, 256)]
-    [(8, 1), (5, 1), (4, 1), (8, 3), (2, 1), (8, 5), (1, 1)]
-    """
-    if not 2 <= levels <= 256:
-        raise ValueError(f"packed codes have 2 to 256 levels (1 to 8 bits); got {levels}")
-    counts = {
-        size: max(count for count in range(1, 8 * size + 1) if levels**count <= 256**size) for size in range(1, 8)
-    }
-    size = min(counts, key=lambda size: (Fraction(size, counts[size]), size))
-    return counts[size], size
 
 
 def pack(codes: Tensor, levels: int) -> Tensor:
@@ -98,7 +86,7 @@ def packed_bytes(state: Mapping[str, Tensor], layers: Mapping[str, StoredLayer],
         about: plain values that describe the network and come back from `read_packed`.
 
     Raises:
-        ValueError: if a weight in the state is not exactly scale * (codes - zero), or the state holds other things than
+        ValueError: if a weight in the state is not exactly what its layer stores, or the state holds other things than
             tensors.
     """
     kept = without_weights(state, layers)
@@ -108,14 +96,13 @@ def packed_bytes(state: Mapping[str, Tensor], layers: Mapping[str, StoredLayer],
     tensors = {name: _copy(value) for name, value in kept.items()}
     described = {}
     for name, layer in layers.items():
-        parameter = parameter_of(name, layer)
-        tensors[f"{parameter}.codes"] = pack(layer["codes"], layer["levels"])
-        tensors[f"{parameter}.scale"] = _copy(layer["scale"].flatten())
-        tensors[f"{parameter}.zero"] = _copy(layer["zero"].flatten())
+        parts = _sparse_parts(layer) if is_pruned(layer) else _dense_parts(layer)
+        tensors |= {f"{parameter_of(name, layer)}.{part}": value for part, value in parts.items()}
         described[name] = {key: layer[key] for key in _DESCRIBED if key in layer}
+        described[name] |= {"rows": len(layer["kept"])} if is_pruned(layer) else {}
     header = {
         "sha256": "0" * _DIGITS,
-        "format": _FORMAT,
+        "format": 3 if any(map(is_pruned, layers.values())) else 2,
         "layers": described,
         "versions": versions_of(state),
         "about": dict(about),
@@ -140,7 +127,7 @@ def read_packed(path: Path) -> Packed:
         raise ValueError(f"{path} is damaged or was not written by lit_privq export ({error})") from error
     if "format" in header and _sealed(content) != content:
         raise ValueError(f"{path} is damaged: its checksum is not that of its content; copy or export it again")
-    if header.get("format") != _FORMAT:
+    if header.get("format") not in _FORMATS:
         raise ValueError(
             f"{path} was packed by another version of lit_privq; write it anew from its checkpoint: "
             f"python -m lit_privq export --ckpt X.ckpt --output {path}"
@@ -148,7 +135,8 @@ def read_packed(path: Path) -> Packed:
     tensors = safetensors.torch.load(content)
     for name, layer in header["layers"].items():
         parameter = parameter_of(name, layer)
-        tensors[parameter] = _unpacked(layer, *(tensors.pop(f"{parameter}.{part}") for part in _PARTS))
+        parts = {part: tensors.pop(f"{parameter}.{part}") for part in _PARTS if f"{parameter}.{part}" in tensors}
+        tensors[parameter] = stored_weight({**layer, **_unpacked(layer, parts)})
     return Packed(header["about"], versioned(tensors, header["versions"]))
 
 
@@ -180,9 +168,36 @@ def fill(net: nn.Module, state: State, path: Path) -> None:
     load_state(net, state)
 
 
-def _unpacked(layer: Mapping[str, Any], codes: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    whole = unpack(codes, layer["levels"], torch.Size(layer["shape"]).numel()).view(len(scale), -1)  # (rows, columns)
-    return stored_weight({**layer, "codes": whole, "scale": scale.unsqueeze(1), "zero": zero.unsqueeze(1)})
+def _dense_parts(layer: StoredLayer) -> dict[str, Tensor]:
+    """Tensors of a quantized layer."""
+    grid = {part: _copy(layer[part].flatten()) for part in ("scale", "zero")}
+    return {"codes": pack(layer["codes"], layer["levels"]), **grid}
+
+
+def _sparse_parts(layer: StoredLayer) -> dict[str, Tensor]:
+    """Tensors of a pruned layer, in the encoding that takes less."""
+    kept, values = layer["kept"].flatten(), layer["values"]
+    mask = pack(kept, 2)
+    between, stored = (torch.from_numpy(one) for one in gaps(kept.numpy()))
+    if 3 * len(between) >= len(mask) + 2 * len(values):
+        return {"mask": mask, "values": _copy(values)}
+    with_fillers = torch.zeros(len(kept), dtype=values.dtype)
+    with_fillers[kept] = values
+    return {"gaps": between, "values": with_fillers[stored]}
+
+
+def _unpacked(layer: Mapping[str, Any], parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a layer stores, of its tensors in the file."""
+    n_weights = torch.Size(layer["shape"]).numel()
+    if "codes" in parts:
+        codes = unpack(parts["codes"], layer["levels"], n_weights).view(len(parts["scale"]), -1)  # (rows, columns)
+        return {"codes": codes, "scale": parts["scale"].unsqueeze(1), "zero": parts["zero"].unsqueeze(1)}
+    if "mask" in parts:
+        kept = unpack(parts["mask"], 2, n_weights).bool()  # (weights,)
+    else:
+        kept = torch.zeros(n_weights, dtype=torch.bool)
+        kept[torch.from_numpy(places(parts["gaps"].numpy()))] = True
+    return {"kept": kept.view(layer["rows"], -1), "values": parts["values"]}
 
 
 def _copy(value: Tensor) -> Tensor:

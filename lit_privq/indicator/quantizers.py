@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.grid import MinMax, RangeZeroSearch, round_to_grid
+from lit_privq.quantization.grid import MinMax, RangeZeroSearch
 from lit_privq.quantization.method import LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.sign import BWN
+from lit_privq.quantization.solution import Quantized, round_to_grid
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
 
@@ -75,6 +76,8 @@ class Quantizer:
         layer = LayerProblem("head", weight, torch.full((len(weight),), levels))
         unit = UnitProblem("head", {"head": layer}, (), torch.empty(0), _no_forward, tuple(range(len(weight))))
         chosen = self.method.solve(unit)["head"]
+        if not isinstance(chosen, Quantized):
+            raise ValueError(f"the indicator freezes grids, and {type(self.method).__name__} has none; use Nearest")
         sparse = isinstance(self.method, SparseTernary)
         step = 2 * _threshold(weight, chosen.codes != 1) if sparse else chosen.scale  # codes of ternary: 0, 1, 2
         return FrozenMap(step, chosen.scale, chosen.zero, levels)

@@ -11,15 +11,8 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.grid import Grid, RangeSearch
-from lit_privq.quantization.method import (
-    LayerProblem,
-    Method,
-    Quantized,
-    UnitProblem,
-    check_finite,
-    check_inputs,
-    check_options,
-)
+from lit_privq.quantization.method import LayerProblem, Method, UnitProblem, check_finite, check_inputs, check_options
+from lit_privq.quantization.solution import Quantized
 
 Loss: TypeAlias = Callable[[Mapping[str, Tensor]], Tensor]
 """Weights per layer -> a loss per model (or per model and group), summed before it is differentiated."""

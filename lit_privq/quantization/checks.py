@@ -15,7 +15,8 @@ from torch import Tensor, fx, nn
 
 from lit_privq.quantization.graph import Graph, Piece
 from lit_privq.quantization.layers import modules_of, n_groups, to_matrix
-from lit_privq.quantization.method import Quantized, UnitProblem, levels_from_bits
+from lit_privq.quantization.method import UnitProblem, levels_from_bits
+from lit_privq.quantization.solution import Solution
 
 logger = logging.getLogger(__name__)
 
@@ -274,17 +275,18 @@ def check_range(unit: str, what: str, values: Tensor) -> None:
     )
 
 
-def check_solution(problem: UnitProblem, solution: Mapping[str, Quantized]) -> None:
+def check_solution(problem: UnitProblem, solution: Mapping[str, Solution]) -> None:
     """A failed solve is an error, never a silent identity."""
     for name, layer in problem.layers.items():
         one = solution.get(name)
-        if one is None or one.codes.shape != layer.weight.shape:
-            got = "nothing" if one is None else list(one.codes.shape)
-            raise ValueError(f"layer {name}: the method must return codes {list(layer.weight.shape)}; got {got}")
-        last = (layer.levels - 1).view(-1, 1, 1)
-        on_grid = ((one.codes >= 0) & (one.codes <= last) & (one.codes == one.codes.round())).all()
-        if not (on_grid and one.weight().isfinite().all() and (one.scale > 0).all()):
-            raise ValueError(f"layer {name}: the method failed; its codes leave the grid or its weights are not finite")
+        if one is None or one.weight().shape != layer.weight.shape:
+            got = "nothing" if one is None else list(one.weight().shape)
+            raise ValueError(f"layer {name}: the method must return weights {list(layer.weight.shape)}; got {got}")
+        if not one.is_valid(layer.weight, layer.levels):
+            raise ValueError(
+                f"layer {name}: the method failed; its codes leave the grid, its values leave float16 (65,504), or its "
+                "weights are not finite"
+            )
 
 
 # ------------------------------------------------------------------------------------------------ memory

@@ -21,8 +21,9 @@ from lit_privq.quantization.grid import (
     quantize_to,
     refit,
 )
-from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
+from lit_privq.quantization.method import LayerProblem, UnitProblem, check_inputs, check_options
 from lit_privq.quantization.obc import obq_rounding
+from lit_privq.quantization.solution import Quantized
 
 ITERATIONS = 16  # of conjugate gradients after each round of gradual rounding; 6 give up to 10 % more error
 PARTNERS = 8  # columns that are tried together with each column; 32 give 1 % less error

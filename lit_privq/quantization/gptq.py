@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, Grid, RangeSearch, quantize_to, refit
-from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_inputs, check_options
+from lit_privq.quantization.method import LayerProblem, UnitProblem, check_inputs, check_options
+from lit_privq.quantization.solution import Quantized
 
 BLOCK = 32  # columns that are rounded one by one before their errors reach the others in one product
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.grid import Affine
-from lit_privq.quantization.method import Quantized
+from lit_privq.quantization.solution import Quantized
 
 
 def gradual_rounding(

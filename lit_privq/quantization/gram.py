@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lit_privq.quantization.layers import Layer, columns, unfolding
-from lit_privq.quantization.method import LayerProblem, Quantized, check_finite
+from lit_privq.quantization.method import LayerProblem, check_finite
+from lit_privq.quantization.solution import Quantized
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +105,11 @@ class Conditioned:
 
     def restore(self, quantized: Quantized) -> Quantized:
         """The codes with their columns in the layer's own order."""
-        place = self.order.unsqueeze(1).expand_as(quantized.codes)
-        return replace(quantized, codes=torch.empty_like(quantized.codes).scatter_(2, place, quantized.codes))
+        return replace(quantized, codes=self.restored(quantized.codes))
+
+    def restored(self, matrix: Tensor) -> Tensor:
+        """(models, rows, columns) with their columns in the layer's own order."""
+        return torch.empty_like(matrix).scatter_(2, self.order.unsqueeze(1).expand_as(matrix), matrix)
 
 
 def condition(layer: LayerProblem, damping: float) -> Conditioned:

@@ -11,7 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.method import Quantized, check_options
+from lit_privq.quantization.method import check_options
+from lit_privq.quantization.solution import Quantized, round_to_grid
 
 Affine = tuple[Tensor, Tensor]
 """Scale and zero of a grid, both (models, rows, 1)."""
@@ -28,32 +29,6 @@ class Grid(ABC):
     @abstractmethod
     def fit(self, weight: Tensor, levels: Tensor, gram: Tensor | None = None) -> Affine:
         """Choose the grids of (models, rows, columns) weights at (models,) levels."""
-
-
-def round_to_grid(weight: Tensor, scale: Tensor, zero: Tensor, levels: Tensor) -> Tensor:
-    """Codes of the nearest grid points: clamp(round(w / scale) + zero, 0, levels - 1), for any real zero.
-
-    A fraction of the zero is added before rounding and its integer part after it, so that integer zeros break ties as
-    the formula says (to even multiples of the scale) and fractional ones still give the nearest point.
-
-    Args:
-        weight: (models, rows, columns).
-        scale: (models, rows, 1), > 0.
-        zero: (models, rows, 1), in units of codes.
-        levels: (models,).
-
-    Returns:
-        (models, rows, columns) integers in [0, levels), in the weight's floating type.
-
-    >>> weight, one = torch.tensor([[[-0.9, 0.1, 0.6, 9.0]]]), torch.ones(1, 1, 1)
-    >>> round_to_grid(weight, one, one, torch.tensor([3])).tolist()
-    [[[0.0, 1.0, 2.0, 2.0]]]
-    >>> round_to_grid(weight, one, 0.5 * one, torch.tensor([2])).tolist()
-    [[[0.0, 1.0, 1.0, 1.0]]]
-    """
-    whole = zero.floor()
-    codes = torch.round(weight / scale + (zero - whole)) + whole
-    return codes.clamp_(min=0).minimum(_last_code(levels, weight))
 
 
 def quantize_to(weight: Tensor, affine: Affine, levels: Tensor) -> Quantized:

@@ -1,14 +1,16 @@
-"""The interface of a quantizer: the problems that it is given and the codes that it returns, model axis first."""
+"""The interface of a quantizer: the problems that it is given and the solutions that it returns, model axis first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from lit_privq.quantization.solution import Quantized
 
 
 def levels_from_bits(bits: float) -> int:
@@ -25,27 +27,6 @@ def levels_from_bits(bits: float) -> int:
             f"bits must lie between 1 and 8 (1, 1.58, 2, 4, 8 are usual), as a code is stored in one byte; got {bits}"
         )
     return round(2**bits)
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """A layer of F models on its grids: weight = scale * (codes - zero).
-
-    Args:
-        codes: (models, rows, columns) integers in [0, levels), stored as the weight's floating type.
-        scale: (models, rows, 1), > 0.
-        zero: (models, rows, 1), in units of codes; need not be an integer.
-        levels: (models,) integer, how many codes each model may use.
-    """
-
-    codes: Tensor
-    scale: Tensor
-    zero: Tensor
-    levels: Tensor
-
-    def weight(self) -> Tensor:
-        """The weights on the grid, (models, rows, columns)."""
-        return self.scale * (self.codes - self.zero)
 
 
 @dataclass(frozen=True)
@@ -101,7 +82,7 @@ class UnitProblem:
 
 
 class Method(Protocol):
-    """A post-training quantizer: a frozen dataclass whose fields are its options."""
+    """A quantizer that is run after training, or a pruning: a frozen dataclass whose fields are its options."""
 
     @property
     def needs_gram(self) -> bool:
@@ -119,8 +100,9 @@ class Method(Protocol):
     def inputs(self) -> str:
         """Whose activations feed gram and inputs: the "float" network's or the "quantized" prefix's."""
 
-    def solve(self, problem: UnitProblem) -> dict[str, Quantized]:
-        """Quantize every layer of the unit, for all models at once."""
+    # Any, as each method names its own kind of solution, and jsonargparse would want the very type that stands here.
+    def solve(self, problem: UnitProblem) -> Any:  # noqa: ANN401
+        """Quantize or prune every layer of the unit, for all models at once: a `Solution` by the layer's name."""
 
 
 @runtime_checkable

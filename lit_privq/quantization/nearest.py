@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lit_privq.quantization.grid import Grid, RangeSearch, quantize_to, refit
-from lit_privq.quantization.method import Quantized, UnitProblem, check_finite, check_inputs
+from lit_privq.quantization.method import UnitProblem, check_finite, check_inputs
+from lit_privq.quantization.solution import Quantized
 
 
 @dataclass(frozen=True)

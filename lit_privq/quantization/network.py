@@ -29,18 +29,10 @@ from lit_privq.quantization.checks import (
 )
 from lit_privq.quantization.gram import gram, gram_and_cross
 from lit_privq.quantization.graph import Graph, Piece
-from lit_privq.quantization.grid import round_to_grid
 from lit_privq.quantization.importance import output_importance
 from lit_privq.quantization.layers import Layer, channel_axis, modules_of, n_groups, to_matrix, to_weight
-from lit_privq.quantization.method import (
-    HasFisher,
-    HasStart,
-    LayerProblem,
-    Method,
-    Quantized,
-    UnitProblem,
-    check_method,
-)
+from lit_privq.quantization.method import HasFisher, HasStart, LayerProblem, Method, UnitProblem, check_method
+from lit_privq.quantization.solution import Quantized, Solution
 from lit_privq.quantization.tracing import State
 
 
@@ -56,7 +48,9 @@ class UnitReport:
             both prefixes included.
         distinct: most distinct weights in an output channel.
         clipped: share of the weights that lie more than half a step outside their grid.
-        flipped: share of the codes that are not the nearest ones on their grid.
+        flipped: share of the codes that are not the nearest ones on their grid; of a pruning, share of the weights for
+            which magnitude alone would decide otherwise.
+        zeros: share of the weights that are 0.
         dead: inputs of its layers that are always 0, where the method looks at gram matrices; their weights become 0.
         deficient: whether a gram matrix is rank-deficient, so that damping alone decides a part of the weights.
         seconds: that the unit took, over the number of models and precisions.
@@ -69,6 +63,7 @@ class UnitReport:
     distinct: int
     clipped: float
     flipped: float
+    zeros: float
     dead: int
     deficient: bool
     seconds: float
@@ -108,6 +103,7 @@ class NetworkQuantizer:
     Attributes:
         units: names of the units, in the order they are solved.
         weights: names of all weights of the networks, those that stay float included.
+        levels: of each layer by its name, (precisions,); 0 where it stays float.
 
     Raises:
         ValueError: if a network is in training mode, differs from the first, is not finite or does not run on its
@@ -137,7 +133,7 @@ class NetworkQuantizer:
         self._graph = Graph(nets[0], images[0, :4], lambda name: all(stays_float(name, one) for one in bits))
         self.weights = self._graph.weights
         check_patterns(self._bits, self.weights)
-        self._levels = {name: levels_of(name, self._bits) for name in self._graph.layers.values()}  # (precisions,)
+        self.levels = {name: levels_of(name, self._bits) for name in self._graph.layers.values()}  # (precisions,)
         if method.needs_gram:
             check_memory(self._graph, len(nets) * len(bits), images.device)
         self._modules = [modules_of(net) for net in nets]
@@ -146,7 +142,7 @@ class NetworkQuantizer:
         check_path(self._graph, pieces, self._nets, images[:, :4])
         self._pieces = pieces[: 1 + max(position for position, piece in enumerate(pieces) if piece.layers)]
         self._importance = self._fisher(pieces, images) if isinstance(method, HasFisher) and method.fisher else {}
-        self._solved: dict[str, Quantized] = {}
+        self._solved: dict[str, Solution] = {}
         self._prefix = _Prefix({self._graph.image: images}, {self._graph.image: self._each_precision(images)})
 
     @torch.no_grad()
@@ -164,7 +160,9 @@ class NetworkQuantizer:
         piece = self._pieces.pop(0)
         problem, solution = self._solve(piece, self._method, self._prefix)
         self._advance(piece, self._prefix, solution)
-        self._solved |= {name: _without_groups(self._layer(name), one) for name, one in solution.items()}
+        self._solved |= {
+            name: one.compact().without_groups(n_groups(self._layer(name))) for name, one in solution.items()
+        }
         errors = self._errors(piece)
         self._prefix = self._prefix.keep({node for later in self._pieces for node in later.inputs})
         seconds = (time.perf_counter() - started) / len(errors)
@@ -194,18 +192,15 @@ class NetworkQuantizer:
                 )
         return net
 
-    def codes(self, model: int, precision: int) -> dict[str, Quantized]:
-        """Of every layer that does not stay float: codes (1, rows, columns), scale and zero (1, rows, 1), levels (1,).
+    def codes(self, model: int, precision: int) -> dict[str, Solution]:
+        """What determines the weight of every layer that does not stay float, its model axis of length 1, on the CPU.
 
-        On the CPU; codes in the type of the layer's weight.
+        Codes (1, rows, columns), scale and zero (1, rows, 1), levels (1,); of a pruned layer its values.
         """
         self._check_done()
         entry = model * len(self._bits) + precision
         return {
-            name: Quantized(
-                one.codes[entry : entry + 1].to(cast(Tensor, self._modules[model][name].weight).dtype),
-                *(value[entry : entry + 1] for value in (one.scale, one.zero, one.levels)),
-            )
+            name: one.entries(slice(entry, entry + 1)).expanded(cast(Tensor, self._modules[model][name].weight).dtype)
             for name, one in self._solved.items()
             if self._is_quantized(name, entry)
         }
@@ -216,7 +211,7 @@ class NetworkQuantizer:
 
     # ---------------------------------------------------------------------------------------------- one unit
 
-    def _solve(self, piece: Piece, method: Method, prefix: _Prefix) -> tuple[UnitProblem, dict[str, Quantized]]:
+    def _solve(self, piece: Piece, method: Method, prefix: _Prefix) -> tuple[UnitProblem, Mapping[str, Solution]]:
         """The problem of a unit and the method's solution."""
         target = self._run(piece, self._float_state(piece), [prefix.float[node] for node in piece.inputs])
         check_range(piece.name, "activations", target)
@@ -237,7 +232,7 @@ class NetworkQuantizer:
             importance=self._each_precision(self._importance[piece.name]) if piece.name in self._importance else None,
             channel_axis=channel_axis(self._layer(piece.layers[-1]), target),
         )
-        solution = method.solve(problem)
+        solution: Mapping[str, Solution] = method.solve(problem)
         check_solution(problem, solution)
         return problem, solution
 
@@ -247,10 +242,13 @@ class NetworkQuantizer:
         for part in self._graph.inside(piece):
             solved = self._solve(part, method, inner)[1] if part.layers else {}
             self._advance(part, inner, solved)
-            solution |= solved
+            for name, one in solved.items():
+                if not isinstance(one, Quantized):
+                    raise ValueError(f"start must be a method that gives codes on grids; got {type(method).__name__}")
+                solution[name] = one
         return solution
 
-    def _advance(self, piece: Piece, prefix: _Prefix, solution: Mapping[str, Quantized]) -> None:
+    def _advance(self, piece: Piece, prefix: _Prefix, solution: Mapping[str, Solution]) -> None:
         """Run a piece; its float output is there already where it has been solved."""
         if piece.output not in prefix.float:
             inputs = [prefix.float[node] for node in piece.inputs]
@@ -263,7 +261,7 @@ class NetworkQuantizer:
         layer = self._layer(name)
         weights = torch.stack([cast(Tensor, modules[name].weight).detach() for modules in self._modules])
         check_range(piece.name, f"weights of {name}", weights)
-        levels = self._levels[name].to(weights.device)
+        levels = self.levels[name].to(weights.device)
         levels = levels.where(levels > 0, levels.max())  # what stays float is solved with the others, for nothing
         levels = levels.repeat(len(self._nets)).repeat_interleave(n_groups(layer))
         problem = LayerProblem(name, to_matrix(layer, self._each_precision(weights)), levels)
@@ -319,14 +317,14 @@ class NetworkQuantizer:
     def _with_weights(self, state: State, weights: Mapping[str, Tensor]) -> State:
         new = {name: to_weight(self._layer(name), weights[name]) for name in weights}  # each (models * precisions, ...)
         for name in new:
-            stays = self._levels[name].to(new[name].device).repeat(len(self._nets)) == 0  # (models * precisions,)
+            stays = self.levels[name].to(new[name].device).repeat(len(self._nets)) == 0  # (models * precisions,)
             if stays.any():
                 new[name] = new[name].where(~stays.view(-1, *[1] * (new[name].ndim - 1)), state[name]["weight"])
         return {**state, **{name: {**state[name], "weight": weight} for name, weight in new.items()}}
 
     def _is_quantized(self, name: str, entry: int) -> bool:
         """Whether a layer does not stay float in one model at one precision."""
-        return bool(self._levels[name][entry % len(self._bits)])
+        return bool(self.levels[name][entry % len(self._bits)])
 
     def _each_precision(self, values: Tensor) -> Tensor:
         """(models, ...) -> (models * precisions, ...)."""
@@ -366,31 +364,29 @@ class NetworkQuantizer:
         self,
         piece: Piece,
         problem: UnitProblem,
-        solution: Mapping[str, Quantized],
+        solution: Mapping[str, Solution],
         entry: int,
         error: float,
         seconds: float,
     ) -> UnitReport:
         model, precision = divmod(entry, len(self._bits))
-        clipped = flipped = weights = distinct = dead = 0
+        clipped = flipped = zeros = weights = distinct = dead = 0
         deficient = False
         for name, one in solution.items():
             if not self._is_quantized(name, entry):
                 continue
             own = slice(entry * n_groups(self._layer(name)), (entry + 1) * n_groups(self._layer(name)))
-            weight, codes, last = problem.layers[name].weight[own], one.codes[own], (one.levels[own] - 1).view(-1, 1, 1)
-            wanted = weight / one.scale[own] + one.zero[own]
-            nearest = round_to_grid(weight, one.scale[own], one.zero[own], one.levels[own])
-            clipped += int(((wanted < -0.5) | (wanted > last + 0.5)).sum())
-            flipped += int((codes != nearest).sum())
-            distinct = max(distinct, int(codes.sort(dim=2).values.diff(dim=2).ne(0).sum(dim=2).max()) + 1)
-            weights += codes.numel()
+            part = one.entries(own)
+            weight, (beyond, other) = part.weight(), part.moved(problem.layers[name].weight[own])
+            clipped, flipped, zeros = clipped + beyond, flipped + other, zeros + int((weight == 0).sum())
+            distinct = max(distinct, int(weight.sort(dim=2).values.diff(dim=2).ne(0).sum(dim=2).max()) + 1)
+            weights += weight.numel()
             gram = problem.layers[name].gram
             if gram is not None:
                 alive = gram[own].diagonal(dim1=1, dim2=2) > 0  # (groups, columns)
                 dead += int((~alive).sum())
                 deficient |= _deficient(gram[own] + torch.diag_embed((~alive).to(gram)))
-        shares = clipped / weights, flipped / weights
+        shares = clipped / weights, flipped / weights, zeros / weights
         return UnitReport(piece.name, model, precision, error, distinct, *shares, dead, deficient, seconds)
 
     def _check_done(self) -> None:
@@ -410,16 +406,6 @@ def _deficient(gram: Tensor) -> bool:
 
 def _vectorises(device: torch.device) -> bool:
     return device.type != "cpu"
-
-
-def _without_groups(layer: Layer, quantized: Quantized) -> Quantized:
-    """Rows of all groups in one matrix again, codes as small integers, for keeping."""
-    groups = n_groups(layer)
-    codes, scale, zero = (
-        value.reshape(len(value) // groups, -1, value.shape[2])  # (models, rows of all groups, ...)
-        for value in (quantized.codes.to(torch.uint8), quantized.scale, quantized.zero)
-    )
-    return Quantized(codes.cpu(), scale.cpu(), zero.cpu(), quantized.levels[::groups].cpu())
 
 
 def _ordinary(value: Tensor) -> Tensor:
@@ -458,9 +444,7 @@ def check_quantizable(
     quantizer = NetworkQuantizer([net], images, method, bits, [0])
     if method.needs_gram:
         check_memory(quantizer._graph, n_models * len(bits), images.device)
-    precisions = sorted(
-        {bits_of(name, one) for name in quantizer._levels for one in bits if not stays_float(name, one)}
-    )
+    precisions = sorted({bits_of(name, one) for name in quantizer.levels for one in bits if not stays_float(name, one)})
     quick: Method = replace(method, iterations=1) if hasattr(method, "iterations") else method  # type: ignore[type-var]
     small = nn.Sequential(nn.Linear(4, 2)).eval()
     NetworkQuantizer([small], torch.randn(1, 8, 4, generator=generator), quick, precisions, [0]).step()

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lit_privq.quantization.grid import round_to_grid
-from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem, check_finite
+from lit_privq.quantization.method import LayerProblem, UnitProblem, check_finite
+from lit_privq.quantization.solution import Quantized, round_to_grid
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lit_privq.api import quantize
 from lit_privq.artifacts.codes import restore_weights, stored_weight, with_weights, without_weights
+from lit_privq.quantization.magnitude_prune import MagnitudePrune
 from lit_privq.quantization.nearest import Nearest
 
 
@@ -39,7 +40,7 @@ def test_codes_take_one_byte() -> None:
 def test_a_weight_that_left_its_grid_is_not_dropped() -> None:
     state, layers = quantized()
     state["0.weight"][0, 0, 0, 0] += 1e-3
-    with pytest.raises(ValueError, match="layer 0: its weight is not the one its codes describe"):
+    with pytest.raises(ValueError, match="layer 0: its weight is not the one that is stored for it"):
         without_weights(state, layers)
 
 
@@ -59,3 +60,15 @@ def test_the_weight_of_a_transposed_convolution_comes_back_in_its_own_shape() ->
     state, layers = quantized()
     assert stored_weight(layers["1"]).shape == (4, 3, 2, 2)
     assert torch.equal(stored_weight(layers["1"]), state["1.weight"])
+
+
+def test_weights_follow_from_the_values_that_pruning_keeps_bit_for_bit() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ConvTranspose2d(4, 6, 2, groups=2), nn.Flatten(), nn.Linear(294, 3)
+    ).eval()
+    small = quantize(net, torch.randn(6, 1, 8, 8), MagnitudePrune(), {"*": 2, "3": 8})
+    state, layers = small.net.state_dict(), small.layers()
+    assert all(len(layer["values"]) == int(layer["kept"].sum()) < layer["kept"].numel() for layer in layers.values())
+    again = with_weights(without_weights(state, layers), layers)
+    assert all(torch.equal(value, state[name]) for name, value in again.items())

@@ -11,10 +11,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from lit_privq.api import load, quantize
 from lit_privq.export.packed import load_packed, pack, packed_bytes, read_packed, unpack
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.checks import Bits
-from tests.export.networks import outputs, quantized, quantized_from, written
+from lit_privq.quantization.magnitude_prune import MagnitudePrune
+from lit_privq.quantization.nearest import Nearest
+from tests.export.networks import IMAGES, outputs, quantized, quantized_from, written
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_the_file_is_as_small_as_its_bits_promise(bits: float, per_weight: float
 def test_a_weight_that_left_its_grid_is_refused() -> None:
     net, layers = quantized(2)
     net.get_parameter("layer1.0.conv1.weight").data[0, 0, 0, 0] += 1e-3
-    with pytest.raises(ValueError, match=r"layer layer1\.0\.conv1: its weight is not the one its codes describe"):
+    with pytest.raises(ValueError, match=r"layer layer1\.0\.conv1: its weight is not the one that is stored for it"):
         packed_bytes(net.state_dict(), layers, {})
 
 
@@ -233,3 +236,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_more_than_256_levels_are_refused() -> None:
     with pytest.raises(ValueError, match="2 to 256 levels"):
         pack(torch.zeros(3), 1024)
+
+
+@pytest.mark.parametrize(("bits", "part"), [(1, "gaps"), (1.58, "gaps"), (2, "gaps"), (4, "mask"), (8, "mask")])
+def test_a_pruned_network_comes_back_bit_for_bit_from_the_smaller_encoding(
+    bits: float, part: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    small = quantize(small_resnet(num_classes=3, width=32).eval(), IMAGES, MagnitudePrune(), bits)
+    path = written(tmp_path / "x.safetensors", packed_bytes(small.net.state_dict(), small.layers(), {}))
+    assert f"layer2.0.conv2.weight.{part}" in safetensors.torch.load_file(path)
+    again = load(path, small_resnet(num_classes=3, width=32))
+    assert all(torch.equal(value, small.net.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_a_file_without_pruned_layers_is_of_the_format_that_earlier_versions_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = small_resnet(num_classes=3, width=8).eval()
+    for method, number in ((Nearest(), 2), (MagnitudePrune(), 3)):
+        small = quantize(net, IMAGES, method, 2)
+        assert f'\\"format\\":{number}'.encode() in packed_bytes(small.net.state_dict(), small.layers(), {})

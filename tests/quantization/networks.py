@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.checks import Bits
-from lit_privq.quantization.method import Method, Quantized, UnitProblem
+from lit_privq.quantization.method import Method, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport
+from lit_privq.quantization.solution import Quantized
 
 SHORT = AdaRound(iterations=30, lr=0.1, linear_target=True)
 

@@ -25,8 +25,9 @@ from lit_privq.quantization.adaround import (
 )
 from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.grid import MinMax, RangeSearch
-from lit_privq.quantization.method import LayerProblem, Quantized, UnitProblem
+from lit_privq.quantization.method import LayerProblem, UnitProblem
 from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.solution import Quantized
 
 SHORT = AdaRound(iterations=300, lr=0.1, batch_size=16)
 

@@ -1,4 +1,4 @@
-"""What every method must do to a whole network, whichever it is: one line in `METHODS` for a new one."""
+"""What every method must do to a whole network: one line in `QUANTIZERS` or `PRUNINGS` for a new one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.gptq import GPTQ
 from lit_privq.quantization.grid import RangeZeroSearch
 from lit_privq.quantization.layers import modules_of
+from lit_privq.quantization.magnitude_prune import MagnitudePrune
 from lit_privq.quantization.method import Method, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC
+from lit_privq.quantization.obc_prune import OBCPrune
 from lit_privq.quantization.sign import BWN, Sign
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 from tests.quantization.networks import kinds
@@ -33,7 +35,7 @@ from tests.quantization.networks import kinds
 CONFIGS = Path(__file__).parents[2] / "configs/ptq"
 QUICK = Descent(rounds=4, sweeps=4, pair_sweeps=1)
 ANY, FROM_THREE = [1, 1.58, 2, 4], [1.58, 2, 4]
-METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 16 levels, where it allows them
+QUANTIZERS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 16 levels, where it allows them
     "nearest": (Nearest(), ANY),
     "nearest by output": (Nearest(grid=RangeZeroSearch(by_output=True), refitted=True), ANY),
     "sign": (Sign(), [1]),
@@ -51,8 +53,16 @@ METHODS: dict[str, tuple[Method, list[float]]] = {  # and its bits: 2, 3, 4 and 
     "adaround from descent": (AdaRound(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
     "brecq from descent": (BRECQ(iterations=6, lr=0.3, batch_size=8, start=QUICK), ANY),
 }
+PRUNINGS: dict[str, tuple[Method, list[float]]] = {
+    "magnitude prune": (MagnitudePrune(), ANY),
+    "obc prune": (OBCPrune(damping=0.1), ANY),
+    "obc prune, sequential": (OBCPrune(damping=0.1, inputs="quantized"), ANY),
+}
+METHODS = QUANTIZERS | PRUNINGS
 
 every_method = pytest.mark.parametrize("name", METHODS)
+every_quantizer = pytest.mark.parametrize("name", QUANTIZERS)
+every_pruning = pytest.mark.parametrize("name", PRUNINGS)
 every_kind = pytest.mark.parametrize("kind", kinds())
 every_gram_method = pytest.mark.parametrize(
     "name", [name for name, (one, _) in METHODS.items() if one.needs_gram and not one.needs_activations]
@@ -92,12 +102,13 @@ def precisions(name: str) -> range:
 
 def test_the_method_of_every_shipped_config_is_in_the_battery() -> None:
     files = [yaml.safe_load(path.read_text()) for path in CONFIGS.glob("**/*.yaml")]
-    shipped = {file["model"]["init_args"]["method"]["class_path"] for file in files}
+    solvers = [file["model"] for file in files if file["model"]["class_path"] == "lit_privq.Calibration"]
+    shipped = {solver["init_args"]["method"]["class_path"] for solver in solvers}
     assert shipped
     assert shipped <= {f"lit_privq.quantization.{type(one).__name__}" for one, _ in METHODS.values()}
 
 
-@every_method
+@every_quantizer
 def test_an_output_channel_holds_at_most_its_levels(name: str) -> None:
     for precision, bits in enumerate(METHODS[name][1]):
         net = quantized(name).network(0, precision)
@@ -107,13 +118,26 @@ def test_an_output_channel_holds_at_most_its_levels(name: str) -> None:
         assert most <= levels_from_bits(bits)
 
 
+@every_pruning
+def test_a_pruned_network_takes_no_more_bytes_than_a_quantized_one_and_nearly_as_many(name: str) -> None:
+    """But for the file's list of tensors, which names other parts of each layer."""
+    for precision, bits in enumerate(PRUNINGS[name][1]):
+        sizes = []
+        for one, which in ((name, precision), ("nearest", ANY.index(bits))):
+            made = quantized(one).network(0, which)
+            layers = {key: stored_layer(made, key, own, bits) for key, own in quantized(one).codes(0, which).items()}
+            sizes.append(len(packed_bytes(made.state_dict(), layers, {})))
+        assert 0.93 * sizes[1] < sizes[0] <= sizes[1]
+
+
 @every_kind
 @every_method
-def test_an_output_channel_of_any_kind_of_layer_holds_at_most_its_levels_in_the_packed_file(
+def test_a_network_of_any_kind_of_layers_comes_back_from_the_packed_file_bit_for_bit(
     name: str, kind: str, tmp_path: Path
 ) -> None:
-    """An output channel: a feature of a linear layer and of the projections of attention, the vector of one token of an
-    embedding, and a channel of a convolution, which in the weight of a transposed one is (groups, in, out).
+    """An output channel of a quantized one holds at most its levels: a feature of a linear layer and of the projections
+    of attention, the vector of one token of an embedding, and a channel of a convolution, which in the weight of a
+    transposed one is (groups, in, out).
     """
     net, shape = copy.deepcopy(kinds()[kind])
     net.eval()
@@ -134,7 +158,7 @@ def test_an_output_channel_of_any_kind_of_layer_holds_at_most_its_levels_in_the_
         weights = [value for key, value in read.state_dict().items() if value.ndim > 1]
         assert len(weights) == len(layers)  # each weight of each network is one of a layer's
         for layer, own in modules_of(read).items():
-            if layer in layers:
+            if layer in layers and name in QUANTIZERS:
                 channels = output_channels(own)
                 assert len(channels) == len(layers[layer]["codes"])
                 assert max(len(channel.unique()) for channel in channels) <= levels_from_bits(one)

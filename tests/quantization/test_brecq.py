@@ -11,9 +11,10 @@ from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound, BatchLoss
 from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.checks import Bits
-from lit_privq.quantization.method import Method, Quantized, UnitProblem
+from lit_privq.quantization.method import Method, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport
+from lit_privq.quantization.solution import Quantized
 
 SHORT = BRECQ(iterations=40, lr=0.1, batch_size=8)
 

@@ -10,9 +10,10 @@ import torch
 from lit_privq.quantization.descent import Descent, best_start, better, descend, pair_sweep, sweep
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import RangeSearch, RangeZeroSearch, output_error, quantize_to
-from lit_privq.quantization.method import LayerProblem, Method, Quantized, UnitProblem
+from lit_privq.quantization.method import LayerProblem, Method, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
+from lit_privq.quantization.solution import Quantized
 
 MakeLayer = Callable[..., LayerProblem]
 MakeUnit = Callable[[LayerProblem], UnitProblem]

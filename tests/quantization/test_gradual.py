@@ -9,8 +9,9 @@ from lit_privq.quantization.gptq import gptq_rounding
 from lit_privq.quantization.gradual import gradual_rounding
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import RangeSearch, output_error, quantize_to
-from lit_privq.quantization.method import LayerProblem, Quantized
+from lit_privq.quantization.method import LayerProblem
 from lit_privq.quantization.obc import obq_rounding
+from lit_privq.quantization.solution import Quantized
 
 MakeLayer = Callable[..., LayerProblem]
 ONE = torch.ones(1, 1, 1)

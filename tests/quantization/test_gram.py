@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from lit_privq.quantization.gram import condition, gram, gram_and_cross
-from lit_privq.quantization.method import LayerProblem, Quantized
+from lit_privq.quantization.method import LayerProblem
+from lit_privq.quantization.solution import Quantized
 
 MakeLayer = Callable[..., LayerProblem]
 

@@ -17,9 +17,9 @@ from lit_privq.quantization.grid import (
     output_error,
     quantize_to,
     refit,
-    round_to_grid,
 )
-from lit_privq.quantization.method import LayerProblem, Quantized
+from lit_privq.quantization.method import LayerProblem
+from lit_privq.quantization.solution import Quantized, round_to_grid
 
 MakeLayer = Callable[..., LayerProblem]
 GRIDS: list[Grid] = [

@@ -9,9 +9,10 @@ from lit_privq.models.small import small_resnet
 from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.grid import Grid, RangeSearch, RangeZeroSearch, Widened
-from lit_privq.quantization.method import Method, Quantized, UnitProblem
+from lit_privq.quantization.method import Method, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
+from lit_privq.quantization.solution import Quantized
 
 DATA = torch.randn(1, 12, 1, 8, 8, generator=torch.Generator().manual_seed(9))
 

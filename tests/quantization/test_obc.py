@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_privq.quantization import obc
+from lit_privq.quantization import greedy
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import RangeSearch, output_error, quantize_to
 from lit_privq.quantization.method import LayerProblem, UnitProblem
@@ -122,7 +122,7 @@ def test_rows_in_work_together_do_not_change_the_result(
 ) -> None:
     unit = make_unit(make_layer(columns=70))
     together = OBC().solve(unit)["block.conv"]
-    monkeypatch.setattr(obc, "INVERSE_ELEMENTS", 70 * 70)
+    monkeypatch.setattr(greedy, "INVERSE_ELEMENTS", 70 * 70)
     assert torch.equal(OBC().solve(unit)["block.conv"].codes, together.codes)
 
 

@@ -11,10 +11,11 @@ import torch
 from lit_privq.quantization.descent import Descent
 from lit_privq.quantization.gptq import GPTQ
 from lit_privq.quantization.grid import RangeZeroSearch, output_error
-from lit_privq.quantization.method import LayerProblem, Method, Quantized, UnitProblem
+from lit_privq.quantization.method import LayerProblem, Method, UnitProblem
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
 from lit_privq.quantization.sign import BWN, Sign
+from lit_privq.quantization.solution import Quantized
 from lit_privq.quantization.ternary import Absmean, SparseTernary
 
 MakeLayer = Callable[..., LayerProblem]

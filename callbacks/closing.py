@@ -38,12 +38,12 @@ def closing_lines(written: Sequence[tuple[Path, Quality]]) -> Iterator[str]:
 
 
 def quality(made: Mapping[str, Any]) -> Quality:
-    """What a checkpoint says of its model: the error of its units if it is quantized, else its utility on the test set.
+    """What a checkpoint says of its model: the error of its units if it was calibrated, else its utility in tests.
 
     Args:
-        made: the checkpoint's part ``lit_privq``. That of a quantized model repeats its parent's utility.
+        made: the checkpoint's part ``lit_privq``. That of a calibrated model repeats its parent's utility.
     """
-    if units := made.get("units"):
+    if "calibration" in made and (units := made["units"]):
         return Quality("mean relative error of its units", sum(unit["error"] for unit in units) / len(units))
     what, value = ("test R²", made["r2"]) if "r2" in made else ("test accuracy", made["accuracy"])
     return Quality(what, value, guarantee(made["dp_sgd"]) if "dp_sgd" in made else "")

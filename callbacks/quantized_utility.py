@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import lightning as L
-import torch
-from torch import Tensor, nn
 
 from lit_privq.artifacts.checkpoint import network_of
 from lit_privq.artifacts.codes import restore_weights
-from lit_privq.calibration import Calibration
+from lit_privq.quantizing import Quantizing
 
 
 class QuantizedUtility(L.Callback):
@@ -33,9 +30,9 @@ class QuantizedUtility(L.Callback):
         Raises:
             ValueError: if nothing is quantized here.
         """
-        if not isinstance(pl_module, Calibration):
+        if not isinstance(pl_module, Quantizing):
             raise ValueError(
-                f"QuantizedUtility measures what a Calibration has quantized; got {type(pl_module).__name__}, take it "
+                f"QuantizedUtility measures what a fit has quantized; got {type(pl_module).__name__}, take it "
                 "out of this config's callbacks"
             )
         self.utility = {}
@@ -43,15 +40,6 @@ class QuantizedUtility(L.Callback):
             restore_weights(checkpoint)
             made = checkpoint["lit_privq"]
             net = network_of(checkpoint, Path(made["variant"]), pl_module.trust).to(pl_module.device)
-            self.utility[made["variant"], made["index"]] = self._measured(net, pl_module)
-
-    @torch.no_grad()
-    def _measured(self, net: nn.Module, module: Calibration) -> dict[str, float]:
-        """The metric's name in W&B and its value on the test set."""
-        data, values = module.data, list[Tensor]()
-        batches = data.batch_maker("test", module.device)
-        for chosen in torch.arange(len(data.pool.test_labels), device=module.device).split(self.batch_size):
-            images, labels = batches.batch(data.augmentation(chosen, None))
-            answers: Any = net(images)
-            values.append(module.task.utility(answers[None], labels[None])[0])  # (batch,)
-        return {f"test/{module.task.metric}": float(torch.cat(values).float().mean())}
+            self.utility[made["variant"], made["index"]] = {
+                f"test/{pl_module.task.metric}": pl_module.utility_of(net, self.batch_size)
+            }

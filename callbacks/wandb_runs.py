@@ -14,6 +14,8 @@ from lit_privq.artifacts.variant import Variant
 from lit_privq.calibration import Calibration
 from lit_privq.classifier import ShadowTraining
 from lit_privq.data.datamodule import is_trial
+from lit_privq.qat import QuantizationAwareTraining
+from lit_privq.quantizing import Quantizing
 from lit_privq.query import Query
 from lit_privq.tracking.live import LiveRuns
 from lit_privq.tracking.records import (
@@ -53,7 +55,7 @@ class WandbRuns(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the records; a training that goes on keeps the epochs it had."""
-        if isinstance(pl_module, Calibration):
+        if isinstance(pl_module, Quantizing):
             self.seen = 0
             self._start(trainer, QUANTIZE, pl_module.variants, about_of(pl_module.parents[0]["lit_privq"]))
         elif isinstance(pl_module, ShadowTraining):
@@ -69,6 +71,10 @@ class WandbRuns(L.Callback):
             self._add_units(pl_module)
         elif isinstance(pl_module, ShadowTraining):
             self._add_epoch(trainer.current_epoch, pl_module)
+        elif isinstance(pl_module, QuantizationAwareTraining):
+            for (variant, model), path in self.records.items():
+                loss = float(pl_module.history["loss"][pl_module.data.models.index(model)])
+                self._add(variant, model, path, {"epoch": trainer.current_epoch, "train/loss": loss})
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Sum up and close the runs."""
@@ -81,8 +87,7 @@ class WandbRuns(L.Callback):
             if isinstance(pl_module, Calibration):
                 errors = [row["unit/relative_error"] for row in history]
                 last = {"unit/relative_error": sum(errors) / len(errors)} if errors else {}
-                last |= tested.get((variant, model), {})
-            self._sum_up(variant, model, last)
+            self._sum_up(variant, model, last | tested.get((variant, model), {}))
         self._close()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -111,7 +116,7 @@ class WandbRuns(L.Callback):
         self.records = {(name, k): record_path(root, name, k, stage) for name in variants for k in data.models}
         for path in self.records.values():
             kept = [row for row in read_stage(path).history if row.get("epoch", 0) < trainer.current_epoch]
-            start_record(path, StageRecord(about, self.config, tuple(kept if stage == TRAIN else ())))
+            start_record(path, StageRecord(about, self.config, tuple(kept)))
         main = variants[:1] if stage == TRAIN else variants  # early stops are the same training
         self.live.open(root, self.group, [who for who in self.records if who[0] in main])
 

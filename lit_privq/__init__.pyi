@@ -4,6 +4,7 @@ from .api import quantize as quantize
 from .calibration import Calibration as Calibration
 from .classifier import Classifier as Classifier
 from .dp_sgd import DPSGD as DPSGD
+from .qat import QuantizationAwareTraining as QuantizationAwareTraining
 from .query import Query as Query
 
 __version__: str

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from torch import Tensor, nn
 
-from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, read_checkpoint
-from lit_privq.artifacts.codes import stored_layer, without_weights
-from lit_privq.artifacts.construction import plain
-from lit_privq.artifacts.state import detached, with_prefix
-from lit_privq.artifacts.variant import Variant, for_network
-from lit_privq.data.batches import BatchIndices
-from lit_privq.data.datamodule import ShadowModule
-from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.batchnorm import correct_bias, tunable, tune_batch_norm
-from lit_privq.quantization.checks import bits_of, stays_float
-from lit_privq.quantization.layers import last_layer
+from lit_privq.quantization.checks import stays_float
 from lit_privq.quantization.method import Method, check_options
-from lit_privq.quantization.network import NetworkQuantizer, UnitReport
-from lit_privq.query import check_same_study
+from lit_privq.quantization.network import NetworkQuantizer
+from lit_privq.quantizing import Bits, Quantizing
 
-Bits = float | dict[str, float | str]
 logger = logging.getLogger(__name__)
 
 
-class Calibration(ShadowModule):
+class Calibration(Quantizing):
     """Quantize one trained model or a fleet of them, to one precision or several, on each model's own members.
 
     Args:
@@ -67,7 +55,7 @@ class Calibration(ShadowModule):
         batch_norm_momentum: float | None = None,
         trust: Sequence[str] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(checkpoint, bits, name or type(method).__name__.lower(), trust)
         self.save_hyperparameters()
         check_options(
             (batch_size >= 1, "batch_size must be at least 1, such as 256", batch_size),
@@ -79,33 +67,14 @@ class Calibration(ShadowModule):
             ),
         )
         self.automatic_optimization = False
-        self.checkpoint, self.method, self.batch_size, self.trust = checkpoint, method, batch_size, trust
+        self.method, self.batch_size = method, batch_size
         self.bias_correction = bias_correction
         self.batch_norm_batches, self.batch_norm_momentum = batch_norm_batches, batch_norm_momentum
-        self.given_bits = bits if isinstance(bits, list) else [bits]
-        self.bits: list[float | dict[str, float]] = []  # by this network's layers
-        self.name = name or type(method).__name__.lower()
-        self.recipe = ""  # of the parents
-        self.variants: list[str] = []  # by precision
-        self.reports: list[UnitReport] = []
-        self.parents: list[dict[str, Any]] = []
-        self.nets: list[nn.Module] = []
         self.quantizer: NetworkQuantizer | None = None
-        self.history: dict[str, Tensor] = {}
 
     def setup(self, stage: str) -> None:
         """Read the checkpoints and hold them against the data; nothing is solved yet."""
-        for model in self.data.models:
-            path = checkpoint_path(self.checkpoint, model)
-            parent = read_checkpoint(path)
-            if "quantization" in parent:
-                raise ValueError(f"{path} is quantized already; give the full-precision checkpoint it was made from")
-            check_same_study(parent, path, self.data, model)
-            self.parents.append(parent)
-            self.nets.append(network_of(parent, path, self.trust))
-        self.bits = [for_network(one, last_layer(self.nets[0])) for one in self.given_bits]
-        self.recipe = Variant.parse(self.parents[0]["lit_privq"]["variant"]).recipe
-        self.variants = [replace(Variant.of(self.name, one), recipe=self.recipe).name for one in self.given_bits]
+        super().setup(stage)
         if self.batch_norm_batches and not tunable(self.nets[0]):
             logger.warning(
                 "batch_norm_batches %d does nothing: no batch norm of this network keeps running statistics",
@@ -125,10 +94,10 @@ class Calibration(ShadowModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         """Solve the next unit for all models and precisions, and advance past it."""
         if self.quantizer is None:
-            seeds = [self._seed(model) for model in self.data.models]
+            seeds = [self.seed_of(model) for model in self.data.models]
             nets = [net.to(self.device) for net in self.nets]
             self.quantizer = NetworkQuantizer(nets, batch[0], self.method, self.bits, seeds, batch_size=self.batch_size)
-            self._say_what_stays_float(self.quantizer)
+            self.say_what_stays_float(self.quantizer, self.variants)
         reports = self.quantizer.step()
         self.reports += reports
         done, units = self.current_epoch + 1, len(self.quantizer.units)
@@ -138,32 +107,28 @@ class Calibration(ShadowModule):
         if done >= units:
             self.trainer.should_stop = True
 
-    def _say_what_stays_float(self, quantizer: NetworkQuantizer) -> None:
-        for precision, variant in enumerate(self.variants):
-            floats = quantizer.float_weights(precision)
-            if floats:
-                logger.warning(
-                    "%s: %d of %d weights stay float: %s",
-                    variant, len(floats), len(quantizer.weights), ", ".join(floats),
-                )  # fmt: skip
-
     def checkpoints(self) -> list[dict[str, Any]]:
         """One `Classifier` checkpoint per model and precision, which has codes in place of the quantized weights."""
         assert self.quantizer is not None
         return [
-            self._checkpoint(k, precision) for precision in range(len(self.bits)) for k in range(len(self.data.models))
+            self.quantized_checkpoint(
+                k,
+                precision,
+                self._corrected(k, precision),
+                self.quantizer,
+                (k, precision),
+                {"calibration": self.data.calibration(model)},
+            )
+            for precision in range(len(self.bits))
+            for k, model in enumerate(self.data.models)
         ]
-
-    def _seed(self, model: int) -> int:
-        """A model's own seed, for methods and batches that draw random numbers."""
-        return self.data.seed * 100_003 + model
 
     def _corrected(self, k: int, precision: int) -> nn.Module:
         """The quantized network, its biases and batch norms corrected where that was asked for; weights stay."""
         assert self.quantizer is not None
         net, calibration = self.quantizer.network(k, precision), self.data.calibration(self.data.models[k])
         if self.bias_correction:
-            images, bits = self._images(calibration, None), self.bits[precision]
+            images, bits = self.images(calibration), self.bits[precision]
             kept = correct_bias(self.nets[k], net, images, self.batch_size, lambda name: stays_float(name, bits))
             if kept and k == precision == 0:  # the same layers in all
                 logger.warning(
@@ -171,45 +136,9 @@ class Calibration(ShadowModule):
                     ", ".join(kept),
                 )
         if self.batch_norm_batches:
-            seed, momentum = self._seed(self.data.models[k]), self.batch_norm_momentum
-            tune_batch_norm(net, calibration, seed, self.batch_norm_batches, augment=self._images, momentum=momentum)
+            seed, momentum = self.seed_of(self.data.models[k]), self.batch_norm_momentum
+            tune_batch_norm(net, calibration, seed, self.batch_norm_batches, augment=self.images, momentum=momentum)
         return net
-
-    def _images(self, indices: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Pool images of indices, shifted and mirrored where there is a generator: drawn on the CPU, made here."""
-        chosen = self.data.augmentation(indices, generator)
-        return self.data.batch_maker("pool", self.device).batch(
-            BatchIndices(*(part.to(self.device) for part in chosen))
-        )[0]
-
-    def _checkpoint(self, k: int, precision: int) -> dict[str, Any]:
-        """The checkpoint of one model at one precision."""
-        assert self.quantizer is not None
-        parent, net, bits = self.parents[k], self._corrected(k, precision), self.bits[precision]
-        layers, floats = self.quantizer.codes(k, precision), self.quantizer.float_weights(precision)
-        stored = {name: stored_layer(net, name, layer, bits_of(name, bits)) for name, layer in layers.items()}
-        made = {
-            **parent["lit_privq"],
-            "variant": self.variants[precision],
-            "method": self.name,
-            "options": plain(self.hparams["method"]),
-            "bits": plain(bits),
-            "weights": len(self.quantizer.weights),
-            "float_weights": len(floats),
-            "float_names": floats,
-            "calibration": self.data.calibration(self.data.models[k]),
-            "units": [asdict(report) for report in self.reports if (report.model, report.precision) == (k, precision)],
-        }
-        if "dp_sgd" in made:  # its members were seen once more, without noise
-            made["dp_sgd"] = {**made["dp_sgd"], "epsilon": None}
-        checkpoint = {
-            **parent,
-            "state_dict": with_prefix(without_weights(detached(net.state_dict()), stored), "net"),
-            "lit_privq": made,
-            "quantization": stored,
-        }
-        made["size_bytes"] = size_on_disk(checkpoint)
-        return checkpoint
 
 
 class UnitBar(TQDMProgressBar):

@@ -189,10 +189,7 @@ class ShadowTraining(ShadowModule):
 
     def fresh_network(self, model: int) -> nn.Module:
         """The network as model ``model`` of the study starts: weights drawn from (seed, model) alone."""
-        seed = int(np.random.SeedSequence([self.data.seed, model]).generate_state(1)[0])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return build(self.spec)
+        return fresh_network(self.spec, self.data.seed, model)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another network, before PyTorch does in many lines.
@@ -366,6 +363,14 @@ class Classifier(ShadowTraining):
         """The checkpoints to write when training ends."""
         utility = float(self.history.get(self.task.metric, torch.tensor([float("nan")]))[0])
         return [self.ordinary_checkpoint(self.net.state_dict(), self.data.models[0], utility)]
+
+
+def fresh_network(spec: Spec, seed: int, model: int) -> nn.Module:
+    """A network as one model of a study starts: weights drawn from (seed, model) alone."""
+    own = int(np.random.SeedSequence([seed, model]).generate_state(1)[0])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(own)
+        return build(spec)
 
 
 def check_fits(net: nn.Module, pool: Pool) -> None:

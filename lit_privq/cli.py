@@ -260,13 +260,15 @@ def with_checkpoints_data(argv: Sequence[str]) -> list[str]:
         return [*verb, *arguments]
     after = [k + 2 for k, part in enumerate(arguments) if part in ("--config", "-c")]
     configs = [path for k in after if (path := Path(arguments[k - 1])).is_file()]
-    section = yaml.safe_dump({"data": _data_section(arguments, arguments[at + 1], configs)})
+    section = yaml.safe_dump({"data": _data_section(verb, arguments, arguments[at + 1], configs)})
     last = max(after, default=0)
     return [*verb, *arguments[:last], "--config", section, *arguments[last:]]
 
 
-def _data_section(arguments: Sequence[str], pattern: str, configs: Sequence[Path]) -> dict[str, Any]:
+def _data_section(verb: list[str], arguments: Sequence[str], pattern: str, configs: Sequence[Path]) -> dict[str, Any]:
     """The data section with which a checkpoint (of a fleet: its first) was made, without what each command sets anew.
+
+    A fit, which may train with rounded weights, keeps the batch size; how many are queried at once changes no result.
 
     A data set of the user's own, by class path, is taken from it where the command trusts or itself names its package.
     """
@@ -277,7 +279,7 @@ def _data_section(arguments: Sequence[str], pattern: str, configs: Sequence[Path
     made = read_checkpoint(path)["lit_privq"]
     named = [package for config in configs for package in packages(config_tree(config))]
     check_trusted(made["data"], [*_trusted(arguments), *named], path)
-    now = ("seed", "_instantiator", "n_queries", "batch_size", "root", "download")
+    now = ("seed", "_instantiator", "n_queries", "root", "download", *(() if verb == ["fit"] else ("batch_size",)))
     section = {key: value for key, value in made["data"].items() if key not in now}
     return {**section, "model_index": given or str(made["index"])}
 

@@ -95,7 +95,7 @@ def test_a_methods_config_says_only_what_is_the_methods(config: str, study: Path
     }  # fmt: skip
     options = ("--model.checkpoint", str(study / "checkpoints/none-32/000.ckpt"), "--model.bits", "2")
     cli = parse(config, options=options)
-    assert type(cli.model).__name__ == "Calibration"
+    assert type(cli.model).__name__ == ("QuantizationAwareTraining" if "qat" in config else "Calibration")
     assert cli.datamodule.n_shadows == 4  # the checkpoint's own split
     assert cli.trainer.max_epochs == -1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -27,13 +27,16 @@ class Stack(nn.Module, ABC):
         super().__init__()
         self.size = len(nets)
 
-    def forward(self, images: Tensor, models: Sequence[int] | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, models: Sequence[int] | None = None, replaced: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Every network on its own batch.
 
         Args:
             images: (F, batch, ...), or (len(models), batch, ...).
             models: the networks to run, each at most once; all when None. Gradients (others receive zero or none)
                 and batch-norm statistics reach only these.
+            replaced: parameters to take in the place of the networks' own, by name, (F, ...) each.
 
         Returns:
             (F, batch, classes), or (len(models), batch, classes).
@@ -44,7 +47,13 @@ class Stack(nn.Module, ABC):
         expected = self.size if models is None else len(models)
         if len(images) != expected:
             raise ValueError(f"images must hold one batch for each of {expected} networks; got {len(images)}")
-        return self._run(images) if models is None else self._run_some(images, list(models))
+        if models is None:
+            return self._run(images, replaced or {})
+        return self._run_some(images, list(models), replaced or {})
+
+    @abstractmethod
+    def joined(self, name: str) -> Tensor:
+        """A parameter of all networks, (F, ...), through which gradients flow."""
 
     @property
     @abstractmethod
@@ -60,9 +69,9 @@ class Stack(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def _run(self, images: Tensor) -> Tensor:
+    def _run(self, images: Tensor, replaced: Mapping[str, Tensor]) -> Tensor:
         """All networks."""
 
     @abstractmethod
-    def _run_some(self, images: Tensor, models: list[int]) -> Tensor:
+    def _run_some(self, images: Tensor, models: list[int], replaced: Mapping[str, Tensor]) -> Tensor:
         """Some networks."""

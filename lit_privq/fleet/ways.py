@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -102,11 +102,21 @@ class AloneStack(Stack):
         """An ordinary state_dict of one network, detached and copied."""
         return mapped(self.nets[model].state_dict(), torch.clone)
 
-    def _run(self, images: Tensor) -> Tensor:
-        return self._run_some(images, list(range(self.size)))
+    def joined(self, name: str) -> Tensor:
+        """A parameter of all networks, (F, ...), through which gradients flow."""
+        return torch.stack([net.get_parameter(name) for net in self.nets])
 
-    def _run_some(self, images: Tensor, models: list[int]) -> Tensor:
-        return torch.stack([self.nets[model](batch) for model, batch in zip(models, images, strict=True)])
+    def _run(self, images: Tensor, replaced: Mapping[str, Tensor]) -> Tensor:
+        return self._run_some(images, list(range(self.size)), replaced)
+
+    def _run_some(self, images: Tensor, models: list[int], replaced: Mapping[str, Tensor]) -> Tensor:
+        own = [{name: value[model] for name, value in replaced.items()} for model in models]
+        return torch.stack(
+            [
+                functional_call(self.nets[model], state, (batch,))
+                for model, state, batch in zip(models, own, images, strict=True)
+            ]
+        )
 
 
 class JoinedStack(Stack):
@@ -132,11 +142,16 @@ class JoinedStack(Stack):
         """An ordinary state_dict of one network, detached and copied."""
         return mapped(self.net.state_dict(), lambda value: value[model].clone())
 
-    def _run(self, images: Tensor) -> Tensor:
-        return self._call(dict(tensors_of(self.net)), images)
+    def joined(self, name: str) -> Tensor:
+        """A parameter of all networks, (F, ...), through which gradients flow."""
+        return self.net.get_parameter(name)
 
-    def _run_some(self, images: Tensor, models: list[int]) -> Tensor:
-        state = {name: value[models] for name, value in tensors_of(self.net)}  # (len(models), ...) each
+    def _run(self, images: Tensor, replaced: Mapping[str, Tensor]) -> Tensor:
+        return self._call({**dict(tensors_of(self.net)), **replaced}, images)
+
+    def _run_some(self, images: Tensor, models: list[int], replaced: Mapping[str, Tensor]) -> Tensor:
+        whole = {**dict(tensors_of(self.net)), **replaced}
+        state = {name: value[models] for name, value in whole.items()}  # (len(models), ...) each
         logits = self._call(state, images)
         for name, buffer in self.net.named_buffers():  # batch norm has written into the copies
             buffer[models] = state[name]
@@ -192,7 +207,9 @@ class GroupedStack(JoinedStack):
         """Model 0's part of a layer's input or output."""
         return activation.chunk(self.size, dim=1)[0]
 
-    def _run(self, images: Tensor) -> Tensor:
+    def _run(self, images: Tensor, replaced: Mapping[str, Tensor]) -> Tensor:
+        if replaced:
+            return super()._run(images, replaced)
         return _part(self.net(self._enter(images)), self.size)
 
     def _call(self, state: dict[str, Tensor], images: Tensor) -> Tensor:

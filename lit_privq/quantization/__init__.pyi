@@ -21,6 +21,7 @@ from .network import UnitReport as UnitReport
 from .network import check_quantizable as check_quantizable
 from .obc import OBC as OBC
 from .obc_prune import OBCPrune as OBCPrune
+from .qat import QAT as QAT
 from .sign import BWN as BWN
 from .sign import Sign as Sign
 from .solution import Pruned as Pruned

@@ -32,6 +32,8 @@ from lit_privq.quantization.graph import Graph, Piece
 from lit_privq.quantization.importance import output_importance
 from lit_privq.quantization.layers import Layer, channel_axis, modules_of, n_groups, to_matrix, to_weight
 from lit_privq.quantization.method import HasFisher, HasStart, LayerProblem, Method, UnitProblem, check_method
+from lit_privq.quantization.nearest import Nearest
+from lit_privq.quantization.qat import QAT
 from lit_privq.quantization.solution import Quantized, Solution
 from lit_privq.quantization.tracing import State
 
@@ -437,6 +439,8 @@ def check_quantizable(
     Raises:
         ValueError: for the reason that would stop the quantization.
     """
+    if isinstance(method, QAT):  # it rounds so, and solves nothing
+        method = Nearest(grid=method.grid)
     net = copy.deepcopy(net).eval()
     generator = torch.Generator().manual_seed(0)
     own = next(net.parameters(), torch.zeros(()))

@@ -111,9 +111,9 @@ def _check(net: nn.Module, method: Method, row: MethodRow, image_shape: tuple[in
 
 
 def _titles(methods: dict[str, Method]) -> dict[str, str]:
-    """How the methods are written, by name: as their classes, where these have the same name (``obc``: ``OBC``)."""
-    titles = {name: type(method).__name__ for name, method in methods.items()}
-    return {name: title for name, title in titles.items() if title.lower() == name}
+    """How the methods are written, by name: as they say, or as classes of the same name are (``obc``: ``OBC``)."""
+    titles = {name: getattr(method, "title", type(method).__name__) for name, method in methods.items()}
+    return {name: title for name, title in titles.items() if title.lower() == name or hasattr(methods[name], "title")}
 
 
 def _bytes(net: nn.Module) -> tuple[int, int]:

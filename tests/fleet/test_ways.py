@@ -102,6 +102,23 @@ def test_each_model_answers_as_it_does_alone(name: str, how: Way, training: bool
 
 
 @pytest.mark.parametrize(("name", "how"), WAYS)
+@pytest.mark.parametrize("models", [None, [0, 2]])
+def test_parameters_can_be_replaced_and_get_their_gradients(name: str, how: Way, models: list[int] | None) -> None:
+    nets = networks(name)
+    stacked, images = stack(nets, how, SHAPE).eval(), batches(1)[0][0]  # (F, batch, ...)
+    key = next(key for key, parameter in nets[0].named_parameters() if parameter.ndim > 1)
+    other = (2 * stacked.joined(key) + 1).detach().requires_grad_()  # (F, ...)
+    chosen = [0, 1, 2] if models is None else models
+    answers = stacked(images[chosen], models, {key: other})
+    for net, values in zip(nets, other, strict=True):
+        net.eval().get_parameter(key).data = values.detach().clone()
+    expected = torch.stack([nets[model](images[model]) for model in chosen])
+    torch.testing.assert_close(answers, expected, rtol=1e-10, atol=1e-10)  # float64, another order of sums
+    (gradient,) = torch.autograd.grad(answers.sum(), other)
+    assert [bool(own.any()) for own in gradient] == [model in chosen for model in range(3)]
+
+
+@pytest.mark.parametrize(("name", "how"), WAYS)
 def test_each_model_learns_as_it_does_alone(name: str, how: Way) -> None:
     nets, (images, labels) = networks(name), batches(steps=20)
     stacked = stack(nets, how, SHAPE)

@@ -15,6 +15,8 @@ from lit_privq.quantization.gptq import GPTQ
 from lit_privq.quantization.grid import AlternatingFit, RangeSearch, RangeZeroSearch, Widened
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.obc import OBC
+from lit_privq.quantization.obc_prune import OBCPrune
+from lit_privq.quantization.qat import QAT
 from lit_privq.quantization.ternary import SparseTernary
 
 INFINITY = float("inf")
@@ -44,11 +46,11 @@ INFINITY = float("inf")
         (BRECQ, {"linear_target": True}, "linear_target must be false, .* choose AdaRound; got True"),
         *[
             (method, {"inputs": "quantised"}, 'inputs must be "float" or "quantized"; got \'quantised\'')
-            for method in (Nearest, OBC, GPTQ, AdaRound, BRECQ, Descent)
+            for method in (Nearest, OBC, OBCPrune, GPTQ, AdaRound, BRECQ, Descent)
         ],
         *[
             (method, {"damping": damping}, f"damping must be at least 0, such as {such_as}; got {damping}")
-            for method, such_as in ((OBC, 0.001), (GPTQ, 0.01), (Descent, 0.001))
+            for method, such_as in ((OBC, 0.001), (OBCPrune, 0.001), (GPTQ, 0.01), (Descent, 0.001))
             for damping in (-1e-3, float("nan"))
         ],
         (RangeSearch, {"candidates": 0}, "candidates must lie between 1 and 100, such as 80; got 0"),
@@ -78,6 +80,11 @@ INFINITY = float("inf")
                 (Widened, {"grid": RangeSearch(), "steps": INFINITY}),
             )
         ],
+        (QAT, {"first_weights": "parent"}, 'first_weights must be "trained" or "initial"; got \'parent\''),
+        (QAT, {"epochs": 0}, "epochs must be at least 1, or none for all; got 0"),
+        (QAT, {"rate": 0.0}, "rate must be above 0, such as 0.1; got 0.0"),
+        (QAT, {"epochs": None}, "rate must be 1 where epochs is none, .*; got 0.1"),
+        (QAT, {"grid": RangeSearch(by_output=True)}, "grid must be chosen by weights alone, by_output false"),
         (SparseTernary, {"sparsity": 1.0}, r"sparsity must be a fraction in \[0, 1\), such as 0.5; got 1.0"),
         (Descent, {"grids": ()}, "grids must name at least one grid to start from; got none"),
         (Descent, {"rounds": 0}, "rounds must be at least 1, such as 32; got 0"),

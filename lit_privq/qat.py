@@ -109,7 +109,7 @@ class QuantizationAwareTraining(Quantizing):
     def training_step(self, batch: list[FleetBatch] | tuple[Tensor, Tensor], _: int) -> Tensor:
         """Sum of the losses of all models and precisions, with rounded weights."""
         assert self.stack is not None
-        batches = batch if isinstance(batch, list) else [FleetBatch((0,), batch[0][None], batch[1][None])]
+        batches = batch if isinstance(batch, list) else [_fleet_of_one(*batch)]
         weights, total, n = self._rounded(), torch.zeros((), device=self.device), len(self.bits)
         for part in batches:
             entries = [model * n + precision for model in part.models for precision in range(n)]
@@ -229,6 +229,10 @@ class QuantizationAwareTraining(Quantizing):
         self.data.seed = self.taught["seed"]  # of the order and augmentation too, whatever seed this command was given
         if not is_trial(self.trainer):
             self.trainer.fit_loop.max_epochs = self.method.epochs or self.taught["epochs"]
+
+
+def _fleet_of_one(inputs: Tensor, labels: Tensor) -> FleetBatch:
+    return FleetBatch((0,), inputs[None], labels[None], torch.ones_like(labels[None], dtype=torch.bool))
 
 
 def _recipe(parent: Mapping[str, Any]) -> dict[str, Any]:

@@ -334,8 +334,10 @@ def test_a_shipped_config_quantizes_a_checkpoint_by_the_command_it_opens_with(
     (path,) = tmp_path.glob("checkpoints/*/000.ckpt")
     made, bits = load(tmp_path, path.parent.name, 0), command.split()[-1]
     method = yaml.safe_load(text)["model"]["init_args"]["method"]["class_path"].rpartition(".")[2].lower()
-    tuned = {"running_mean", "running_var", "num_batches_tracked"} if "batch_norm_batches" in text else set()
-    assert changed(parent, made) == {"weight"} | tuned
+    trained = "QuantizationAware" in text
+    tuned = {"running_mean", "running_var", "num_batches_tracked"} if "batch_norm_batches" in text or trained else set()
+    counted = {"num_batches_tracked"} if trained else set()  # from the start, as many as of the parent
+    assert changed(parent, made) | counted == {"weight"} | tuned | ({"bias"} if trained else set())
     assert (made["lit_privq"]["method"], made["lit_privq"]["bits"]) == (method, float(bits))
     assert path.parent.name == f"{method}-{bits}"
 

@@ -19,7 +19,7 @@ PACKAGES = sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob
 RINGS = (
     {"api", "arguments", "artifacts", "attacks", "commit", "data", "dp_sgd", "export", "indicator", "metrics", "models",
      "plot", "quantization", "verbs"},
-    {"calibration", "classifier", "data.datamodule", "fleet", "progress_lines", "query"},
+    {"calibration", "qat", "quantizing", "classifier", "data.datamodule", "fleet", "progress_lines", "query"},
     {"__main__", "audit", "cli", "completion", "report", "reproduce", "study", "tracking"},
     {"callbacks"},
 )  # fmt: skip

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from lit_privq.artifacts.codes import stored_layer
@@ -28,6 +29,28 @@ def test_data_network_and_methods_tell_their_names_and_sizes(study: Study) -> No
     assert (found["dataset"], found["net"], found["examples"]) == ("digits", "small_resnet-w4", 1797)
     assert found["titles"] == {"nearest": "Nearest", "adaround": "AdaRound"}
     assert found["code_bytes"][""] < found["float_bytes"][""]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ("{class_path: lit_privq.data.Digits, init_args: {pool_size: 70}}", "the same examples; other has 70, the fir"),
+        (
+            "{class_path: lit_privq.data.GaussianModes}",
+            "the same pool; other has gaussian-4, the first digits: name the same",
+        ),
+    ],
+)
+def test_a_recipe_of_other_examples_or_labels_is_refused(
+    study: Study, tmp_path: Path, data: str, sentence: str
+) -> None:
+    folder = Path(study.shadow).parents[1] / "data"
+    tree = yaml.safe_load((folder / "digits.yaml").read_text()) | {"dataset": yaml.safe_load(data)}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(tree))
+    (tmp_path / "other.yaml").write_text(Path(study.shadow).read_text().replace("../data/digits.yaml", "data.yaml"))
+    other = replace(study, recipes=[*study.recipes, Recipe("other", str(tmp_path / "other.yaml"))])
+    with pytest.raises(ValueError, match=sentence):
+        facts(other, shared_options(study))
 
 
 class Unfit(nn.Module):

@@ -18,6 +18,14 @@ def test_bytes_are_models_times_variants_times_what_each_holds(bench: Any) -> No
     assert bytes_needed([], FACTS, n_queries=18) == 0
 
 
+def test_a_checkpoint_is_as_large_as_its_recipes_network(bench: Any) -> None:
+    bench.add_recipes()
+    jobs = plan(read_study(bench.config), Path("runs"), Fleets(3, 2))
+    sizes = {"float_bytes": {"": 10, "short": 10, "smooth": 1000}, "code_bytes": {"": 1, "short": 1, "smooth": 100}}
+    first, smooth = 6 * (10 + 10) + 6 * (2 + 2) + 2 * 2, 6 * 1000 + 6 * 2 * 100
+    assert bytes_needed(jobs, {"examples": 0, **sizes}, n_queries=1) == first + smooth
+
+
 def test_more_than_is_free_is_refused_with_what_can_be_done(tmp_path: Path) -> None:
     check_space(10**6, tmp_path)
     with pytest.raises(ValueError, match=rf"about 1e\+06 GB will be written, but only .* are free at {tmp_path}; make"):

@@ -45,7 +45,8 @@ def test_a_recipe_of_other_examples_or_labels_is_refused(
     study: Study, tmp_path: Path, data: str, sentence: str
 ) -> None:
     folder = Path(study.shadow).parents[1] / "data"
-    tree = yaml.safe_load((folder / "digits.yaml").read_text()) | {"dataset": yaml.safe_load(data)}
+    plain = {"dataset": yaml.safe_load(data), "padding": 0, "mirror": False, "n_queries": 1}
+    tree = yaml.safe_load((folder / "digits.yaml").read_text()) | plain
     (tmp_path / "data.yaml").write_text(yaml.safe_dump(tree))
     (tmp_path / "other.yaml").write_text(Path(study.shadow).read_text().replace("../data/digits.yaml", "data.yaml"))
     other = replace(study, recipes=[*study.recipes, Recipe("other", str(tmp_path / "other.yaml"))])

@@ -20,7 +20,7 @@ def test_bytes_are_models_times_variants_times_what_each_holds(bench: Any) -> No
 
 def test_a_checkpoint_is_as_large_as_its_recipes_network(bench: Any) -> None:
     bench.add_recipes()
-    jobs = plan(read_study(bench.config), Path("runs"), Fleets(3, 2))
+    jobs = plan(read_study(bench.config), Path("runs"), Fleets(3))
     sizes = {"float_bytes": {"": 10, "short": 10, "smooth": 1000}, "code_bytes": {"": 1, "short": 1, "smooth": 100}}
     first, smooth = 6 * (10 + 10) + 6 * (2 + 2) + 2 * 2, 6 * 1000 + 6 * 2 * 100
     assert bytes_needed(jobs, {"examples": 0, **sizes}, n_queries=1) == first + smooth

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,13 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingLR,
+    OneCycleLR,
+    PolynomialLR,
+    SequentialLR,
+)
 from torchmetrics import MeanMetric
 
 import lit_privq
@@ -432,22 +439,47 @@ def check_private(trainer: L.Trainer, compiled: bool) -> None:
             raise ValueError(f"DP-SGD clips the gradients of one batch as they are; got {option} {got}, set it {right}")
 
 
+_BEHIND_ITS_END = {  # by class: the argument that says where it ends
+    CosineAnnealingLR: ("T_max", "the learning rate rises again"),
+    OneCycleLR: ("total_steps", "it raises an error"),
+    PolynomialLR: ("total_iters", "the learning rate is 0"),
+}
+
+
 def check_schedule(scheduler: object, length: float | None) -> None:
-    """Refuse a cosine that ends before the training does: the rate would rise again.
+    """Refuse a schedule that ends before the training does, as a whole or as one of its parts.
 
     Args:
         scheduler: of the learning rate.
         length: of the training, in the schedule's unit; -1 or None where it is open.
 
     Raises:
-        ValueError: naming both lengths.
+        ValueError: naming the schedule and both lengths.
     """
-    if isinstance(scheduler, CosineAnnealingLR) and length is not None and not 0 <= length <= scheduler.T_max:
-        raise ValueError(
-            f"CosineAnnealingLR lets the learning rate rise again after T_max, so T_max must be the length of the "
-            f"training; got T_max {scheduler.T_max} and a training of {length:g}, set "
-            "model.scheduler.init_args.T_max with trainer.max_epochs"
-        )
+    if length is None:
+        return
+    for part, duration in _parts(scheduler, math.inf if length < 0 else length):
+        for kind, (option, behind) in _BEHIND_ITS_END.items():
+            if isinstance(part, kind) and duration > getattr(part, option):
+                raise ValueError(
+                    f"{option} of {kind.__name__} must be the length of the training, or of its part of it, as behind "
+                    f"it {behind}; got {option} {getattr(part, option)} and a training of {duration:g}, set {option} "
+                    "of model.scheduler with trainer.max_epochs"
+                )
+
+
+def _parts(scheduler: object, length: float) -> Iterator[tuple[object, float]]:
+    """The schedules that a schedule is made of, and how long each runs in a training of a length."""
+    if isinstance(scheduler, SequentialLR):
+        starts = [0, *scheduler._milestones]
+        stops = [*scheduler._milestones, length]
+        for part, start, stop in zip(scheduler._schedulers, starts, stops, strict=True):
+            yield from _parts(part, min(stop, length) - start)
+    elif isinstance(scheduler, ChainedScheduler):
+        for part in scheduler._schedulers:
+            yield from _parts(part, length)
+    else:
+        yield scheduler, length
 
 
 def check_threads(net: nn.Module) -> None:

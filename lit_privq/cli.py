@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import warnings
-import zipfile
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -22,7 +21,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lit_privq.arguments import in_order, sentence
-from lit_privq.artifacts.checkpoint import check_resumable, checkpoint_path, read_checkpoint, read_hyper_parameters
+from lit_privq.artifacts.checkpoint import (
+    check_resumable,
+    checkpoint_path,
+    is_intact,
+    read_checkpoint,
+    read_hyper_parameters,
+)
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.construction import plain
 from lit_privq.artifacts.trust import check_trusted, packages, resolve
@@ -105,7 +110,7 @@ class PrivqCLI(LightningCLI):
             for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
                 if callback.class_path.endswith("WriteCheckpoints"):
                     callback.init_args.resume = str(resume)
-            if config.get("ckpt_path") is None and is_whole(resume):
+            if config.get("ckpt_path") is None and can_resume(resume):
                 config.ckpt_path = str(resume)
 
     def after_instantiate_classes(self) -> None:
@@ -147,11 +152,11 @@ def check_writable(folder: Path) -> None:
         )
 
 
-def is_whole(resume: Path) -> bool:
-    """Whether there is a resume checkpoint to go on from; a truncated one is removed, and training begins anew."""
+def can_resume(resume: Path) -> bool:
+    """Whether there is a resume checkpoint to go on from; a damaged one is removed, and training begins anew."""
     if not resume.is_file():
         return False
-    if zipfile.is_zipfile(resume):  # its directory stands at the end of the file
+    if is_intact(resume):
         return True
     rank_zero_warn(f"the resume checkpoint {resume} is damaged, so the training begins anew")
     resume.unlink()

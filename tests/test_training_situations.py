@@ -13,6 +13,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    PolynomialLR,
+    SequentialLR,
+    StepLR,
+)
 
 from callbacks import DumpLogits, WriteCheckpoints
 from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
@@ -188,7 +200,7 @@ def test_the_last_epoch_is_validated_however_seldom_others_are(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--trainer.max_epochs", "12"), "T_max 6 and a training of 12, set model.scheduler.init_args.T_max"),
+        (("--trainer.max_epochs", "12"), "got T_max 6 and a training of 12, set T_max of model.scheduler with trainer"),
         (("--trainer.devices", "2"), "models are independent, so a command runs on one device; got 2, .* --jobs"),
         (("--trainer.limit_train_batches", "2"), "trains on all of its members, .* got limit_train_batches 2"),
         (("--trainer.limit_train_batches", "0.5"), r"got limit_train_batches 0\.5, leave it out .*fast_dev_run"),
@@ -204,18 +216,52 @@ def test_a_training_that_would_do_something_else_than_meant_is_refused(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+SCHEDULES: dict[str, Callable[[Optimizer], LRScheduler]] = {  # each six long
+    "cosine": lambda optimizer: CosineAnnealingLR(optimizer, T_max=6),
+    "one cycle": lambda optimizer: OneCycleLR(optimizer, max_lr=1.0, total_steps=6),
+    "polynomial": lambda optimizer: PolynomialLR(optimizer, total_iters=6),
+    "warm-up and cosine": lambda optimizer: SequentialLR(
+        optimizer, [LinearLR(optimizer, total_iters=2), CosineAnnealingLR(optimizer, T_max=4)], [2]
+    ),
+    "two cosines": lambda optimizer: SequentialLR(
+        optimizer, [CosineAnnealingLR(optimizer, T_max=3), CosineAnnealingLR(optimizer, T_max=3)], [3]
+    ),
+    "cosine that falls by steps": lambda optimizer: ChainedScheduler(
+        [CosineAnnealingLR(optimizer, T_max=6), StepLR(optimizer, 2)], optimizer
+    ),
+}
+scheduled = pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+
+
+@scheduled
 @pytest.mark.parametrize("length", [6, 3, 0])
-def test_a_schedule_as_long_as_its_training_or_longer_is_taken(length: int) -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    check_schedule(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6), length)
-    check_schedule(torch.optim.lr_scheduler.StepLR(optimizer, 2), length + 100)
+def test_a_schedule_as_long_as_its_training_or_longer_is_taken(
+    make: Callable[[Optimizer], LRScheduler], length: int
+) -> None:
+    check_schedule(make(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)), length)
 
 
+@pytest.mark.filterwarnings("ignore:To get the last learning rate")
+@scheduled
 @pytest.mark.parametrize("length", [7, -1])
-def test_a_cosine_shorter_than_its_training_or_of_an_open_one_is_refused(length: int) -> None:
+def test_a_schedule_that_ends_before_its_training_or_in_an_open_one_is_refused(
+    make: Callable[[Optimizer], LRScheduler], length: int
+) -> None:
+    with pytest.raises(ValueError, match=r"must be the length of .* set (T_max|total_steps|total_iters) of model"):
+        check_schedule(make(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)), length)
+
+
+def test_a_schedule_without_an_end_fits_every_training() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    with pytest.raises(ValueError, match="lets the learning rate rise again after T_max"):
-        check_schedule(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6), length)
+    for schedule in (StepLR(optimizer, 2), CosineAnnealingWarmRestarts(optimizer, 6), LinearLR(optimizer, 0.1)):
+        check_schedule(schedule, 100)
+
+
+def test_a_cosine_that_another_part_of_the_schedule_cuts_off_too_late_is_refused() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    parts = [CosineAnnealingLR(optimizer, T_max=2), StepLR(optimizer, 2)]
+    with pytest.raises(ValueError, match="got T_max 2 and a training of 4"):
+        check_schedule(SequentialLR(optimizer, parts, [4]), 10)
 
 
 @pytest.mark.parametrize("verb", ["fit", "predict"])
@@ -240,13 +286,22 @@ def test_a_part_of_the_examples_is_not_dumped(privq: Callable[..., None], study:
         privq("predict", "query/digits.yaml", tmp_path, *few)
 
 
-@pytest.mark.parametrize("damage", [b"", b"half", None])
+def changed_in_the_middle(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"", lambda _: b"half", lambda content: content[:-1000], changed_in_the_middle],
+    ids=["empty", "text", "truncated", "a changed bit"],
+)
 def test_a_damaged_resume_checkpoint_is_told_and_training_begins_anew(
     privq: Callable[..., None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     epochs_of: list[int],
-    damage: bytes | None,
+    damage: Callable[[bytes], bytes],
 ) -> None:
     resume = ("--trainer.callbacks", "callbacks.WriteCheckpoints", "--trainer.callbacks.resume_seconds", "0")
     command = ("--data.model_index", "1", *resume)
@@ -262,7 +317,7 @@ def test_a_damaged_resume_checkpoint_is_told_and_training_begins_anew(
         with pytest.raises(RuntimeError, match="the power fails"):
             privq("fit", "shadow/digits.yaml", tmp_path, *command)
     (left,) = tmp_path.rglob(".resume-*.ckpt")
-    left.write_bytes(left.read_bytes()[:-1000] if damage is None else damage)
+    left.write_bytes(damage(left.read_bytes()))
     epochs_of.clear()
     with pytest.warns(
         UserWarning, match=f"the resume checkpoint {re.escape(str(left))} is damaged, so the training begins"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,27 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was saved
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path}; train or quantize that model first, with fit")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and KeyError on damaged files
         raise ValueError(
             f"checkpoint {path} is damaged ({type(error).__name__}); delete it and make it again"
         ) from error
+    if not is_intact(path):
+        raise ValueError(f"checkpoint {path} is damaged (wrong checksum); delete it and make it again")
+    return content
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a file that torch wrote is still what it wrote.
+
+    torch writes checksums of all parts and does not read them: after most changes of one byte
+    it loads other tensors than were saved, without a word.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # a damaged directory: BadZipFile, UnicodeDecodeError, NotImplementedError, OSError
+        return False
 
 
 def network_of(checkpoint: Mapping[str, Any], path: Path, trust: Sequence[str] = ()) -> nn.Module:

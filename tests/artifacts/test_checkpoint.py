@@ -37,6 +37,16 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
         read_checkpoint(tmp_path / "x.ckpt")
 
 
+def test_a_changed_byte_that_torch_loads_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, {**MADE, "state_dict": {"net.w": torch.full((100,), 7.5)}})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((100,), 7.5).numpy().tobytes()) + 200] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["state_dict"]["net.w"].unique().numel() == 2
+    with pytest.raises(ValueError, match=r"007\.ckpt is damaged \(wrong checksum\); delete it and make it again"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("content", [{}, [], {"state_dict": {}}])
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "x.ckpt")

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, isfinite, nan
 from pathlib import Path
 from typing import NamedTuple
@@ -145,7 +146,7 @@ class Results:
         """The values of all examples by target; see ``cells``."""
         return {target: cell.value for target, cell in self.cells(variant, metric, attacker, attack).items()}
 
-    @property
+    @cached_property
     def variants(self) -> tuple[Variant, ...]:
         """Recipe by recipe, as all below as they first appear: full precision, then method by method.
 
@@ -160,27 +161,27 @@ class Results:
 
         return tuple(sorted(found, key=place))
 
-    @property
+    @cached_property
     def full_precision(self) -> Variant | None:
         """Full precision of the first recipe."""
         return next((variant for variant in self.variants if not variant.quantized), None)
 
-    @property
+    @cached_property
     def methods(self) -> tuple[str, ...]:
         """The quantization methods."""
         return tuple(dict.fromkeys(variant.method for variant in self.variants if variant.quantized))
 
-    @property
+    @cached_property
     def attacks(self) -> tuple[str, ...]:
         """The attacks, in the file's order."""
         return tuple(dict.fromkeys(key.attack for key in self.series if key.attack))
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
         """The metrics, in the file's order."""
         return tuple(dict.fromkeys(key.metric for key in self.series))
 
-    @property
+    @cached_property
     def targets(self) -> tuple[int, ...]:
         """Every target's model index, in order."""
         return tuple(sorted({target for cells in self.series.values() for target in cells}))

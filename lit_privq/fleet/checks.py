@@ -61,8 +61,8 @@ def check_equal(stacked: Stack, nets: Sequence[nn.Module], image_shape: Sequence
         expected = torch.stack([net(batch) for net, batch in zip(alone, images, strict=True)])
         try:
             agree = _close(joined(images), expected) and all(
-                _close(value, joined.state_dict_of(model)[name])  # running statistics
-                for model, net in enumerate(alone)
+                _close(value, theirs[name])  # running statistics
+                for theirs, net in zip(map(joined.state_dict_of, range(len(nets))), alone, strict=True)
                 for name, value in net.state_dict().items()
             )
             reason = "answers differ"

@@ -60,7 +60,9 @@ def redrawn_log_aurocs(curve: Roc, count: int = 1000, seed: int = 0) -> dict[str
     rates = true_rates(others)
     curves = np.stack([np.interp(rates, place, share) for place, share in zip(places, shares, strict=True)])
     first, height = places[:, 1:2], shares[:, 1:2]  # of the highest non-member, (count, 1)
-    curves = np.where(rates < first, height * (rates / first) ** _powers(random, places, shares), curves)
+    above = rates[rates < first.max()]  # where some curve is above its highest non-member, (fewer points,)
+    rising = height * (above / first) ** _powers(random, places, shares)
+    curves[:, : above.size] = np.where(above < first, rising, curves[:, : above.size])
     return mean_log_aurocs(curves, curve.n_members, others)
 
 

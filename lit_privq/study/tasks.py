@@ -74,6 +74,7 @@ def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receip
         ended = f" ({type(end).__name__})"
     finally:
         gc.collect()  # trainer, module and data hold each other, and Python does not see how large their tensors are
+        gc.freeze()  # what is left are the libraries, a quarter of a second each time that they are looked through
     missing = [path for path in job.outputs if not (root / path).is_file()]
     if missing:
         raise RuntimeError(

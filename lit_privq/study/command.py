@@ -16,15 +16,17 @@ from typing import Any
 import yaml
 
 from lit_privq.artifacts.atomic import is_full_disk
+from lit_privq.study import status
 from lit_privq.study.choices import fleets_of, settled
 from lit_privq.study.dry_run import dry_run
 from lit_privq.study.engine import Engine, StudyFailed, one_call
 from lit_privq.study.engines import add_options, check_storage, opened, resources_of, slurm_options
 from lit_privq.study.ledger import CHANGED, WAITING, WITH_ANOTHER, Ledger
 from lit_privq.study.lock import locked
-from lit_privq.study.plan import STAGES, Job, Stage, plan
-from lit_privq.study.progress import StudyProgress, duration
+from lit_privq.study.plan import Job, plan
+from lit_privq.study.progress import StudyProgress, duration, finished_work
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
+from lit_privq.study.running import forget_ended
 from lit_privq.study.storage import bytes_needed, check_space, n_queries, storage_line
 from lit_privq.study.study_file import Study, read_study
 from lit_privq.study.tasks import REAL, Hooks
@@ -33,7 +35,9 @@ from lit_privq.tracking.runs import check_mode
 
 _EXAMPLE = """example:
   python -m lit_privq study --config configs/study/digits.yaml --output runs/digits
-The same command goes on where an interrupted study stopped."""
+The same command goes on where an interrupted study stopped.
+  python -m lit_privq study status runs/digits
+says how far it is, also while it runs."""
 
 
 def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
@@ -48,6 +52,8 @@ def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
         OSError: for a path that does not exist or cannot be written to.
         SystemExit: with status 1 if a job failed twice, 130 after Ctrl-C.
     """
+    if argv[:1] == ["status"]:
+        return status.main(argv[1:])
     options, extras = parser().parse_known_args(argv)
     options.slurm = slurm_options(extras)
     study = read_study(options.config)
@@ -121,6 +127,7 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
     start = time.monotonic()
     root: Path = options.output
     _remove_part_files(root)
+    forget_ended(root)
     earlier, ledger = read_record(root), Ledger(root, options.verify)
     ledger.take_waiting()
     with opened(options) as pool:
@@ -140,7 +147,7 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
         _announce(jobs, todo, reasons, ledger, needed)
         saver = _Saver(root, record, jobs, ledger)
         saver.save()
-        progress = StudyProgress(todo, pool.size, sys.stderr, earlier=_finished_work(jobs, reasons, ledger))
+        progress = StudyProgress(todo, pool.size, sys.stderr, earlier=finished_work(jobs, reasons, ledger))
         engine = Engine(ledger, pool, progress, hooks.run, saver.save_after, resources_of(found["choices"]))
         if options.engine == "slurm":
             pool.submit_ahead(engine.calls_ahead(todo))
@@ -195,16 +202,6 @@ def _remove_part_files(root: Path) -> None:
     for pattern in (".*.part", "*/.*.part", "*/*/.*.part"):  # of resume checkpoints too
         for path in root.glob(pattern):
             path.unlink(missing_ok=True)
-
-
-def _finished_work(jobs: Sequence[Job], reasons: Mapping[str, str], ledger: Ledger) -> dict[Stage, tuple[int, float]]:
-    """By stage, what earlier starts finished and the seconds that went into it."""
-    work: dict[Stage, tuple[int, float]] = {}
-    for stage in STAGES:
-        done = [p for job in jobs if job.stage == stage for p in job.products if p.path not in reasons]
-        n = min(len(done), 1) if stage in ("audit", "report") else len(done)
-        work |= {stage: (n, ledger.seconds(done))} if n else {}
-    return work
 
 
 def _announce(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
+from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import STAGES, Job, Stage
 
 _WIDTH = 24  # characters of a whole bar
@@ -41,10 +42,10 @@ class StudyProgress:
         self._first: dict[Stage, float] = {}  # when a stage began, in this start of the study
         self._shown, self._shown_at = "", -float("inf")
 
-    def begin(self, job: Job) -> None:
-        """A job was started."""
-        self._began[job.name] = self.clock()
-        self._first.setdefault(job.stage, self.clock())
+    def begin(self, job: Job, at: float | None = None) -> None:
+        """A job was started, now or at a time of the clock."""
+        self._began[job.name] = self.clock() if at is None else at
+        self._first.setdefault(job.stage, self._began[job.name])
 
     def fail(self, job: Job) -> None:
         """A job ended, but not well."""
@@ -151,6 +152,22 @@ class StudyProgress:
         if job.name in self._began:
             rest -= self.clock() - self._began[job.name]
         return rest if rest > 0 else None
+
+
+def finished_work(jobs: Sequence[Job], reasons: Mapping[str, str], ledger: Ledger) -> dict[Stage, tuple[int, float]]:
+    """By stage, what earlier starts finished and the seconds that went into it.
+
+    Args:
+        jobs: all of a study.
+        reasons: by file, why it has to be made.
+        ledger: of its finished files.
+    """
+    work: dict[Stage, tuple[int, float]] = {}
+    for stage in STAGES:
+        done = [p for job in jobs if job.stage == stage for p in job.products if p.path not in reasons]
+        n = min(len(done), 1) if stage in ("audit", "report") else len(done)
+        work |= {stage: (n, ledger.seconds(done))} if n else {}
+    return work
 
 
 def duration(seconds: float) -> str:

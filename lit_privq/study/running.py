@@ -39,12 +39,12 @@ class JobNote:
 
     @property
     def state(self) -> JobState:
-        """Running or failed; lost if its process is gone; elsewhere if that is another machine's, which is not asked."""
+        """Running or failed; lost if its process is gone; elsewhere if that is another machine's."""
         if self.error:
             return "failed"
         if self.host != socket.gethostname():
             return "elsewhere"
-        return "running" if _is_alive(self.pid, self.born) else "lost"
+        return "running" if is_alive(self.pid, self.born) else "lost"
 
 
 @contextmanager
@@ -83,6 +83,19 @@ def forget_ended(root: Path) -> None:
             _path(root, note.name).unlink(missing_ok=True)
 
 
+def is_alive(pid: int, born: str = "") -> bool:
+    """Whether a process of this machine is there, and still the one that was ``born`` then where that is known."""
+    if born:
+        return _born(pid) == born
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, but there
+        return True
+    return True
+
+
 def _path(root: Path, name: str) -> Path:
     return root / "running" / f"{name}.json"
 
@@ -97,15 +110,3 @@ def _born(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
-
-
-def _is_alive(pid: int, born: str) -> bool:
-    if born:
-        return _born(pid) == born
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, but there
-        return True
-    return True

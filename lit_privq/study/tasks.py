@@ -16,6 +16,7 @@ from typing import Any
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Job
 from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
+from lit_privq.study.running import noted
 from lit_privq.study.study_file import Study
 
 
@@ -63,6 +64,11 @@ def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receip
         RuntimeError: if it left an output out.
     """
     print("python -m lit_privq", shlex.join(job.argv), flush=True)
+    with noted(root, job.name):
+        return _performed(run, job, root, hashes)
+
+
+def _performed(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receipt:
     start = time.monotonic()
     module, function = run.split(":")
     ended = ""

@@ -69,7 +69,7 @@ def share(root: Path) -> str:
     try:
         return _what_was_done(root, how, publish(root, how))
     except Exception as error:  # nothing that W&B does may fail a study
-        return said_of(error)
+        return said_of(error, root)
 
 
 def _what_was_done(root: Path, how: str, n_runs: int) -> str:

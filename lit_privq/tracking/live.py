@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from lit_privq.tracking.runs import mode, open_run
 if TYPE_CHECKING:
     import wandb
 
+logger = logging.getLogger(__name__)
 Who = tuple[str, int]
 """A variant's name and a model's index."""
 
@@ -59,6 +60,7 @@ class LiveRuns:
 
     def __init__(self, project: str | None = None) -> None:
         self.project = project
+        self.root = Path()
         self.runs: dict[Who, MeanRun] = {}
 
     def open(self, root: Path, group: str | None, who: Sequence[Who]) -> None:
@@ -69,8 +71,8 @@ class LiveRuns:
             group: of the runs; None takes the folder's name.
             who: the models.
         """
-        self.runs = {}
-        with self._failing_quietly(root):
+        self.root, self.runs = root, {}
+        with self._failing_quietly():
             how = mode()
             if how in ("records", "disabled") or (root / "study.json").is_file():
                 return
@@ -125,13 +127,13 @@ class LiveRuns:
         return list({id(one): one for one in self.runs.values()}.values())
 
     @contextmanager
-    def _failing_quietly(self, root: Path | None = None) -> Iterator[None]:
+    def _failing_quietly(self) -> Iterator[None]:
         """Turn any failure into one warning."""
         try:
             yield
         except Exception as error:  # of the network, of an account, of a full disk, of W&B's own processes
             self.runs = {}
-            warnings.warn(said_of(error), stacklevel=2)
+            logger.warning(said_of(error, self.root))
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -147,12 +149,12 @@ def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: _mean(values) if isinstance(values[0], float) else values[0] for name, values in found.items()}
 
 
-def said_of(error: Exception) -> str:
-    """A failure of W&B in one sentence, with what to do."""
+def said_of(error: Exception, root: Path) -> str:
+    """A failure of W&B in one sentence, with what to do about the records in a folder."""
     what = " ".join(str(error).split()) or type(error).__name__
     return (
         f"Weights & Biases failed ({what}), and this command goes on without it; its records are kept, and "
-        "`python -m lit_privq publish DIR` uploads them later"
+        f"`python -m lit_privq publish {root}` uploads them later"
     )
 
 

@@ -123,8 +123,9 @@ class StudyStatus:
         done = [product for product in products if product.path not in self.reasons]
         stale = [product for product in products if product.path in self.reasons and product.path in self.ledger.makers]
         seconds = self.ledger.seconds(product for product in products if product.path in self.ledger.makers)
-        count = f"{len(done)}/{len(products)}"
-        return f"{stage:9}{count:>12}{len(stale) or '':>8}{duration(seconds):>14}{size(self._bytes(jobs)):>10}"
+        is_one = stage in ("audit", "report")  # job, whose files count as one
+        count = f"{int(len(done) == len(products))}/1" if is_one else f"{len(done)}/{len(products)}"
+        return f"{stage:9}{count:>12}{(min(len(stale), 1) if is_one else len(stale)) or '':>8}{duration(seconds):>14}{size(self._bytes(jobs)):>10}"
 
     def _bytes(self, jobs: Sequence[Job]) -> int:
         """Bytes of what a stage's jobs wrote, beside its products too."""

@@ -75,7 +75,9 @@ def check_space(needed: int, root: Path) -> None:
 def size(n: int) -> str:
     """Bytes for people.
 
-    >>> size(3_600_000_000), size(12_345_678)
-    ('3.6 GB', '12 MB')
+    >>> size(3_600_000_000), size(12_345_678), size(12_345)
+    ('3.6 GB', '12 MB', '12 kB')
     """
+    if 0 < n < 1e6:
+        return f"{n / 1e3:.0f} kB"
     return f"{n / 1e9:.3g} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"

@@ -121,11 +121,13 @@ class StudyStatus:
         jobs = [job for job in self.jobs if job.stage == stage]
         products = [product for job in jobs for product in job.products]
         done = [product for product in products if product.path not in self.reasons]
-        stale = [product for product in products if product.path in self.reasons and product.path in self.ledger.makers]
-        seconds = self.ledger.seconds(product for product in products if product.path in self.ledger.makers)
-        is_one = stage in ("audit", "report")  # job, whose files count as one
-        count = f"{int(len(done) == len(products))}/1" if is_one else f"{len(done)}/{len(products)}"
-        return f"{stage:9}{count:>12}{(min(len(stale), 1) if is_one else len(stale)) or '':>8}{duration(seconds):>14}{size(self._bytes(jobs)):>10}"
+        made = [product for product in products if product.path in self.ledger.makers]
+        n_stale = sum(product.path in self.reasons for product in made)
+        count, stale = f"{len(done)}/{len(products)}", n_stale or ""
+        if stage in ("audit", "report"):  # whose files count as one
+            count, stale = f"{int(len(done) == len(products))}/1", min(n_stale, 1) or ""
+        seconds = duration(self.ledger.seconds(made))
+        return f"{stage:9}{count:>12}{stale:>8}{seconds:>14}{size(self._bytes(jobs)):>10}"
 
     def _bytes(self, jobs: Sequence[Job]) -> int:
         """Bytes of what a stage's jobs wrote, beside its products too."""

@@ -57,7 +57,7 @@ def test_a_study_writes_everything_and_says_where_the_report_is(bench: Any, caps
     assert {path.name for path in bench.output.iterdir()} == {
         ".lock", "audit", "checkpoints", "confidence", "figures", "jobs.jsonl", "logs", "metrics.json", "receipts",
         "report.html",
-        "results.csv", "study.json", "vulnerability.npz",
+        "results.csv", "running", "study.json", "vulnerability.npz",
     }  # fmt: skip
     logs = {path.stem for path in (bench.output / "logs").iterdir()}
     assert logs == {"facts", *(record["name"] for record in bench.records())}

@@ -33,6 +33,7 @@ from lit_privq.quantization.adaround import AdaRound
 from lit_privq.quantization.brecq import BRECQ
 from lit_privq.quantization.method import LayerProblem, Method, levels_from_bits
 from lit_privq.quantization.obc import OBC
+from lit_privq.quantization.obc_prune import OBCPrune
 
 DAMPING = 1e-2  # so that the order does not hang on float noise
 Result = TypeVar("Result")
@@ -86,6 +87,7 @@ def greedy(folder: Path, layers: Layers, quick: bool) -> Iterator[Row]:
         for n_rows, columns in shapes:
             layer = made_up_layer(1, n_rows, columns, levels=4)
             yield from greedy_rows(grids, solver, layer, f"OBQ, {n_rows}x{columns}", None)
+            yield pruning_row(solver, layer, f"OBC pruning, {n_rows}x{columns}, at the bytes of 2 bits")
         seen = layers.draws[0].conv
         gram = (2 / seen.shape[1] * seen @ seen.T).to(layers.conv)[None]
         for bits in (2,) if quick else (4, 2, 1.58):
@@ -106,6 +108,26 @@ def greedy_rows(
         wanted = layer.weight[0].double() @ seen
         error, other = (relative(wanted, weight.double() @ seen) for weight in (own, original))
         yield Row(case, error, other, "rel. error")
+
+
+def pruning_row(solver: ModuleType, layer: LayerProblem, case: str) -> Row:
+    """Both sides' CPU seconds for as many kept weights."""
+    assert layer.gram is not None
+    own, ours = timed_quietly(lambda: OBCPrune(damping=DAMPING).solve(unit_of(layer))[layer.name].weight()[0])
+    linear = nn.Linear(own.shape[1], own.shape[0], bias=False)
+    linear.weight.data = layer.weight[0].clone()
+    problem = solver.TrueOBS(linear, rel_damp=DAMPING)
+    problem.H = layer.gram[0].double()
+
+    def pruned() -> Tensor:
+        problem.prepare_unstr()
+        weight: Tensor = problem.prune_unstr([float((own == 0).double().mean())])[0]
+        return weight
+
+    with mock.patch.object(torch.cuda, "synchronize"):
+        original, theirs = timed_quietly(pruned)
+    same = ((own == 0) == (original == 0)).double().mean()
+    return Row(case, ours, theirs, "CPU-s", note=f"{float(same):.2%} of the mask equal")
 
 
 def original_greedy(grids: ModuleType, solver: ModuleType, layer: LayerProblem) -> Tensor:

@@ -21,14 +21,19 @@ import torch.nn.functional as F
 from rows import Row, median, options, show, spread
 from torch import Tensor, nn
 
+from lit_privq.fleet.ways import join
 from lit_privq.quantization.descent import Descent, descend
 from lit_privq.quantization.gptq import GPTQ, gptq_rounding
 from lit_privq.quantization.gram import condition
 from lit_privq.quantization.grid import Affine, RangeSearch, quantize_to
+from lit_privq.quantization.layers import is_layer
+from lit_privq.quantization.magnitude_prune import MagnitudePrune
 from lit_privq.quantization.method import HasStart, LayerProblem, Method, UnitProblem, levels_from_bits
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.obc import OBC, obq_rounding
+from lit_privq.quantization.obc_prune import OBCPrune
+from lit_privq.quantization.qat import TrainedGrids
 from lit_privq.quantization.sign import BWN, Sign
 
 
@@ -37,7 +42,8 @@ def main() -> None:
     torch.manual_seed(0)
     choice = options(__doc__)
     layers = trained_layers(choice.quick)
-    rows = [*greedy_speed(choice.quick), *fleet_speed(choice.quick), *errors(choice.quick, layers)]
+    speed = [*greedy_speed(choice.quick), *fleet_speed(choice.quick), trained_speed(choice.quick)]
+    rows = [*speed, *errors(choice.quick, layers)]
     show([*rows, layers.source], choice.json)
 
 
@@ -110,6 +116,31 @@ def greedy_speed(quick: bool) -> list[Row]:
         share = float((codes["fast"] == codes["plain"]).float().mean())
         rows.append(timed(case, "CPU-s", ours, other, note=f"{share:.2%} of codes equal"))
     return rows
+
+
+def trained_speed(quick: bool) -> Row:
+    """A step of quantization-aware training against one of plain training, of a batch of 64 images."""
+    net, images, labels = Net(3).train(), torch.randn(64, 3, 16, 16), torch.randint(100, (64,))
+    stack = join([net], "alone", images.shape[1:])
+    layers = {name: layer for name, layer in stack.get_submodule("nets.0").named_modules() if is_layer(layer)}
+
+    def weights() -> dict[str, Tensor]:
+        return {name: stack.joined(f"{name}.weight") for name in layers}
+
+    grids = TrainedGrids(layers, dict.fromkeys(layers, torch.tensor([4])), weights(), RangeSearch())
+    optimizer = torch.optim.SGD(stack.parameters(), 0.1, momentum=0.9)
+
+    def step(rounded: bool) -> None:
+        own = grids(weights()) if rounded else {}
+        optimizer.zero_grad()
+        answers = stack(images[None], None, {f"{name}.weight": weight for name, weight in own.items()})
+        F.cross_entropy(answers[0], labels).backward()
+        optimizer.step()
+
+    step(rounded=True)  # warm up
+    repeats = 3 if quick else 20
+    ours, other = (seconds(lambda: step(rounded), repeats) for rounded in (True, False))  # noqa: B023
+    return timed("QAT, a step of training", "CPU-s", ours, other, note="other: in float")
 
 
 def fleet_speed(quick: bool) -> list[Row]:
@@ -354,6 +385,7 @@ def errors(quick: bool, layers: Layers) -> Iterator[Row]:
         "head 512 to 100": layer(layers.head, lambda inputs: inputs.head),
     }
     methods: dict[str, Method] = {"Descent": Descent(), "GPTQ": GPTQ(), "Nearest": Nearest()}
+    methods |= {"OBC pruning": OBCPrune(), "Magnitude pruning": MagnitudePrune()}  # at the bytes of these bits
     signs: dict[str, Method] = {"Sign": Sign(), "BWN": BWN()}
     draws = layers.draws[: 1 if quick else None]
     for case, measure in list(measured.items())[: 1 if quick else None]:

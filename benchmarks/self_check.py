@@ -2,7 +2,7 @@
 
 python benchmarks/self_check.py [--quick] [--json FILE]
 
-Twenty models of the digits with 60 mislabelled canaries for each recipe (with --quick six), attacked leave-one-out by
+Twelve models of the digits with 60 mislabelled canaries for each recipe (with --quick six), attacked leave-one-out by
 LiRA with shrunk variances. What must hold: no lower bound on epsilon, of any model, lies above the accountant's epsilon
 of its DP-SGD; label smoothing, and a recipe that is made to leak (no weight decay, three times the epochs), leak more
 than the default. Lower bounds hold with 95 % for each model, for the best threshold of its ROC, Bonferroni-corrected.
@@ -135,7 +135,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for recipe, config in RECIPES.items():
-            found[recipe] = measure(config, 6 if chosen.quick else 20, Path(name))
+            found[recipe] = measure(config, 6 if chosen.quick else 12, Path(name))
             print(recipe, "trained and attacked", flush=True)
     show(rows(found), chosen.json)
 

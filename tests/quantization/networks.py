@@ -166,6 +166,7 @@ def kinds() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
             ),
             (1, 5, 5),
         ),
+        "Conv2d, group norm": (small_resnet(num_classes=3, width=4, norm="group"), (1, 8, 8)),
         "Embedding": (Tokens(), (5,)),
         "MultiheadAttention": (Attention(), (2, 8)),
         "MultiheadAttention, tokens first": (Attention(batch_first=False, bias=False), (2, 8)),

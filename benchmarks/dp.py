@@ -4,8 +4,9 @@ python benchmarks/dp.py [--quick] [--json FILE]
 
 The residual net of width 16, on one thread: the digits (8x8, batches of 64) and colour images (32x32, batches of 128),
 random pixels. A row's own side is CPU milliseconds per model and step, optimizer included; the other side is plain
-training of the same fleet with batch norm, as the shadow configs have it (channels_last). opacus trains one model at a
-time; its mode "ew" fails on a last batch of another size, and ghost clipping has no advantage for convolutions.
+training of the same fleet with batch norm, as the shadow configs have it (channels_last). torch.func's row has clipped
+gradients alone, without noise and optimizer. opacus trains one model at a time; its mode "ew" fails on a last batch of
+another size, and ghost clipping has no advantage for convolutions.
 """
 
 from __future__ import annotations

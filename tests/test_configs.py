@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from callbacks import ThresholdAttack
+from lit_privq.artifacts.checkpoint import read_checkpoint
 from lit_privq.audit.options import parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
+from lit_privq.cli import main as fit
 from lit_privq.study.command import Hooks
 from lit_privq.study.command import main as run_study
 from lit_privq.study.study_file import read_study
@@ -76,6 +78,23 @@ def test_recipes_differ_from_the_digits_in_what_their_names_say_and_share_its_po
         "dp_sgd_low": privacy,
         "dp_sgd_medium": privacy,
     }
+
+
+@pytest.mark.parametrize("config", shipped("recipe/*.yaml"))
+def test_a_recipe_trains_a_fleet(config: str, tmp_path: Path) -> None:
+    once = (
+        "--data.model_index",
+        "0:2",
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.callbacks",
+        "callbacks.WriteCheckpoints",
+    )
+    fit(["fit", "--config", str(ROOT / config), "--trainer.default_root_dir", str(tmp_path), *once])
+    made = [read_checkpoint(tmp_path / f"checkpoints/none-32/00{k}.ckpt")["lit_privq"] for k in (0, 1)]
+    assert [one["index"] for one in made] == [0, 1]
+    assert all((one.get("dp_sgd") is not None) == ("dp_sgd" in config) for one in made)
+    assert "narrow" not in config or made[0]["size_bytes"] == 12_304  # as its head says
 
 
 @pytest.mark.parametrize("config", shipped("model/*.yaml"))

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call, vjp, vmap
+from torch.nn import functional
 from torch.nn.grad import conv2d_weight
+
+_GROUPS = 64  # of one convolution
 
 
 class LayerCall(NamedTuple):
@@ -67,9 +70,6 @@ def per_example_gradients(calls: Sequence[LayerCall], loss: Tensor) -> dict[nn.P
 def layer_gradients(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
     """Per-example gradients of a layer's own parameters, (batch, *parameter.shape) each.
 
-    A convolution's are the weight gradient of one convolution with as many groups as there are examples; other layers'
-    come from `torch.func`, which runs the layer again.
-
     Args:
         layer: any module that takes examples one by one.
         inputs: (batch, ...), what it was given.
@@ -79,10 +79,17 @@ def layer_gradients(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[s
     dtype = next(iter(parameters.values())).dtype  # below it under autocast
     inputs, outputs = inputs.to(dtype) if inputs.is_floating_point() else inputs, outputs.to(dtype)
     if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
-        gradients = {"weight": _convolution(layer, inputs, outputs)}
-        if layer.bias is not None:
-            gradients["bias"] = outputs.sum(dim=(2, 3)).view(len(outputs), *layer.bias.shape)
-        return {name: gradients[name] for name in parameters}
+        gradients = _convolution(layer, inputs, outputs)
+    elif isinstance(layer, nn.GroupNorm):
+        gradients = _group_norm(layer, inputs, outputs)
+    else:
+        gradients = _any_layer(layer, inputs, outputs)
+    return {name: gradients[name].view(len(inputs), *own.shape) for name, own in parameters.items()}
+
+
+def _any_layer(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """By torch.func, which runs the layer once more."""
+    parameters = _trained(layer)
 
     def one(x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
         pull = vjp(lambda own: functional_call(layer, own, (x[None],)), parameters)[1]
@@ -92,21 +99,35 @@ def layer_gradients(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[s
     return vmap(one)(inputs, outputs)
 
 
-def _convolution(layer: nn.Conv2d, inputs: Tensor, outputs: Tensor) -> Tensor:
-    """Per-example gradients of a convolution's weight; of a fleet's grouped one as well, (batch, F, out, in, h, w)."""
-    batch, channels = inputs.shape[:2]
+def _group_norm(layer: nn.GroupNorm, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """Sums over places, (batch, channels)."""
+    groups = layer.num_groups * (inputs.shape[1] // layer.num_channels)  # of a fleet, F times as many
+    normed = functional.group_norm(inputs, groups, eps=layer.eps)
+    shape = (*inputs.shape[:2], -1)
+    return {"weight": (normed * outputs).reshape(shape).sum(dim=2), "bias": outputs.reshape(shape).sum(dim=2)}
+
+
+def _convolution(layer: nn.Conv2d, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """By the weight gradient of a convolution with as many groups as there are examples, of a fleet times models.
+
+    A few examples at a time: more groups than these no longer fit into a core's cache, and take twice as long.
+    """
+    channels = inputs.shape[1]
     weight = layer.weight.flatten(0, -4)  # (out, in, h, w), of a fleet (F * out, in, h, w)
-    groups = batch * (channels // weight.shape[1])
-    gradient: Tensor = conv2d_weight(
-        inputs.reshape(1, batch * channels, *inputs.shape[2:]),
-        [batch * len(weight), *weight.shape[1:]],
-        outputs.reshape(1, batch * len(weight), *outputs.shape[2:]),
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        groups,
-    )
-    return gradient.view(batch, *layer.weight.shape)
+    groups = channels // weight.shape[1]  # of one example
+    gradients = []
+    for x, gradient in zip(*(part.split(max(1, _GROUPS // groups)) for part in (inputs, outputs)), strict=True):
+        found = conv2d_weight(
+            x.reshape(1, len(x) * channels, *x.shape[2:]),
+            [len(x) * len(weight), *weight.shape[1:]],
+            gradient.reshape(1, len(x) * len(weight), *gradient.shape[2:]),
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            len(x) * groups,
+        )
+        gradients.append(found.view(len(x), -1))
+    return {"weight": torch.cat(gradients), "bias": outputs.sum(dim=(2, 3))}
 
 
 def _trained(layer: nn.Module) -> dict[str, nn.Parameter]:

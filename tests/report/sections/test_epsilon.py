@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from lit_privq.artifacts.measures import PrivacyBounds
+from lit_privq.artifacts.results import Key, OwnValue
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.epsilon import section
 from lit_privq.report.view import View
@@ -46,3 +47,18 @@ def test_a_bound_of_zero_is_no_guarantee(same: Seen) -> None:
 
 def test_without_metrics_there_is_no_section(bare: View) -> None:
     assert section(bare, Inputs()) is None
+
+
+def test_what_training_guarantees_stands_beside_the_bounds_where_anything_is_guaranteed(
+    same: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = same(0.5, 1.0)
+    found = section(view, Inputs())
+    assert found is not None
+    assert "Guaranteed by training" not in found.values["table"].heads
+    key = Key(view.results.variants[0], "accountant_epsilon")
+    monkeypatch.setitem(view.results.series, key, dict.fromkeys((16, 17), OwnValue(239.24, math.nan, math.nan)))  # type: ignore[arg-type]
+    found = section(view, Inputs())
+    assert found is not None
+    assert found.values["table"].heads[-1] == "Guaranteed by training"
+    assert [row.cells[-1].text for row in found.values["table"].rows][:2] == ["at most 239", "–"]

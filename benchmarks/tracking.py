@@ -66,8 +66,8 @@ def leave_files(root: Path, variant: str, model: int) -> None:
 
 
 def kilobytes(folder: Path) -> int:
-    """What its files occupy on disk, in blocks of 512 bytes as the system counts them."""
-    return sum(path.stat().st_blocks for path in folder.rglob("*") if path.is_file()) // 2
+    """What its files occupy on disk, in blocks of 4 kB."""
+    return sum(4 * -(-path.lstat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

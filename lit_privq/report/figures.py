@@ -185,7 +185,8 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
     top = 56.0 + _LINE * len(shown)
     heading = "Leakage at equal accuracy" + ("" if part == ALL else f": {spaced(part)}")
     figure, axes = _canvas(heading, height=290.0 + top, bottom=52.0, top=top)
-    look, handles, places = looks(view.results), [], dict[Variant, tuple[Rate, Rate]]()
+    look, handles = looks(view.results), []
+    places, marks = dict[Variant, tuple[Rate, Rate]](), dict[Variant, Look]()
     for front in shown:
         style = look[by_name[front.points[0]].group]
         points = {by_name[name]: _place(view, by_name[name], part) for name in (*front.points, *front.dominated)}
@@ -193,7 +194,8 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
         line = [points[by_name[name]] for name in front.points]
         axes.plot(*_between([(x.value, y.value) for x, y in line]), color=style.colour, linewidth=1.3, alpha=0.6)
         for variant, (leak, useful) in points.items():
-            dot = _dot("", look[variant.group], int(variant.name in front.points))
+            marks[variant] = look[variant.group] if variant == view.results.full_precision else style
+            dot = _dot("", marks[variant], int(variant.name in front.points))
             dot.set_data([leak.value], [useful.value])
             axes.add_line(dot)
         handles.append(_dot(named[front.rival], style))
@@ -203,9 +205,9 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
     axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
     _chance(axes, view.chance)
     _key(axes, handles, columns=1)
-    marks = np.array([[x.value, y.value, x.value, y.value] for x, y in places.values()])
-    labels = [(x.value, y.value, _place_name(view, v), look[v.group].colour) for v, (x, y) in places.items()]
-    place_labels(axes, labels, np.concatenate([marks, _upright(axes, view.chance)]), fontsize=8.0)
+    spots = np.array([[x.value, y.value, x.value, y.value] for x, y in places.values()])
+    labels = [(x.value, y.value, _place_name(view, v), marks[v].colour) for v, (x, y) in places.items()]
+    place_labels(axes, labels, np.concatenate([spots, _upright(axes, view.chance)]), fontsize=8.0)
     return figure
 
 

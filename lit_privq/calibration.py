@@ -36,6 +36,8 @@ class Calibration(Quantizing):
         batch_norm_momentum: of that estimate; None averages all batches, 0.1 is the original's.
         trust: modules or packages, beside torch, torchvision and lit_privq, whose networks checkpoints may name;
             the command line sets it from ``--trust``.
+        repeat: which of several quantizations of the same models this is, each with other seeds; every two of them, 0
+            and 1, 2 and 3, share one draw of the calibration examples.
 
     Raises:
         ValueError: if a number above is out of its range.
@@ -54,8 +56,9 @@ class Calibration(Quantizing):
         batch_norm_batches: int = 0,
         batch_norm_momentum: float | None = None,
         trust: Sequence[str] = (),
+        repeat: int = 0,
     ) -> None:
-        super().__init__(checkpoint, bits, name or type(method).__name__.lower(), trust)
+        super().__init__(checkpoint, bits, name or type(method).__name__.lower(), trust, repeat)
         self.save_hyperparameters()
         check_options(
             (batch_size >= 1, "batch_size must be at least 1, such as 256", batch_size),

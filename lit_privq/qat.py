@@ -26,7 +26,7 @@ from lit_privq.quantization.method import Method
 from lit_privq.quantization.nearest import Nearest
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantization.qat import QAT, OnGrids, TrainedGrids
-from lit_privq.quantizing import Bits, Quantizing
+from lit_privq.quantizing import SEED_STEP, Bits, Quantizing
 
 _RECIPE = ("optimizer", "scheduler", "scheduler_interval", "label_smoothing", "channels_last", "matmul_precision")
 
@@ -44,6 +44,7 @@ class QuantizationAwareTraining(Quantizing):
         bits: as of `Calibration`.
         name: of the method in folders and tables; None takes ``qat``.
         trust: as of `Calibration`.
+        repeat: as of `Calibration`; the order of the data and their augmentation are another in each.
 
     Raises:
         ValueError: if the method is another.
@@ -56,8 +57,9 @@ class QuantizationAwareTraining(Quantizing):
         bits: Bits | list[Bits],
         name: str | None = None,
         trust: Sequence[str] = (),
+        repeat: int = 0,
     ) -> None:
-        super().__init__(checkpoint, bits, name or "qat", trust)
+        super().__init__(checkpoint, bits, name or "qat", trust, repeat)
         self.save_hyperparameters()
         if not isinstance(method, QAT):
             raise ValueError(
@@ -226,7 +228,8 @@ class QuantizationAwareTraining(Quantizing):
             )
         check_trusted([self.taught["optimizer"], self.taught["scheduler"]], self.trust, path)
         torch.set_float32_matmul_precision(self.taught["matmul_precision"] or "highest")
-        self.data.seed = self.taught["seed"]  # of the order and augmentation too, whatever seed this command was given
+        # Of the order and augmentation too, whatever seed this command was given.
+        self.data.seed = self.taught["seed"] + SEED_STEP * self.repeat
         if not is_trial(self.trainer):
             self.trainer.fit_loop.max_epochs = self.method.epochs or self.taught["epochs"]
 

@@ -15,16 +15,20 @@ from lit_privq.artifacts.checkpoint import checkpoint_path, network_of, read_che
 from lit_privq.artifacts.codes import stored_layer, without_weights
 from lit_privq.artifacts.construction import plain
 from lit_privq.artifacts.state import detached, with_prefix
-from lit_privq.artifacts.variant import Variant, for_network
+from lit_privq.artifacts.variant import SEEDS_PER_DRAW, Variant, for_network
 from lit_privq.data.batches import BatchIndices
 from lit_privq.data.datamodule import ShadowModule
 from lit_privq.export.command import size_on_disk
 from lit_privq.quantization.checks import bits_of
 from lit_privq.quantization.layers import last_layer
+from lit_privq.quantization.method import check_options
 from lit_privq.quantization.network import NetworkQuantizer, UnitReport
 from lit_privq.query import check_same_study
 
 Bits = float | dict[str, float | str]
+SEED_STEP = 7_919
+"""Between the seeds of repeats."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,10 +43,19 @@ class Quantizing(ShadowModule):
         name: of the method in folders and tables.
         trust: modules or packages, beside torch, torchvision and lit_privq, whose networks checkpoints may name;
             the command line sets it from ``--trust``.
+        repeat: which of several quantizations of the same models this is, each with other seeds; every two of them, 0
+            and 1, 2 and 3, share one draw of the calibration examples. The first is the one that has no number.
+
+    Raises:
+        ValueError: if repeat is below 0.
     """
 
-    def __init__(self, checkpoint: str, bits: Bits | list[Bits], name: str, trust: Sequence[str] = ()) -> None:
+    def __init__(
+        self, checkpoint: str, bits: Bits | list[Bits], name: str, trust: Sequence[str] = (), repeat: int = 0
+    ) -> None:
         super().__init__()
+        check_options((repeat >= 0, "repeat must be at least 0, the first", repeat))
+        self.repeat, self.calibration_draw = repeat, repeat // SEEDS_PER_DRAW
         self.checkpoint, self.name, self.trust = checkpoint, name, trust
         self.given_bits = bits if isinstance(bits, list) else [bits]
         self.bits: list[float | dict[str, float]] = []  # by this network's layers
@@ -65,15 +78,16 @@ class Quantizing(ShadowModule):
             self.nets.append(network_of(parent, path, self.trust))
         self.bits = [for_network(one, last_layer(self.nets[0])) for one in self.given_bits]
         self.recipe = Variant.parse(self.parents[0]["lit_privq"]["variant"]).recipe
-        self.variants = [replace(Variant.of(self.name, one), recipe=self.recipe).name for one in self.given_bits]
+        made = [Variant.of(self.name, one) for one in self.given_bits]
+        self.variants = [replace(one, recipe=self.recipe, repeat=self.repeat).name for one in made]
 
     @abstractmethod
     def checkpoints(self) -> list[dict[str, Any]]:
         """The checkpoints to write when the fit ends, one per model and precision."""
 
     def seed_of(self, model: int) -> int:
-        """A model's own seed, for methods and batches that draw random numbers."""
-        return self.data.seed * 100_003 + model
+        """A model's own seed, for methods and batches that draw random numbers; another for each repeat."""
+        return (self.data.seed + SEED_STEP * self.repeat) * 100_003 + model
 
     def images(self, indices: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Pool images of indices, shifted and mirrored where there is a generator: drawn on the CPU, made here."""

@@ -381,3 +381,20 @@ def test_a_checkpoint_that_cannot_be_quantized_is_refused(
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         privq("fit", "ptq/nearest.yaml", out, "--model.checkpoint", str(path), "--model.bits", "2", *options)
     assert not out.exists()
+
+
+def test_every_two_repeats_share_their_calibration_examples_and_all_have_seeds_of_their_own(
+    privq: Callable[..., None], study: Path, tmp_path: Path
+) -> None:
+    parent = ("--model.checkpoint", str(study / "checkpoints/none-32/003.ckpt"), "--model.bits", "2")
+    tuned = ("--model.batch_norm_batches", "3")  # of images that are shifted at random
+    drawn, means = [], []
+    for repeat, name in enumerate(("adaround-2", "adaround-2~1", "adaround-2~2", "adaround-2~3")):
+        privq("fit", "ptq/adaround.yaml", tmp_path, *parent, "--model.repeat", str(repeat), *tuned)
+        made = load(tmp_path, name, 3)
+        assert made["lit_privq"]["variant"] == name
+        drawn.append(made["lit_privq"]["calibration"].tolist())
+        means.append(torch.cat([v for name, v in made["state_dict"].items() if name.endswith("running_mean")]))
+    assert drawn[0] == drawn[1] != drawn[2] == drawn[3]
+    assert drawn[0] == load(study, "adaround-1.58", 3)["lit_privq"]["calibration"].tolist()
+    assert all(not torch.equal(means[one], means[other]) for one in range(4) for other in range(one))

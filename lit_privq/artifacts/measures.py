@@ -275,6 +275,39 @@ class AtEqualAccuracy:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """What differs between the runs of one variant: its targets, each quantized several times.
+
+    The components are standard deviations with 95 % intervals, in the metric's unit; NaN where the design has too few
+    runs to tell them apart. That of the training holds all by which targets differ: their members, the noise of their
+    training, and that of the examples that they are judged on.
+
+    Args:
+        variant: name of the first draw.
+        metric: accuracy, or the headline's leakage.
+        targets: how many.
+        repeats: of each target.
+        mean: over all runs.
+        training: between targets.
+        calibration: between draws of the calibration examples of one target.
+        seed: between seeds of the quantizer.
+        dip: Hartigan's statistic of all runs, how far they are from having one mode.
+        dip_p: of there being one mode, as if all runs were independent; below 0.05 there are two clusters or more.
+    """
+
+    variant: str
+    metric: str
+    targets: int
+    repeats: int
+    mean: float
+    training: Rate
+    calibration: Rate
+    seed: Rate
+    dip: float
+    dip_p: float
+
+
+@dataclass(frozen=True)
 class Focus:
     """What headline, text, tables and figures look at, chosen once.
 
@@ -353,6 +386,7 @@ class Measures:
         standing: the per-example view of each variant whose shadows were quantized too, by its name.
         fronts: of the rivals in a study of several recipes.
         at_equal_accuracy: its quantized variants beside each front.
+        draws: how variants differ between targets and repeats, where there are repeats.
     """
 
     audit: dict[str, Any]
@@ -371,6 +405,7 @@ class Measures:
     standing: dict[str, Standing] = field(default_factory=dict)
     fronts: tuple[Front, ...] = ()
     at_equal_accuracy: tuple[AtEqualAccuracy, ...] = ()
+    draws: tuple[Draws, ...] = ()
 
 
 def compared(low: float, high: float, with_what: float = 0.0) -> Verdict:

@@ -150,8 +150,19 @@ class Results:
     def variants(self) -> tuple[Variant, ...]:
         """Recipe by recipe, as all below as they first appear: full precision, then method by method.
 
-        Of a method most bits come first, uniform before mixed ones, and repeats behind what they repeat.
+        Of a method most bits come first, uniform before mixed ones. Repeats are left out: what is said of a variant is
+        said of its first draw, see :attr:`repeats`.
         """
+        return tuple(variant for variant in self._ordered if not variant.repeat)
+
+    @property
+    def repeats(self) -> tuple[Variant, ...]:
+        """Further draws of the variants, in the same order."""
+        return tuple(variant for variant in self._ordered if variant.repeat)
+
+    @property
+    def _ordered(self) -> tuple[Variant, ...]:
+        """All variants, repeats behind what they repeat."""
         found = dict.fromkeys(key.variant for key in self.series)
         methods = list(dict.fromkeys(variant.method for variant in found))
 

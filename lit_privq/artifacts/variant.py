@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 Bits: TypeAlias = float | Mapping[str, float | str]
@@ -22,6 +22,10 @@ _SPELLING = re.compile(
     r"(?:~(?P<repeat>[1-9]\d*))?(?:@(?P<recipe>\w[\w.-]*))?",
     re.ASCII,
 )
+
+
+SEEDS_PER_DRAW = 2
+"""Repeats that share one draw of the calibration examples and differ in the quantizer's seed alone."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,11 @@ class Variant:
         ('brecq@dp_sgd', 'none')
         """
         return f"{self.method}@{self.recipe}" if self.recipe else self.method
+
+    @property
+    def first(self) -> Variant:
+        """The first draw of what this one repeats."""
+        return replace(self, repeat=0)
 
     @property
     def baseline(self) -> Variant:

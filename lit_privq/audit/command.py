@@ -28,6 +28,7 @@ from lit_privq.artifacts.vulnerability import write_separations
 from lit_privq.attacks import Attack, Observed
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
+from lit_privq.audit.draws import with_draws
 from lit_privq.audit.focus import WORST
 from lit_privq.audit.folder import Folder, Models
 from lit_privq.audit.fronts import at_equal_accuracy
@@ -88,9 +89,8 @@ def run(audit: Audit) -> None:
         table = list(_study(audit, folder, started) if folder else _arrays(audit, started))
         results = gather(table, audit.first_recipe)
         write_results(output.path("results.csv"), table, audit.first_recipe)
-        measures = at_equal_accuracy(
-            summary.measures(audit.described(), results, audit.titles()), results, audit.families
-        )
+        measures = summary.measures(audit.described(), results, audit.titles())
+        measures = with_draws(at_equal_accuracy(measures, results, audit.families), results)
         write_measures(output.path("metrics.json"), measures)
     if audit.report:
         _draw(audit.output, progress)
@@ -141,7 +141,12 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
             else:
                 known = thresholds if case.attacker == "unaware" else ShadowScores()
             file = scores_path(run.output.staging, name, case.attacker)
+            if variant.repeat:
+                yield from run.attack_again(case, chosen, file, where)
+                continue
             yield from run.attack(case, chosen, file, known, where, thresholds)
+        if variant.repeat:
+            continue
         if not all(index in models.dumps for index in folder.shadows):
             unaware_only.append(name)
         else:
@@ -168,10 +173,13 @@ def _check_gate(folder: Folder, run: _Run) -> None:
 
 def _utility(folder: Folder, models: Models, run: _Run) -> Iterator[Result]:
     """Rows of what the targets of one variant are good for, of all examples and class by class."""
-    dumps = [models.dumps[target] for target in folder.targets]
-    run.summary.add_utility(models.variant, folder.targets, utility(dumps), utility_of_guessing(dumps))
+    attacked = folder.shadows if run.audit.design == "leave_one_out" else folder.targets
+    index = attacked if all(target in models.dumps for target in attacked) else folder.targets
+    dumps = [models.dumps[target] for target in index]
+    if not models.variant.repeat:
+        run.summary.add_utility(models.variant, index, utility(dumps), utility_of_guessing(dumps))
     what = models.dataset, models.net, models.variant
-    for target, dump in zip(folder.targets, dumps, strict=True):
+    for target, dump in zip(index, dumps, strict=True):
         for metric, value in dump.utility.items():
             yield Result(*what, target, "", "", metric, value)
         if (size := dump.meta["size_bytes"]) is not None:
@@ -180,11 +188,11 @@ def _utility(folder: Folder, models: Models, run: _Run) -> Iterator[Result]:
             yield Result(*what, target, "", "", "float_weights", left)
         if (epsilon := dump.meta.get("accountant_epsilon")) is not None:
             yield Result(*what, target, "", "", "accountant_epsilon", epsilon)
-    if run.audit.slices.classes:
+    if run.audit.slices.classes and not models.variant.repeat:
         found = utility_by_class(dumps)
-        run.summary.add_utility(models.variant, folder.targets, found, {})
+        run.summary.add_utility(models.variant, index, found, {})
         for key, values in found.items():
-            for target, value in zip(folder.targets, values.estimates.tolist(), strict=True):
+            for target, value in zip(index, values.estimates.tolist(), strict=True):
                 yield Result(*what, target, "", "", key.metric, value, slice=key.slice)
 
 
@@ -270,6 +278,15 @@ class _Run:
     def shadow_scores(self, shadows: Observed) -> ShadowScores:
         """Scores of shadows that are not themselves the targets; those could not fix a threshold beforehand."""
         return shadow_scores(self.leading, shadows) if self.audit.design == "held_out" else ShadowScores()
+
+    def attack_again(self, case: Case, attacks: Mapping[str, Attack], file: Path, where: str) -> Iterator[Result]:
+        """Attack a repeat, of which only the numbers are kept; what is concluded is said of the first draw."""
+        scores, _ = case.scores(attacks, equal_groups=self.equal_groups)
+        write_scores(file, case.index, case.members, scores)
+        told = self.progress.counted(where, len(case.index))
+        yield from rows(
+            case, measure(case, scores, self.audit.max_fpr, self.audit.resamples, self.audit.seed, before=told)
+        )
 
     def attack(
         self,

@@ -129,9 +129,13 @@ class Folder:
         return Models(meta["dataset"], meta["net"], variant, dumps)
 
     def cases(self, name: str, design: Design, models: Models) -> Iterator[Case]:
-        """One variant before every attacker: unaware, and adaptive and paired where its shadows are quantized too."""
+        """One variant before every attacker: unaware, and adaptive and paired where its shadows are quantized too.
+
+        Attackers quantize their shadows once: repeats meet those of the first draw, and no paired attacker.
+        """
         quantized, parent = models.variant.quantized, self.parent(models.variant)
-        adaptive = quantized and all(index in models.dumps for index in self.shadows)
+        first = self.read(models.variant.first.name) if models.variant.repeat else models
+        adaptive = quantized and all(index in first.dumps for index in self.shadows)
         if design == "leave_one_out" and quantized and not adaptive:
             return  # only shadows are targets, and these were not quantized
         index = self.targets if design == "held_out" else self.shadows
@@ -146,8 +150,9 @@ class Folder:
 
         yield case("unaware", full)
         if adaptive:
-            shadows = models.observed(self.shadows)
+            shadows = first.observed(self.shadows)
             yield case("adaptive", shadows)
+        if adaptive and not models.variant.repeat:
             yield case("paired", shadows, {"target": (shadows, targets), "parent": (full, parent.observed(index))})
 
     def families(self, design: Design) -> Iterator[Case]:

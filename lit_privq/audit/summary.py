@@ -152,7 +152,8 @@ class Summary:
         if not variant.quantized:
             self._full[same] = found
         baseline = parent or self._full.get(same._replace(variant=variant.baseline))
-        if baseline is not None and variant != variant.baseline:
+        same_targets = baseline is not None and baseline.estimates.shape == found.estimates.shape
+        if baseline is not None and same_targets and variant != variant.baseline:
             each = key.slice == ALL or len(index) == 1
             self._changes[key] = _change(index, found - baseline, each=each)
 

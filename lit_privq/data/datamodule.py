@@ -136,9 +136,14 @@ class ShadowDataModule(L.LightningDataModule):
         assert self.trainer is not None
         return bool(getattr(self.trainer.lightning_module, "calibrates", False))
 
+    @property
+    def _draw(self) -> int:
+        """Which of several calibration sets the module at work asks for: those of repeats differ."""
+        return int(getattr(self.trainer.lightning_module, "calibration_draw", 0)) if self.trainer else 0
+
     def calibration(self, model: int) -> Tensor:
         """Pool indices of a model's calibration set, (calibration_size,), all of them its own members."""
-        chosen = calibration_indices(self.members[model], self.calibration_size, self.split_seed, model)
+        chosen = calibration_indices(self.members[model], self.calibration_size, self.split_seed, model, self._draw)
         assert self.members[model, chosen].all(), "calibration examples must be members"
         return torch.from_numpy(chosen)
 

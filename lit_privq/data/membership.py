@@ -91,7 +91,7 @@ def study_membership(n_shadows: int, n_targets: int, n_examples: int, seed: int)
     return np.concatenate([shadows, target_membership(n_targets, n_examples, seed)])
 
 
-def calibration_indices(members: Bools, size: int, seed: int, model: int) -> Indices:
+def calibration_indices(members: Bools, size: int, seed: int, model: int, draw: int = 0) -> Indices:
     """Choose a model's calibration set among its own members, the same for every method and precision.
 
     Args:
@@ -99,6 +99,7 @@ def calibration_indices(members: Bools, size: int, seed: int, model: int) -> Ind
         size: how many examples to choose.
         seed: of the split.
         model: the model's index in the study.
+        draw: which of several sets, for repeats of a quantization.
 
     Returns:
         (size,) sorted indices into the pool.
@@ -115,7 +116,7 @@ def calibration_indices(members: Bools, size: int, seed: int, model: int) -> Ind
             f"calibration_size must lie between 1 and the model's {len(own)} training members; got {size}, "
             f"set data.calibration_size to {len(own)} or less"
         )
-    rng = np.random.default_rng([seed, _CALIBRATION, model])
+    rng = np.random.default_rng([seed, _CALIBRATION, model, *([draw] if draw else [])])
     return np.sort(rng.choice(own, size=size, replace=False)).astype(np.int64)
 
 

@@ -52,6 +52,8 @@ from .roc import tpr_at_fpr as tpr_at_fpr
 from .trade_off import TradeOff as TradeOff
 from .trade_off import trade_off as trade_off
 from .trade_off import trade_off_of as trade_off_of
+from .variance_components import VarianceComponents as VarianceComponents
+from .variance_components import variance_components as variance_components
 from .vulnerability import Vulnerability as Vulnerability
 from .vulnerability import leave_one_out_separation as leave_one_out_separation
 from .vulnerability import made_safe as made_safe

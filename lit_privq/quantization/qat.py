@@ -39,6 +39,7 @@ class QAT:
 
     needs_gram: ClassVar[bool] = False
     needs_activations: ClassVar[bool] = False
+    random: ClassVar[bool] = True  # the order of the data, and their augmentation
     unit: ClassVar[str] = "layer"
     inputs: ClassVar[str] = "float"
     first_weights: Literal["trained", "initial"] = "trained"

@@ -211,6 +211,36 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
     return figure
 
 
+def draws(view: View, places: Mapping[Variant, Sequence[tuple[float, float]]]) -> Figure:
+    """Every run of variants that were repeated: utility against leakage (the paper's Fig. 6).
+
+    Args:
+        view: what the audit found.
+        places: leakage and utility of every run, by the variant's first draw.
+    """
+    top = 56.0 + _LINE * len(places)
+    figure, axes = _canvas("How far runs differ", height=250.0 + top, bottom=52.0, top=top)
+    look, handles = looks(view.results), dict[str, Line2D]()
+    for variant, points in places.items():
+        style, filled = look[variant.group], int(all(variant.group != one.group for one in _before(places, variant)))
+        handles[variant.name] = _dot(view.label(variant), style, filled)
+        axes.plot(
+            *np.array(points).reshape(-1, 2).T, linestyle="", marker=style.marker, color=style.colour, markersize=4.5,
+            alpha=0.6, markerfacecolor=handles[variant.name].get_markerfacecolor(), markeredgewidth=0.8,
+        )  # fmt: skip
+    axes.margins(0.08)
+    axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
+    axes.set_ylabel(view.utility.heading)
+    _percents(axes)
+    _key(axes, list(handles.values()), columns=1)
+    return figure
+
+
+def _before(places: Mapping[Variant, object], variant: Variant) -> list[Variant]:
+    """The variants that come before one."""
+    return list(places)[: list(places).index(variant)]
+
+
 def _place(view: View, variant: Variant, part: str) -> tuple[Rate, Rate]:
     """Leakage of a slice, and utility; the audit measured both of what stands in a front."""
     leak = view.rate(view.focus.key(variant) if part == ALL else view.focus.worst_key(variant))

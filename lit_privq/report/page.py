@@ -21,6 +21,7 @@ from lit_privq.report.sections import (
     classes,
     curves,
     differences,
+    draws,
     epsilon,
     equal_accuracy,
     exposure,
@@ -51,6 +52,7 @@ OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
 FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
     attackers.section,
     differences.section,
+    draws.section,
     families.section,
     classes.section,
     curves.section,

@@ -8,6 +8,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def settled(
     found = _facts(study, options, earlier, caller, hooks.facts)
     names = {key: found["facts"][key] for key in ("dataset", "net", "titles")}
     return names | found | _all_chosen(study, options, earlier, caller, hooks.choose)
+
+
+def without_equal_repeats(study: Study, facts: Mapping[str, Any]) -> Study:
+    """The study in which methods that would give the same result again are not repeated; says which, on stderr.
+
+    Args:
+        study: what `read_study` returned.
+        facts: of its methods; those of earlier versions do not know them.
+    """
+    fixed = facts.get("fixed", [])
+    for name in dict.fromkeys(row.name for row in study.quantize if row.name in fixed and row.repeats > 1):
+        print(f"{name} has no randomness, and no calibration examples: it is not repeated", file=sys.stderr)
+    rows = [replace(row, repeats=1) if row.name in fixed else row for row in study.quantize]
+    return replace(study, quantize=rows)
 
 
 def overrides(study: Study, options: argparse.Namespace) -> list[str]:

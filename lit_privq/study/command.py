@@ -17,7 +17,7 @@ import yaml
 
 from lit_privq.artifacts.atomic import is_full_disk
 from lit_privq.study import status
-from lit_privq.study.choices import fleets_of, settled
+from lit_privq.study.choices import fleets_of, settled, without_equal_repeats
 from lit_privq.study.dry_run import dry_run
 from lit_privq.study.engine import Engine, StudyFailed, one_call
 from lit_privq.study.engines import add_options, check_storage, opened, resources_of, slurm_options
@@ -135,6 +135,7 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
             check_storage(pool, root)
         found = settled(study, options, earlier, functools.partial(one_call, pool), hooks)
         record = study_record(study, options, command, earlier) | found
+        study = without_equal_repeats(study, found["facts"])
         fleets = fleets_of(study, found)
         jobs = plan(study, root, fleets, options.data_root)
         reasons = ledger.unfinished(jobs)

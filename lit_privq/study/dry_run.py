@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lit_privq.study import tasks
-from lit_privq.study.choices import as_record, fleets_of, kept_choices, overrides
+from lit_privq.study.choices import as_record, fleets_of, kept_choices, overrides, without_equal_repeats
 from lit_privq.study.ledger import WAITING, WITH_ANOTHER, Ledger
 from lit_privq.study.plan import STAGES, Job, Stage, plan
 from lit_privq.study.progress import duration
@@ -39,6 +39,7 @@ def dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
             )
             for one in study.recipes
         }
+    study = without_equal_repeats(study, {} if facts.error else facts.value)
     n_jobs = options.jobs or tasks.workers()
     chosen = {
         one.name: {

@@ -35,7 +35,7 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
     Returns:
         Names for the record (``dataset``, ``net``, ``titles`` of methods) and sizes for the plan: ``examples`` of pool
         and test set, and by recipe, as variants spell it, the bytes of a checkpoint in full precision and quantized,
-        ``float_bytes``, ``code_bytes``.
+        ``float_bytes``, ``code_bytes``; ``fixed``, the methods that give the same result whenever they are repeated.
 
     Raises:
         FileNotFoundError: if the data are not there.
@@ -59,6 +59,7 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
         "dataset": pools[0].name,
         "net": ", ".join(dict.fromkeys(network_name(spec) for spec in nets.values())),
         "titles": _titles(methods),
+        "fixed": [row.name for row in study.quantize if _is_fixed(methods[row.name], config_tree(Path(row.method)))],
         "examples": pools[0].n_examples,
         "float_bytes": {name: whole for name, (whole, _) in sizes.items()},
         "code_bytes": {name: codes for name, (_, codes) in sizes.items()},
@@ -108,6 +109,12 @@ def _check(net: nn.Module, method: Method, row: MethodRow, image_shape: tuple[in
         check_quantizable(net, method, bits, image_shape)
     except ValueError as error:
         raise ValueError(f"{row.method} cannot quantize this network: {error}") from error
+
+
+def _is_fixed(method: Method, tree: dict[str, Any]) -> bool:
+    """Whether neither calibration examples nor a seed enter; a method of one's own that draws has ``random = True``."""
+    looks = method.needs_gram or method.needs_activations or getattr(method, "random", False)
+    return not (looks or find(tree, "bias_correction") or find(tree, "batch_norm_batches"))
 
 
 def _titles(methods: dict[str, Method]) -> dict[str, str]:

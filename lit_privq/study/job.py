@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_privq.study.choices import fleets_of, in_this_process, settled
+from lit_privq.study.choices import fleets_of, in_this_process, settled, without_equal_repeats
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Job, plan, with_needs
 from lit_privq.study.record import read_record, study_record, write_record
@@ -39,6 +39,7 @@ def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
     found = settled(study, options, earlier, in_this_process, hooks)
     if not earlier:
         write_record(root, study_record(study, options, f"python -m lit_privq job {shlex.join(argv)}", {}) | found)
+    study = without_equal_repeats(study, found["facts"])
     fleets = fleets_of(study, found)
     jobs = plan(study, root, fleets, options.data_root)
     job = _named(options.name, jobs, root)

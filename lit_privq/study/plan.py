@@ -200,22 +200,35 @@ class _Planner:
         for row, name in self._rows():
             size = find(self.tree(self._recipe(name).shadow).get("data"), "calibration_size")
             calibration = () if size is None else ("--data.calibration_size", str(size))
-            of_recipe, parent = self.study.quantized(row, name), self.study.trained(name)
-            bits = dict(zip(of_recipe, row.bits, strict=True))
-            made_by = {variant: self._quantized(row, one, size) for variant, one in bits.items()}
-            for models, variants in self._shares("checkpoints", self._models(row), of_recipe):
-                short = "+".join(replace(v, recipe="").name.removeprefix(f"{row.name}-") for v in variants)
-                products = [
-                    Product(_file("checkpoints", v, m), made_by[v], (_file("checkpoints", parent, m),))
-                    for v in variants
-                    for m in models
-                ]
-                method = ("fit", "--config", row.method, "--model.name", row.name)
-                parents = (*self._checkpoint("--model.checkpoint", parent), *self.trust, *calibration)
-                asked = ("--model.bits", _as_typed([bits[variant] for variant in variants]))
-                command = (*method, *parents, *_index(models), *asked)
-                job = f"quantize-{row.name}-{short}{_of(parent)}-{_span(models)}"
-                yield self._lightning(job, "quantize", command, products)
+            parent = self.study.trained(name)
+            for drawn in (self.study.quantized(row, name), *self.study.repeated(row, name)):
+                yield from self._quantize(row, drawn, parent, size, calibration)
+
+    def _quantize(
+        self,
+        row: MethodRow,
+        drawn: tuple[Variant, ...],
+        parent: Variant,
+        size: int | None,
+        calibration: tuple[str, ...],
+    ) -> Iterator[Job]:
+        """What makes one draw of a row's variants of one recipe."""
+        bits, repeat = dict(zip(drawn, row.bits, strict=True)), drawn[0].repeat
+        made_by = {variant: self._quantized(row, one, size, repeat) for variant, one in bits.items()}
+        again = ("--model.repeat", str(repeat)) if repeat else ()
+        for models, variants in self._shares("checkpoints", self._models(row, repeat), drawn):
+            short = "+".join(replace(v, recipe="").name.removeprefix(f"{row.name}-") for v in variants)
+            products = [
+                Product(_file("checkpoints", v, m), made_by[v], (_file("checkpoints", parent, m),))
+                for v in variants
+                for m in models
+            ]
+            method = ("fit", "--config", row.method, "--model.name", row.name)
+            parents = (*self._checkpoint("--model.checkpoint", parent), *self.trust, *calibration)
+            asked = ("--model.bits", _as_typed([bits[variant] for variant in variants]), *again)
+            command = (*method, *parents, *_index(models), *asked)
+            job = f"quantize-{row.name}-{short}{_of(parent)}-{_span(models)}"
+            yield self._lightning(job, "quantize", command, products)
 
     def query(self) -> Iterator[Job]:
         made_by = recipe("query", _with_options(self.study, self.tree(self.study.query)))
@@ -262,15 +275,17 @@ class _Planner:
                     first, *others = group
                     yield range(first, first + 1 + len(others)), wanted
 
-    def _models(self, row: MethodRow) -> range:
-        """Only the targets are quantized where no attacker quantizes shadows."""
-        return range(0 if row.adaptive else self.study.n_shadows, self.study.n_models)
+    def _models(self, row: MethodRow, repeat: int) -> range:
+        """Only those that are attacked are quantized again, and no others where no attacker quantizes shadows."""
+        attacked = 0 if find(self.tree(self.study.audit), "design") == "leave_one_out" else self.study.n_shadows
+        return range(attacked if repeat else 0 if row.adaptive else self.study.n_shadows, self.study.n_models)
 
     def _queried(self) -> Iterator[tuple[Variant, range]]:
         """Every variant, and its models."""
         yield from ((self.study.trained(name), range(self.study.n_models)) for name in self.study.recipe_names)
         for row, name in self._rows():
-            yield from ((variant, self._models(row)) for variant in self.study.quantized(row, name))
+            for drawn in (self.study.quantized(row, name), *self.study.repeated(row, name)):
+                yield from ((variant, self._models(row, variant.repeat)) for variant in drawn)
 
     def _rows(self) -> Iterator[tuple[MethodRow, str]]:
         """Every method, and each of the recipes whose models it quantizes."""
@@ -280,9 +295,10 @@ class _Planner:
         """The recipe whose training makes the models of that name."""
         return next(recipe for recipe in self.study.recipes if name in recipe.names)
 
-    def _quantized(self, row: MethodRow, bits: Bits, calibration_size: int | None) -> str:
+    def _quantized(self, row: MethodRow, bits: Bits, calibration_size: int | None, repeat: int) -> str:
         """Recipe of a method at one precision."""
-        tree = {**self.tree(row.method), "bits": precisions(bits), "calibration_size": calibration_size}
+        again = {"repeat": repeat} if repeat else {}
+        tree = {**self.tree(row.method), "bits": precisions(bits), "calibration_size": calibration_size, **again}
         return recipe("quantize", _with_options(self.study, tree))
 
     def _checkpoint(self, option: str, variant: Variant) -> tuple[str, str]:

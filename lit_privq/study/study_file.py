@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import jsonargparse
 
 from lit_privq.artifacts.config import config_tree, read_tree
-from lit_privq.artifacts.variant import Variant, precisions
+from lit_privq.artifacts.variant import SEEDS_PER_DRAW, Variant, precisions
 
 DEFAULT = "default"
 """The recipe of a study that names only one ``shadow``."""
@@ -56,12 +57,15 @@ class MethodRow:
             in float, and ``name`` names the map on disk and in tables.
         adaptive: whether the shadows are quantized too, for an attacker who does as the owner does.
         recipes: names of those whose models are quantized; the study's first where left out.
+        repeats: how often each target is quantized, with seeds of its own each time; every two share a draw of the
+            calibration examples. Attackers quantize their shadows once.
     """
 
     method: str
     bits: list[float | dict[str, float | str]]
     adaptive: bool = True
     recipes: list[str] = field(default_factory=list)
+    repeats: int = 1
 
     @property
     def name(self) -> str:
@@ -155,12 +159,20 @@ class Study:
         return Variant("none", 32, 32, recipe=self._spelt(name))
 
     def quantized(self, row: MethodRow, name: str) -> tuple[Variant, ...]:
-        """What a row makes of a recipe's models."""
+        """What a row makes of a recipe's models, repeats left out."""
         return tuple(replace(variant, recipe=self._spelt(name)) for variant in row.variants)
+
+    def repeated(self, row: MethodRow, name: str) -> Iterator[tuple[Variant, ...]]:
+        """The same once more for every repeat."""
+        for repeat in range(1, row.repeats):
+            yield tuple(replace(variant, repeat=repeat) for variant in self.quantized(row, name))
 
     def _made_of(self, name: str) -> Iterator[Variant]:
         """Whatever is made of a recipe's models."""
-        return (variant for row in self.quantize if name in row.recipes for variant in self.quantized(row, name))
+        for row in self.quantize:
+            if name in row.recipes:
+                yield from self.quantized(row, name)
+                yield from itertools.chain(*self.repeated(row, name))
 
     def _spelt(self, name: str) -> str:
         """A recipe in the name of a variant: the first is not spelt."""
@@ -239,6 +251,12 @@ def _check(study: Study, path: Path) -> None:
             raise ValueError(f"{path}: fleet must be auto or at least 1 model per process; got {fleet}")
     for row in study.quantize:
         _check_bits(row, path)
+        if row.repeats < 1 or (row.repeats > 1 and row.repeats % SEEDS_PER_DRAW):
+            use = f"{row.repeats + 1}" if row.repeats > 1 else "1"
+            raise ValueError(
+                f"{path}: repeats of {row.name} must be 1 or even, as every two share a draw of the calibration "
+                f"examples; got {row.repeats}, use {use}"
+            )
         if unknown := [name for name in row.recipes if name not in study.recipe_names]:
             raise ValueError(
                 f"{path}: {row.name} quantizes recipes of this study, {', '.join(study.recipe_names)}; got "

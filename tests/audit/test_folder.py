@@ -14,6 +14,7 @@ from lit_privq.artifacts.results import Key, read_results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.audit import main
 from lit_privq.audit.folder import Folder
+from lit_privq.report import build
 
 Study = Callable[..., Path]
 QUICK = ["--attacks", "lira_online_fixed", "threshold", "--resamples", "20"]
@@ -188,3 +189,38 @@ def test_results_know_the_recipe_and_changes_are_from_the_right_baseline(study: 
     assert "none-32" not in {key.variant.name for key in measures.changes}
     lines = (tmp_path / "vulnerability.csv").read_text().splitlines()
     assert {line.split(",")[-1] for line in lines[1:]} == {"plain", "dp"}
+
+
+def test_repeats_meet_the_attackers_shadows_of_the_first_draw(study: Study) -> None:
+    again = "adaround-1.58~1"
+    path = study({"none-32": 3.0, "adaround-1.58": 1.0, again: 1.0}, targets_only=(again,))
+    folder = Folder(path)
+    first = {case.attacker: case for case in folder.cases("adaround-1.58", "held_out", folder.read("adaround-1.58"))}
+    found = {case.attacker: case for case in folder.cases(again, "held_out", folder.read(again))}
+    assert set(first) == {"unaware", "adaptive", "paired"}
+    assert set(found) == {"unaware", "adaptive"}
+    ours, theirs = (cases["adaptive"].shadows.confidence for cases in (found, first))
+    assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    assert found["adaptive"].targets is not first["adaptive"].targets
+
+
+def test_an_audit_keeps_repeats_in_results_and_tells_their_spread(study: Study, tmp_path: Path) -> None:
+    again = "adaround-1.58~1"
+    path = study({"none-32": 3.0, "adaround-1.58": 1.0, again: 1.0}, targets_only=(again,))
+    main(["--input", str(path), "--output", str(tmp_path / "out"), "--max_fpr", "0.1", "--report", "false"])
+    results = read_results(tmp_path / "out/results.csv")
+    assert [variant.name for variant in results.repeats] == [again]
+    measures = read_measures(tmp_path / "out/metrics.json", results)
+    assert {(one.variant, one.repeats) for one in measures.draws} == {("adaround-1.58", 2)}
+    assert not any(key.variant.repeat for key in (*measures.means, *measures.changes, *measures.bounds))
+    build(tmp_path / "out")
+    assert "How far runs differ" in (tmp_path / "out/report.html").read_text()
+
+
+def test_leaving_one_out_utility_is_that_of_the_models_attacked(study: Study, tmp_path: Path) -> None:
+    path = study({"none-32": 3.0, "adaround-1.58": 1.0, "nearest-2": 2.0})
+    options = ("--design", "leave_one_out", "--max_fpr", "0.1", "--report", "false")
+    main(["--input", str(path), "--output", str(tmp_path / "out"), *options])
+    results = read_results(tmp_path / "out/results.csv")
+    assert list(results.values(Variant.parse("adaround-1.58"), "accuracy")) == list(range(8))
+    assert list(results.values(Variant.parse("nearest-2"), "accuracy")) == [8, 9], "its shadows were not quantized"

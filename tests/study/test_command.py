@@ -575,3 +575,20 @@ def test_the_three_networks_of_fig_5_are_trained_and_quantized_by_one_study(tmp_
         assert parents == {None, "@resnet50", "@densenet121"}
         assert all("--model.bits '[4, 2, 1.58]'" in command for command in of)
     assert "--recipes resnet18 resnet50 densenet121" in commands[-2]
+
+
+def test_repeats_of_a_method_without_randomness_are_said_and_done_once(
+    bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 1.58], repeats: 2")
+    bench.change("fake_run.py", '"examples": 60_000', '"examples": 60_000, "fixed": ["nearest"]')
+    bench.study("--dry_run")
+    planned, said = capsys.readouterr()
+    assert "nearest-4~1" not in planned
+    assert said.count("nearest has no randomness, and no calibration examples: it is not repeated") == 1
+
+
+def test_repeats_of_other_methods_are_planned(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 1.58], repeats: 2")
+    bench.study("--dry_run")
+    assert "quantize-nearest-4~1" in capsys.readouterr().out

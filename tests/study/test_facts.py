@@ -29,6 +29,7 @@ def test_data_network_and_methods_tell_their_names_and_sizes(study: Study) -> No
     assert (found["dataset"], found["net"], found["examples"]) == ("digits", "small_resnet-w4", 1797)
     assert found["titles"] == {"nearest": "Nearest", "adaround": "AdaRound"}
     assert found["code_bytes"][""] < found["float_bytes"][""]
+    assert found["fixed"] == ["nearest"], "neither a seed nor calibration examples enter it"
 
 
 @pytest.mark.parametrize(

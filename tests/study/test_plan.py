@@ -288,3 +288,41 @@ def test_recipes_have_fleets_of_their_own(bench: Any) -> None:
         "train-000-005", "train@smooth-000-001", "train@smooth-002-003", "train@smooth-004-005",
     ]  # fmt: skip
     assert named(jobs, "quantize-nearest-4+1.58@smooth-002-003").needs == ("train@smooth-002-003",)
+
+
+def test_repeats_quantize_the_targets_again_and_share_everything_else(bench: Any) -> None:
+    before = {job.name for job in jobs_of(bench)}
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 1.58], repeats: 4")
+    jobs = jobs_of(bench)
+    assert before < {job.name for job in jobs}
+    again = [job for job in jobs if job.stage == "quantize" and "--model.repeat" in job.argv]
+    assert {job.argv[job.argv.index("--model.repeat") + 1] for job in again} == {"1", "2", "3"}
+    made = [path for job in again for path in job.outputs]
+    assert "checkpoints/nearest-1.58~3/004.ckpt" in made
+    assert {path[-8:] for path in made} == {"004.ckpt", "005.ckpt"}, "the attacker's shadows are quantized once"
+    assert "confidence/nearest-4~2/005.npz" in {path for job in jobs if job.stage == "query" for path in job.outputs}
+
+
+def test_in_a_leave_one_out_study_repeats_quantize_every_model(bench: Any) -> None:
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 1.58], repeats: 2")
+    audit = bench.folder / "configs/audit/tiny.yaml"
+    audit.write_text(f"{audit.read_text()}\ndesign: leave_one_out\n")
+    made = {path for job in jobs_of(bench) for path in job.outputs}
+    assert "checkpoints/nearest-4~1/000.ckpt" in made
+
+
+def test_repeats_change_no_file_that_was_there(bench: Any) -> None:
+    before = recipes(jobs_of(bench))
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 1.58], repeats: 2")
+    after = recipes(jobs_of(bench))
+    assert {path for path, recipe in before.items() if after[path] != recipe} == set()
+    assert after["checkpoints/nearest-4~1/004.ckpt"] != before["checkpoints/nearest-4/004.ckpt"]
+
+
+def test_figure_6_is_planned_with_four_runs_of_each_of_64_targets() -> None:
+    study = read_study(Path(__file__).parents[2] / "configs/study/fig6.yaml")
+    made = [path for job in plan(study, ROOT, Fleets(16)) for path in job.outputs]
+    for method in ("adaround", "brecq", "obc"):
+        runs = [path for path in made if re.match(rf"confidence/{method}-1.58(~\d)?/0[0-5]\d", path)]
+        assert len(runs) == 4 * 60
+    assert study.n_shadows >= 32

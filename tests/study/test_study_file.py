@@ -201,3 +201,10 @@ def test_a_family_that_the_study_names_stands_for_its_recipes(bench: Any) -> Non
     assert read_study(bench.config).families["smooth"] == "Regularised"
     bench.change("study/tiny.yaml", "early: {short: 10}", "early: {short: 10}, family: Epochs")
     assert read_study(bench.config).families == {"plain": "Epochs", "short": "Epochs", "smooth": "Regularised"}
+
+
+@pytest.mark.parametrize(("repeats", "use"), [(0, 1), (3, 4)])
+def test_repeats_that_share_no_calibration_set_are_refused(bench: Any, repeats: int, use: int) -> None:
+    bench.change("study/tiny.yaml", "bits: [4, 1.58]", f"bits: [4, 1.58], repeats: {repeats}")
+    with pytest.raises(ValueError, match=f"repeats of nearest must be 1 or even.*got {repeats}, use {use}"):
+        read_study(bench.config)

@@ -9,6 +9,8 @@ from pathlib import Path
 _EXAMPLE = """example:
   python -m lit_privq report runs/demo
       draws runs/demo/figures/ and runs/demo/report.html again from runs/demo/results.csv
+  python -m lit_privq report runs/cifar10 runs/cifar100 --output runs/both
+      draws one page over several finished studies
 """
 
 
@@ -30,9 +32,34 @@ def build(directory: Path) -> Path:
     return draw(directory)
 
 
+def build_several(directories: Sequence[Path], output: Path) -> Path:
+    """Draw one page over several finished studies, from the results.csv, metrics.json and study.json of each.
+
+    Args:
+        directories: folders of the studies.
+        output: folder of report.html and its figures, outside of all of them.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        FileNotFoundError: if a folder, its results.csv or its metrics.json is missing.
+        ValueError: if a file is damaged or of another version, two studies share a name, or output lies in one.
+    """
+    from lit_privq.report.several import draw  # here, so that the help costs no matplotlib
+
+    return draw(directories, output)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """``python -m lit_privq report DIR``."""
-    print(build(parser().parse_args(argv).directory))
+    """``python -m lit_privq report DIR``, or several and ``--output``."""
+    options = parser().parse_args(argv)
+    if options.output is None and len(options.directories) > 1:
+        raise ValueError(f"a page over {len(options.directories)} studies needs a folder; got none, add --output DIR")
+    if options.output is None:
+        print(build(options.directories[0]))
+    else:
+        print(build_several(options.directories, options.output))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,5 +70,6 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("directory", metavar="DIR", type=Path, help="folder that holds results.csv")
+    made.add_argument("directories", metavar="DIR", type=Path, nargs="+", help="folder that holds results.csv")
+    made.add_argument("--output", type=Path, help="folder of the page over several studies")
     return made

@@ -132,11 +132,11 @@ def _r_squared(axis: XAxis | YAxis, scale: Callable[..., None], found: Sequence[
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
 
 
-def leakage(view: View, attack: str) -> Figure:
+def leakage(view: View, attack: str, heading: str = "") -> Figure:
     """True-positive rate of one attack by method and bits, every attacker (the paper's Fig. 3)."""
     attackers = tuple(dict.fromkeys(key.attacker for key in view.results.series if key.attack == attack))
     shades = {name: _rates_of(view, view.metric, name, attack) for name in attackers}
-    return _rates(view, view.attack_title(attack), shades)
+    return _rates(view, heading or view.attack_title(attack), shades)
 
 
 def _rates_of(view: View, metric: str, attacker: str = "", attack: str = "") -> dict[Variant, Rate]:
@@ -309,10 +309,10 @@ def _attackers(axes: Axes, names: Sequence[str]) -> None:
         _key(axes, [_dot(name, Look(MUTED, "o"), shade) for shade, name in enumerate(names)])
 
 
-def useful(view: View) -> Figure:
+def useful(view: View, heading: str = "") -> Figure:
     """Test accuracy, or R², by method and bits (the paper's Fig. 2)."""
     shades = {"": _utility(view)}
-    figure, axes = _dots(view, view.utility.heading, shades)
+    figure, axes = _dots(view, heading or view.utility.heading, shades)
     if view.utility is R_SQUARED:
         _r_squared(axes.xaxis, axes.set_xscale, list(shades[""].values()))
     reference = view.results.full_precision

@@ -73,9 +73,9 @@ def draw(directory: Path) -> Path:
         opened, folded = (list(_made(which, view, inputs)) for which in (OPEN, FOLDED))
         drawings = [drawing for section in (*opened, *folded) for drawing in section.drawings]
         pictures = {drawing: drawing.files() for drawing in drawings}
-    inline = {drawing.name: _inline(drawing.name, svg, drawing.alt) for drawing, (svg, _) in pictures.items()}
-    html = _render(view, opened, folded, inline)
-    _write_figures(directory, {drawing.name: found for drawing, found in pictures.items()})
+    shown = {drawing.name: inline(drawing.name, svg, drawing.alt) for drawing, (svg, _) in pictures.items()}
+    html = _render(view, opened, folded, shown)
+    write_figures(directory, {drawing.name: found for drawing, found in pictures.items()})
     atomic_write_bytes(directory / "report.html", html.encode())
     return directory / "report.html"
 
@@ -87,7 +87,7 @@ def _made(
     return (found for section in sections if (found := section(view, inputs)))
 
 
-def _write_figures(directory: Path, pictures: dict[str, tuple[str, bytes]]) -> None:
+def write_figures(directory: Path, pictures: dict[str, tuple[str, bytes]]) -> None:
     """Write every figure as SVG and PNG, and delete those of the page that is there which this one does not draw."""
     for name in _drawn(directory / "report.html") - set(pictures):
         for kind in ("svg", "png"):
@@ -104,7 +104,7 @@ def _drawn(page: Path) -> set[str]:
     return set(re.findall(r'id="([\w.-]+)-figure_1"', page.read_text(encoding="utf-8", errors="replace")))
 
 
-def _inline(name: str, svg: str, alt: str) -> Markup:
+def inline(name: str, svg: str, alt: str) -> Markup:
     """An SVG file as part of the page: its own names, the page's colours, a description."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
@@ -114,30 +114,32 @@ def _inline(name: str, svg: str, alt: str) -> Markup:
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1))
 
 
-def _render(view: View, opened: list[Section], folded: list[Section], inline: dict[str, Markup]) -> str:
+def _render(view: View, opened: list[Section], folded: list[Section], drawn: dict[str, Markup]) -> str:
     """Fill the templates: each section's own, then the page's."""
-    environment = Environment(
-        loader=FunctionLoader(_resource), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.globals.update(
+    templates = environment()
+    templates.globals.update(
         view=view,
         attack=view.attack_title(view.attack),
         compared=any(variant != variant.baseline for variant in view.results.variants),
-        percent=percent,
-        bound_percent=bound_percent,
-        counted=counted,
     )
 
     def filled(section: Section) -> tuple[Section, Markup]:
-        template = environment.get_template(f"sections/{section.name}.html.j2")
-        shown = {drawing.name: inline[drawing.name] for drawing in section.drawings}
+        template = templates.get_template(f"sections/{section.name}.html.j2")
+        shown = {drawing.name: drawn[drawing.name] for drawing in section.drawings}
         return section, Markup(template.render(**section.values, figures=shown))
 
-    return environment.get_template("page.html.j2").render(
+    return templates.get_template("page.html.j2").render(
         headline=headline(view),
         opened=list(map(filled, opened)),
         folded=list(map(filled, folded)),
     )
+
+
+def environment() -> Environment:
+    """The templates of this package, and the words that they all use."""
+    made = Environment(loader=FunctionLoader(_resource), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    made.globals.update(percent=percent, bound_percent=bound_percent, counted=counted)
+    return made
 
 
 def _resource(name: str) -> str:

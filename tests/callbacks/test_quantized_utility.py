@@ -30,5 +30,5 @@ def test_a_quantizer_measures_the_accuracy_that_a_query_measures(
 
 
 def test_a_training_has_nothing_quantized_to_measure(privq: Callable[..., None], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="QuantizedUtility measures what a Calibration has quantized; got Classifier"):
+    with pytest.raises(ValueError, match="QuantizedUtility measures what a fit has quantized; got Classifier"):
         privq("fit", "shadow/digits.yaml", tmp_path, "--trainer.max_epochs", "1", *WATCHED[2:])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_privq.study.choices import fleets_of
+from lit_privq.study.choices import fleets_of, without_equal_repeats
 from lit_privq.study.dry_run import state
 from lit_privq.study.engine import log_of
 from lit_privq.study.ledger import Ledger
@@ -161,6 +161,7 @@ def read_status(root: Path) -> StudyStatus:
     if not Path(config).is_file():
         raise FileNotFoundError(f"{root} was made from {config}, which is not here; ask where the study was started")
     study, data_root = read_study(Path(config)), record.get("data_root")
+    study = without_equal_repeats(study, record.get("facts", {}))
     fleets, data = fleets_of(study, record), Path(data_root) if data_root else None
     jobs, ledger = plan(study, root, fleets, data), Ledger(root)
     reasons = ledger.unfinished(jobs)

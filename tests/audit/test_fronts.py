@@ -32,8 +32,9 @@ def concluded(
         variant = Variant.parse(name)
         right = accuracy + random.normal(0, 1e-3, len(targets))
         rates = leakage + random.normal(0, 1e-3, len(targets))
-        summary.add_utility(variant, targets, {Measure("accuracy"): PerTarget(right)}, {"accuracy": 0.1})
-        summary.add(variant, "unaware", targets, {ATTACK: {Measure(RATE): PerTarget(rates)}})
+        if not variant.repeat:
+            summary.add_utility(variant, targets, {Measure("accuracy"): PerTarget(right)}, {"accuracy": 0.1})
+            summary.add(variant, "unaware", targets, {ATTACK: {Measure(RATE): PerTarget(rates)}})
         for target, one, rate in zip(targets, right.tolist(), rates.tolist(), strict=True):
             rows.append(Result("digits", "net", variant, target, "", "", "accuracy", one))
             rows.append(Result("digits", "net", variant, target, "unaware", ATTACK, RATE, rate))

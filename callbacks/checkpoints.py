@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.closing import Quality, closing_lines, quality
 from lit_privq.artifacts.checkpoint import not_finite, write_checkpoint
+from lit_privq.artifacts.diverged import Diverged
 from lit_privq.artifacts.variant import Variant
 from lit_privq.data.datamodule import is_trial
 
@@ -75,24 +76,29 @@ class WriteCheckpoints(L.Callback):
         """Write the final checkpoints, delete the resume checkpoint, and print what was written and how good it is.
 
         Raises:
-            ValueError: if models diverged; those of the others are written.
+            Diverged: if models did; those of the others are written, and theirs are kept under another name.
         """
         if is_trial(trainer):
             rank_zero_info("fast_dev_run is a trial: no checkpoint is written")
             return
-        diverged = []
+        diverged = dict[int, str]()
         for checkpoint in pl_module.checkpoints():  # type: ignore[operator]  # Classifier, Fleet and Calibration have it
             if (tensor := not_finite(checkpoint)) is None:
                 self._write(trainer, checkpoint)
             else:
-                diverged.append(_diverged(pl_module, checkpoint["lit_privq"], tensor))
+                write_checkpoint(Path(trainer.default_root_dir) / "checkpoints", checkpoint, sound=False)
+                made = checkpoint["lit_privq"]
+                said = _diverged(pl_module, made, tensor)
+                diverged[made["index"]] = f"{diverged[made['index']]}; {said}" if made["index"] in diverged else said
         if self.resume:
             Path(self.resume).unlink(missing_ok=True)
         print(*closing_lines(self.files), sep="\n", end="\n" if self.files else "")
         if diverged:
-            raise ValueError(
-                f"no checkpoint may hold NaN or infinity, so none is written for {'; '.join(diverged)}: change the "
-                "recipe, such as a lower learning rate"
+            raise Diverged(
+                "no checkpoint may hold NaN or infinity, so none is written for "
+                f"{'; '.join(diverged.values())}: change the recipe, such as a lower learning rate; what "
+                "there was is kept beside it, as .diverged",
+                list(diverged),
             )
 
     def _write_stopped(self, trainer: L.Trainer, module: L.LightningModule, name: str, epochs: int) -> None:

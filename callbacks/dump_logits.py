@@ -14,6 +14,7 @@ from torch import Tensor
 
 from callbacks.closing import closing_lines, quality
 from lit_privq.artifacts.confidences import Dump, write_dump
+from lit_privq.artifacts.diverged import Diverged
 from lit_privq.artifacts.variant import Variant
 from lit_privq.data.datamodule import is_trial, takes_all
 from lit_privq.query import Query
@@ -54,7 +55,11 @@ class DumpLogits(L.Callback):
         self.answers[dataloader_idx].append({name: value.cpu() for name, value in outputs.items()})
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Join the answers in the order of the examples, write one file per model, and print how good each is."""
+        """Join the answers in the order of the examples, write one file per model, and print how good each is.
+
+        Raises:
+            Diverged: if models answer NaN or infinity; the files of the others are written.
+        """
         assert isinstance(pl_module, Query)
         data = pl_module.data
         if is_trial(trainer):
@@ -62,10 +67,14 @@ class DumpLogits(L.Callback):
             return
         pool = self._join(0, len(data.pool.labels))
         test = self._join(1, len(data.pool.test_labels))
-        written = []
+        written, diverged = [], dict[int, str]()
         for k, (model, checkpoint) in enumerate(zip(data.models, pl_module.read, strict=True)):
             made = checkpoint["lit_privq"]
-            _check_finite(pool["confidence"][k], made["variant"], model)
+            path = Path(trainer.default_root_dir) / "confidence" / made["variant"] / f"{model:03d}.npz"
+            if wrong := _not_finite(pool["confidence"][k], made["variant"], model):
+                path.unlink(missing_ok=True)  # of an earlier checkpoint
+                diverged[model] = wrong
+                continue
             dump = Dump(
                 confidence=pool["confidence"][k],
                 labels=data.pool.labels.numpy(),
@@ -83,10 +92,15 @@ class DumpLogits(L.Callback):
                 test_labels=data.pool.test_labels.numpy() if data.pool.n_classes else None,
                 slices={name: mask.numpy() for name, mask in data.pool.slices.items()},
             )
-            path = Path(trainer.default_root_dir) / "confidence" / made["variant"] / f"{model:03d}.npz"
             write_dump(path, dump)
             written.append((path, quality({pl_module.task.metric: float(test["correct"][k, :, 0].mean())})))
-        print(*closing_lines(written), sep="\n")
+        print(*closing_lines(written), sep="\n", end="\n" if written else "")
+        if diverged:
+            raise Diverged(
+                f"{'; '.join(diverged.values())}; their training or quantization diverged: make its checkpoint again, "
+                "with a lower learning rate if it was trained",
+                list(diverged),
+            )
 
     def _join(self, which: int, n_examples: int) -> dict[str, np.ndarray[Any, Any]]:
         """Batches to arrays (models, examples, queries, ...)."""
@@ -121,12 +135,12 @@ def _split(options: Mapping[str, Any]) -> dict[str, int]:
     return {key: options[key] for key in ("n_shadows", "n_targets", "split_seed")}
 
 
-def _check_finite(confidence: np.ndarray[Any, Any], variant: str, model: int) -> None:
-    """Refuse a network that answers NaN or infinity."""
+def _not_finite(confidence: np.ndarray[Any, Any], variant: str, model: int) -> str:
+    """What is wrong with a network that answers NaN or infinity; empty if none of its answers is."""
     bad = ~np.isfinite(confidence).all(axis=-1)
-    if bad.any():
-        raise ValueError(
-            f"model {model} ({variant}) answers NaN or infinity on {bad.sum()} of {len(bad)} examples, first on "
-            f"example {np.flatnonzero(bad)[0]}; its training or quantization diverged: make its checkpoint again, "
-            "with a lower learning rate if it was trained"
-        )
+    if not bad.any():
+        return ""
+    return (
+        f"model {model} ({variant}) answers NaN or infinity on {bad.sum()} of {len(bad)} examples, first on example "
+        f"{np.flatnonzero(bad)[0]}"
+    )

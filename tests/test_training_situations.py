@@ -153,6 +153,7 @@ def test_a_diverged_training_writes_no_checkpoint_and_stops_naming_model_epoch_a
     with pytest.raises(ValueError, match=r"none is written for model 3 \(none-32, .*: diverged in epoch 2, loss nan\)"):
         privq("fit", "shadow/digits.yaml", tmp_path, "--data.model_index", "3")
     assert not list(tmp_path.rglob("*.ckpt"))
+    assert (tmp_path / "checkpoints/none-32/003.ckpt.diverged").is_file()
     assert epochs_of == [0, 1], "there is nothing to train any more"
 
 
@@ -164,7 +165,8 @@ def test_the_others_of_a_fleet_are_trained_to_the_end_and_written(
     with pytest.raises(ValueError, match=message):
         privq("fit", "shadow/digits.yaml", tmp_path, *EVERYONE)
     folder = tmp_path / "checkpoints/none-32"
-    assert sorted(path.name for path in folder.iterdir()) == [f"00{k}.ckpt" for k in (0, 2, 3, 5)]
+    assert sorted(path.name for path in folder.glob("*.ckpt")) == [f"00{k}.ckpt" for k in (0, 2, 3, 5)]
+    assert sorted(path.name for path in folder.glob("*.diverged")) == [f"00{k}.ckpt.diverged" for k in (1, 4)]
     for k in (0, 2, 3, 5):
         one, other = (read_checkpoint(f / f"00{k}.ckpt")["state_dict"] for f in (folder, study / "checkpoints/none-32"))
         assert all(torch.equal(value, other[name]) for name, value in one.items())

@@ -13,6 +13,7 @@ from torch import nn
 from lit_privq.artifacts.atomic import atomic_write
 from lit_privq.artifacts.codes import restore_weights
 from lit_privq.artifacts.construction import build_trusted
+from lit_privq.artifacts.diverged import place
 from lit_privq.artifacts.state import load_state, without_prefix
 
 
@@ -144,13 +145,13 @@ def not_finite(checkpoint: Mapping[str, Any]) -> str | None:
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
-def write_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> Path:
-    """Write one checkpoint to ``folder/<variant>/<index>.ckpt``, whole or not at all.
+def write_checkpoint(folder: Path, checkpoint: Mapping[str, Any], sound: bool = True) -> Path:
+    """Write one checkpoint to ``folder/<variant>/<index>.ckpt``, whole or not at all; beside it if it diverged.
 
     The same content gives the same bytes: torch names the archive inside after a file's path, not after an open file.
     """
     made = checkpoint["lit_privq"]
-    path: Path = folder / made["variant"] / f"{made['index']:03d}.ckpt"
+    path = place(folder / made["variant"] / f"{made['index']:03d}.ckpt", sound)
     with atomic_write(path) as file:
         torch.save(dict(checkpoint), file)
     return path

@@ -119,7 +119,13 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
         raise ValueError(
             f"a study knows its own targets; got targets {' '.join(audit.targets)} for {path}; leave them out"
         )
-    folder, summary, progress = Folder(path, audit.n_targets, audit.recipes or ()), run.summary, run.progress
+    folder = Folder(path, audit.n_targets, audit.recipes or (), audit.leave_out or ())
+    summary, progress = run.summary, run.progress
+    if audit.leave_out:
+        n, which = len(audit.leave_out), ", ".join(map(str, audit.leave_out))
+        run.say(
+            iter([f"{n} model{'s are' if n > 1 else ' is'} missing, as {'they' if n > 1 else 'it'} diverged: {which}"])
+        )
     run.begin(folder.full.observed(folder.shadows), folder.slices)
     _check_gate(folder, run)
     attacks, separations, unaware_only = run.attacks, {}, list[str]()
@@ -127,7 +133,7 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
         variant = Variant.parse(name)
         models = folder.read(name) if variant.quantized else folder.parent(variant)
         if not variant.quantized:
-            run.say(doubts(models.observed(range(folder.targets.stop))))
+            run.say(doubts(models.observed([*folder.shadows, *folder.targets])))
             thresholds = run.shadow_scores(models.observed(folder.shadows))
         yield from _utility(folder, models, run)
         for case in folder.cases(name, audit.design, models):

@@ -32,7 +32,7 @@ class Models:
     variant: Variant
     dumps: Mapping[int, Dump]
 
-    def observed(self, index: range) -> Observed:
+    def observed(self, index: Sequence[int]) -> Observed:
         """Some of the models, as attacks see them."""
         dumps = [self.dumps[i] for i in index]
         logits = [dump.logits for dump in dumps if dump.logits is not None]
@@ -52,7 +52,8 @@ class Folder:
         path: holds a folder of .npz files per variant.
         n_targets: held-out targets; None takes the most that a full-precision dump names, as targets can be added
             later and do not change what others were trained on.
-        recipes: names of the recipes in the study's order; those left out come last.
+        recipes: names of the recipes in the study's order; those not named come last.
+        left_out: models that are not looked at, whether they are there or not.
 
     Raises:
         FileNotFoundError: if there is no full-precision variant, of the study's first recipe or of a quantized one's.
@@ -60,8 +61,10 @@ class Folder:
             nothing; names it and what mends it.
     """
 
-    def __init__(self, path: Path, n_targets: int | None = None, recipes: Sequence[str] = ()) -> None:
-        self.path, self._given, self._named = path, n_targets, 0
+    def __init__(
+        self, path: Path, n_targets: int | None = None, recipes: Sequence[str] = (), left_out: Sequence[int] = ()
+    ) -> None:
+        self.path, self._given, self._named, self.left_out = path, n_targets, 0, left_out
         found = [Variant.parse(child.name) for child in sorted(path.iterdir()) if any(child.glob("*.npz"))]
         order = [*recipes, *sorted({variant.recipe for variant in found} - set(recipes))]
         found.sort(key=lambda v: (v.recipe != "", order.index(v.recipe) if v.recipe else 0, v.quantized))
@@ -86,14 +89,18 @@ class Folder:
         return self._first.slices
 
     @property
-    def shadows(self) -> range:
+    def shadows(self) -> list[int]:
         """Indices of the shadow models."""
-        return range(self._meta["n_shadows"])
+        return self._left(range(self._meta["n_shadows"]))
 
     @property
-    def targets(self) -> range:
+    def targets(self) -> list[int]:
         """Indices of the held-out targets."""
-        return range(len(self.shadows), len(self.shadows) + (self._given or self._named))
+        first = self._meta["n_shadows"]
+        return self._left(range(first, first + (self._given or self._named)))
+
+    def _left(self, indices: range) -> list[int]:
+        return [index for index in indices if index not in self.left_out]
 
     def parent(self, variant: Variant) -> Models:
         """The full-precision models of a variant's recipe."""
@@ -113,7 +120,8 @@ class Folder:
 
     def read(self, name: str) -> Models:
         """The models of one variant."""
-        paths = sorted((self.path / name).glob("*.npz"))
+        absent = {f"{index:03d}.npz" for index in self.left_out}
+        paths = sorted(path for path in (self.path / name).glob("*.npz") if path.name not in absent)
         dumps = {}
         for path in paths:
             dump = read_dump(path)

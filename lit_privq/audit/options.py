@@ -21,7 +21,7 @@ from lit_privq.audit.folder import Design
 from lit_privq.audit.gate import read_rule
 from lit_privq.audit.slices import Slices
 
-_LISTS = ("--attacks", "--targets", "--max_fpr", "--fail_if", "--recipes")
+_LISTS = ("--attacks", "--targets", "--max_fpr", "--fail_if", "--recipes", "--leave_out")
 _BOUNDS = [0.00001, 0.0001, 0.001, 0.01]
 _QUOTED = 'a YAML file gives lists of words in quotes, such as targets: ["64:74", "80"], and max_fpr numbers'
 Word = restricted_string_type("Word", ".")  # a range as it was typed: YAML makes the number 490 of 8:10
@@ -46,6 +46,7 @@ class Audit:
         targets: rows or ranges of rows of an .npz that are targets, such as 64:74, in quotes where YAML is read; a
             study knows its own.
         n_targets: held-out targets of a study; None takes the most that a dump names, as targets can be added later.
+        leave_out: models of a study that are missing, as their training diverged; those left are audited.
         recipes: names of a study's recipes in its order, the first and nameless one's too; ``default`` by default.
         families: what people call each recipe's family, by the recipe's name: recipes of one, such as noise levels, are
             points of one front at equal accuracy. A recipe that is left out is a family of its own.
@@ -76,6 +77,7 @@ class Audit:
     design: Design = "held_out"
     targets: list[str] | None = None
     n_targets: int | None = None
+    leave_out: list[int] | None = None
     recipes: list[str] | None = None
     families: dict[str, str] = field(default_factory=dict)
     equal_groups: bool = False

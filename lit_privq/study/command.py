@@ -22,8 +22,9 @@ from lit_privq.study.dry_run import dry_run
 from lit_privq.study.engine import Engine, StudyFailed, one_call
 from lit_privq.study.engines import add_options, check_storage, opened, resources_of, slurm_options
 from lit_privq.study.ledger import CHANGED, WAITING, WITH_ANOTHER, Ledger
+from lit_privq.study.left_out import planned, todo_of
 from lit_privq.study.lock import locked
-from lit_privq.study.plan import Job, plan
+from lit_privq.study.plan import Fleets, Job
 from lit_privq.study.progress import StudyProgress, duration, finished_work
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
 from lit_privq.study.running import forget_ended
@@ -136,32 +137,65 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
         found = settled(study, options, earlier, functools.partial(one_call, pool), hooks)
         record = study_record(study, options, command, earlier) | found
         study = without_equal_repeats(study, found["facts"])
-        fleets = fleets_of(study, found)
-        jobs = plan(study, root, fleets, options.data_root)
-        reasons = ledger.unfinished(jobs)
-        todo = plan(study, root, fleets, options.data_root, only=reasons) if reasons else []
-        needed = bytes_needed(todo, found["facts"], n_queries(study))
-        if not options.overwrite:
-            _check_overwritten(jobs, reasons, root)
-        if not options.ignore_space:
-            check_space(needed, root)
-        _announce(jobs, todo, reasons, ledger, needed)
-        saver = _Saver(root, record, jobs, ledger)
-        saver.save()
-        progress = StudyProgress(todo, pool.size, sys.stderr, earlier=finished_work(jobs, reasons, ledger))
-        engine = Engine(ledger, pool, progress, hooks.run, saver.save_after, resources_of(found["choices"]))
-        if options.engine == "slurm":
-            pool.submit_ahead(engine.calls_ahead(todo))
+        work = _Work(study, options, record, fleets_of(study, found), ledger, hooks.run)
+        todo = work.left()
+        work.check(todo)
+        work.announce(todo)
         try:
-            engine.execute(todo)
+            while work.execute(todo, pool):
+                todo = work.left()  # without the models that diverged
         except StudyFailed:
             print(share(root), file=sys.stderr)
             raise
-        finally:
-            saver.save()
     if todo and (said := share(root)):
         print(said, file=sys.stderr)
     print(f"{root / 'report.html'} (after {duration(time.monotonic() - start)})")
+
+
+@dataclass
+class _Work:
+    """The jobs of a study as things stand, and how they are run."""
+
+    study: Study
+    options: argparse.Namespace
+    record: dict[str, Any]
+    fleets: Fleets
+    ledger: Ledger
+    run: str
+
+    def left(self) -> list[Job]:
+        """Plan anew; returns the jobs that are left to do."""
+        where = self.options.output, self.fleets, self.options.data_root
+        self.found = planned(self.study, *where, self.ledger)
+        return todo_of(self.study, *where, self.found)
+
+    def check(self, todo: Sequence[Job]) -> None:
+        """Refuse to replace what is finished, or to start what the disk cannot hold, unless that was asked for."""
+        if not self.options.overwrite:
+            _check_overwritten(self.found.jobs, self.found.reasons, self.options.output)
+        self.needed = bytes_needed(todo, self.record["facts"], n_queries(self.study))
+        if not self.options.ignore_space:
+            check_space(self.needed, self.options.output)
+
+    def announce(self, todo: Sequence[Job]) -> None:
+        """Say what differs from the earlier start, and how much will be written."""
+        _announce(self.found.jobs, todo, self.found.reasons, self.ledger, self.needed)
+
+    def execute(self, todo: Sequence[Job], pool: Any) -> bool:  # noqa: ANN401  # one of three kinds
+        """Run jobs; returns whether models diverged and were left out."""
+        jobs, ledger = self.found.jobs, self.ledger
+        saver = _Saver(ledger.root, self.record | {"left_out": self.found.left_out}, jobs, ledger)
+        saver.save()
+        progress = StudyProgress(todo, pool.size, sys.stderr, earlier=finished_work(jobs, self.found.reasons, ledger))
+        leave_out = self.study.on_divergence == "leave_out"
+        resources = resources_of(self.record["choices"])
+        engine = Engine(ledger, pool, progress, self.run, saver.save_after, resources, leave_out)
+        if self.options.engine == "slurm":
+            pool.submit_ahead(engine.calls_ahead(todo))
+        try:
+            return engine.execute(todo)
+        finally:
+            saver.save()
 
 
 @dataclass

@@ -12,7 +12,8 @@ from pathlib import Path
 from lit_privq.study import tasks
 from lit_privq.study.choices import as_record, fleets_of, kept_choices, overrides, without_equal_repeats
 from lit_privq.study.ledger import WAITING, WITH_ANOTHER, Ledger
-from lit_privq.study.plan import STAGES, Job, Stage, plan
+from lit_privq.study.left_out import planned, todo_of
+from lit_privq.study.plan import STAGES, Job, Stage
 from lit_privq.study.progress import duration
 from lit_privq.study.record import read_record
 from lit_privq.study.storage import bytes_needed, n_queries, storage_line
@@ -48,10 +49,10 @@ def dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
         for one in study.recipes
     }
     fleets = fleets_of(study, as_record(study, chosen))
-    jobs = plan(study, root, fleets, options.data_root)
     ledger = Ledger(root, options.verify)
-    reasons = ledger.unfinished(jobs)
-    todo = plan(study, root, fleets, options.data_root, only=reasons)
+    found = planned(study, root, fleets, options.data_root, ledger)
+    jobs, reasons = found.jobs, found.reasons
+    todo = todo_of(study, root, fleets, options.data_root, found)
     states = {job.name: state(job, reasons, ledger) for job in jobs}
     sizes = [str(chosen[one.name]["choices"]["size"]) for one in study.recipes]
     width = max(map(len, states))

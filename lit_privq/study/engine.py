@@ -58,6 +58,7 @@ class Engine:
         run: ``module:function`` that runs a command line in a worker.
         after_each: called with every job that has been recorded.
         resources: that each stage's jobs need.
+        leave_out: whether models that diverge are left out, or stop the study.
     """
 
     ledger: Ledger
@@ -66,6 +67,8 @@ class Engine:
     run: str
     after_each: Callable[[Job], None] = lambda job: None
     resources: Mapping[Stage, Resources] = field(default_factory=dict)
+    leave_out: bool = False
+    _diverged: set[str] = field(default_factory=set)
     _finished: set[str] = field(default_factory=set)
     _failed: dict[str, str] = field(default_factory=dict)
     _lost: dict[str, int] = field(default_factory=dict)  # machines lost under each job
@@ -74,8 +77,11 @@ class Engine:
     _open: dict[str, int] = field(default_factory=dict)  # needs of each job that are not finished
     _behind: dict[str, list[Job]] = field(default_factory=dict)  # jobs by what they need
 
-    def execute(self, jobs: Sequence[Job]) -> None:
+    def execute(self, jobs: Sequence[Job]) -> bool:
         """Run every job that is not finished, each after those it needs.
+
+        Returns:
+            Whether models diverged and are left out: what needs them was not run, and a plan without them is next.
 
         Raises:
             ValueError: if nothing can go on, as where the disk is full; running jobs were finished.
@@ -96,12 +102,12 @@ class Engine:
             for call, outcome in self.pool.wait(timeout=1.0):
                 job = by_name[call.name]
                 if not outcome.error:
-                    self._record(job, outcome.value, outcome.seconds)
-                    ready += self._admitted(self._released(job))
+                    ready += self._record(job, outcome.value, outcome.seconds)
                 elif self._fail(job, outcome):
                     ready.appendleft(job)
         self.progress.close()
         self._raise_failures(len(jobs))
+        return bool(self._diverged)
 
     def _admitted(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Those that have to run, of jobs whose needs are finished and of those behind the finished among them."""
@@ -123,26 +129,37 @@ class Engine:
                 yield other
 
     def _start(self, job: Job) -> None:
-        self.pool.start(self._call(job, "perform", self.run, job, self.ledger.root, self.ledger.hashes(job)))
+        self.pool.start(
+            self._call(job, "perform", self.run, job, self.ledger.root, self.ledger.hashes(job), self.leave_out)
+        )
         self.progress.begin(job)
 
     def calls_ahead(self, jobs: Sequence[Job]) -> list[tuple[Stage, list[Call]]]:
         """Calls by stage that look themselves whether what they need is finished, for pools that have a queue."""
         return [
-            (stage, [self._call(job, "attempt", self.run, job, self.ledger.root, with_needs(job, jobs)) for job in of])
+            (stage, [self._ahead(job, jobs) for job in of])
             for stage in STAGES
             if (of := [job for job in jobs if job.stage == stage])
         ]
+
+    def _ahead(self, job: Job, jobs: Sequence[Job]) -> Call:
+        return self._call(job, "attempt", self.run, job, self.ledger.root, with_needs(job, jobs), self.leave_out)
 
     def _call(self, job: Job, function: str, *arguments: object) -> Call:
         needed = self.resources.get(job.stage, Resources())
         log = log_of(job.name, self.ledger.root)
         return Call(job.name, f"lit_privq.study.tasks:{function}", arguments, log, needed)
 
-    def _record(self, job: Job, receipt: Receipt, seconds: float) -> None:
+    def _record(self, job: Job, receipt: Receipt, seconds: float) -> list[Job]:
+        """Record how a job ended; returns those that may start now."""
         self.ledger.take(receipt)
         self.progress.finish(job, seconds)
         self.after_each(job)
+        if not receipt.diverged:
+            return list(self._admitted(self._released(job)))
+        self._diverged.add(job.name)
+        self.progress.say(f"{job.name}: diverged and left out: {', '.join(receipt.diverged)}")
+        return []
 
     def _fail(self, job: Job, outcome: Outcome) -> bool:
         """Say how a job failed; returns whether to start it again."""
@@ -179,7 +196,7 @@ class Engine:
         if self._stop:
             raise ValueError(self._stop)
         if self._failed:
-            behind = n_jobs - len(self._finished) - len(self._failed)
+            behind = n_jobs - len(self._finished) - len(self._failed) - len(self._diverged)
             raise StudyFailed(_summary(self._failed, behind, self.ledger.root))
 
 

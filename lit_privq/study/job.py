@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lit_privq.study.choices import fleets_of, in_this_process, settled, without_equal_repeats
 from lit_privq.study.ledger import Ledger
-from lit_privq.study.plan import Job, plan, with_needs
+from lit_privq.study.left_out import planned
+from lit_privq.study.plan import Job, plan
 from lit_privq.study.record import read_record, study_record, write_record
 from lit_privq.study.study_file import read_study
 from lit_privq.study.tasks import REAL, Hooks, perform
@@ -41,16 +42,16 @@ def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
         write_record(root, study_record(study, options, f"python -m lit_privq job {shlex.join(argv)}", {}) | found)
     study = without_equal_repeats(study, found["facts"])
     fleets = fleets_of(study, found)
-    jobs = plan(study, root, fleets, options.data_root)
-    job = _named(options.name, jobs, root)
     ledger = Ledger(root)
-    reasons = ledger.unfinished(with_needs(job, jobs))
+    found_jobs = planned(study, root, fleets, options.data_root, ledger)
+    jobs, reasons = found_jobs.jobs, found_jobs.reasons
+    job = _named(options.name, jobs, root)
     if not (left := [path for path in job.outputs if path in reasons]):
         print(f"{job.name} is finished")
         return
     _check_inputs(job, jobs, reasons)
-    for part in plan(study, root, fleets, options.data_root, only=left):
-        perform(hooks.run, part, root, ledger.hashes(part))
+    for part in plan(study, root, fleets, options.data_root, only=left, left_out=found_jobs.left_out):
+        perform(hooks.run, part, root, ledger.hashes(part), leave_out=study.on_divergence == "leave_out")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,7 +94,7 @@ def _named(name: str, jobs: Sequence[Job], root: Path) -> Job:
     )
 
 
-def _check_inputs(job: Job, jobs: Sequence[Job], reasons: dict[str, str]) -> None:
+def _check_inputs(job: Job, jobs: Sequence[Job], reasons: Mapping[str, str]) -> None:
     """Refuse to work on what is not finished."""
     for path in job.inputs:
         if path in reasons:

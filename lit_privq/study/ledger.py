@@ -13,6 +13,7 @@ from lit_privq.study.plan import Job, Product
 from lit_privq.study.receipt import Receipt, Stamp, file_stamp, parsed, receipt_path, waiting_receipts
 
 CHANGED = "changed"
+DIVERGED = "diverged"
 WAITING = "waiting"
 WITH_ANOTHER = "made together with a damaged file"
 
@@ -47,8 +48,7 @@ class Ledger:
 
     def hash(self, product: Product) -> str:
         """Digest of what goes into a file: the version, its recipe, and the content of its inputs as written."""
-        inputs = [maker.outputs[path].digest if (maker := self.makers.get(path)) else None for path in product.inputs]
-        content = [__version__, product.recipe, inputs]
+        content = [__version__, product.recipe, [self._digest(path) for path in product.inputs]]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
     def is_finished(self, job: Job) -> bool:
@@ -62,6 +62,8 @@ class Ledger:
             return "new"
         if maker.hashes.get(product.path) != self.hash(product):
             return f"{CHANGED}: {self._what_changed(maker, product)}"
+        if product.path in maker.diverged:
+            return DIVERGED
         beside = [path for path in maker.outputs if product.beside and path.startswith(f"{product.beside}/")]
         damaged = (path for path in (product.path, *beside) if not self._intact(path, maker.outputs[path]))
         return next((f"{path} is damaged" for path in damaged), "")
@@ -101,6 +103,11 @@ class Ledger:
         makers = [self.makers[product.path] for product in products if product.path in self.makers]
         return sum(maker.seconds / max(1, len(maker.hashes)) for maker in makers)
 
+    def _digest(self, path: str) -> str | None:
+        """Content of a file as its job wrote it, None for what no job wrote."""
+        stamp = self.makers[path].outputs.get(path) if path in self.makers else None
+        return None if stamp is None else stamp.digest
+
     def hashes(self, job: Job) -> dict[str, str]:
         """Digest of what goes into each of a job's files; what it needs is finished."""
         return {product.path: self.hash(product) for product in job.products}
@@ -131,7 +138,7 @@ class Ledger:
             receipt_path(self.root, receipt.name).unlink(missing_ok=True)
 
     def _keep(self, receipt: Receipt) -> None:
-        self.makers |= dict.fromkeys(receipt.outputs, receipt)
+        self.makers |= dict.fromkeys([*receipt.outputs, *receipt.diverged], receipt)
 
     def _intact(self, path: str, stamp: Stamp) -> bool:
         """Whether a file is what was recorded."""

@@ -105,7 +105,12 @@ class Fleets:
 
 
 def plan(
-    study: Study, root: Path, fleets: Fleets, data_root: Path | None = None, only: Collection[str] | None = None
+    study: Study,
+    root: Path,
+    fleets: Fleets,
+    data_root: Path | None = None,
+    only: Collection[str] | None = None,
+    left_out: Collection[int] = (),
 ) -> list[Job]:
     """Every job of a study, in an order that respects what each needs.
 
@@ -116,11 +121,12 @@ def plan(
         data_root: where the data sets lie; as the data config says where None.
         only: files that have to be made; None for all. A job that makes none of them is left out, and one that makes
             some of them is told only of their models and precisions.
+        left_out: models of which nothing more is made, and that are not audited.
 
     Raises:
         FileNotFoundError: if a config points at one that does not exist.
     """
-    planner = _Planner(study, root, fleets, data_root, only)
+    planner = _Planner(study, root, fleets, data_root, only, left_out)
     jobs = [*planner.train(), *planner.quantize(), *planner.query(), *planner.audit(), *planner.report()]
     makers = {path: job.name for job in jobs for path in job.outputs}
     return [
@@ -176,9 +182,15 @@ class _Planner:
     """Writes the jobs of each stage."""
 
     def __init__(
-        self, study: Study, root: Path, fleets: Fleets, data_root: Path | None, only: Collection[str] | None
+        self,
+        study: Study,
+        root: Path,
+        fleets: Fleets,
+        data_root: Path | None,
+        only: Collection[str] | None,
+        left_out: Collection[int],
     ) -> None:
-        self.study, self.root, self.fleets, self.only = study, root, fleets, only
+        self.study, self.root, self.fleets, self.only, self.left_out = study, root, fleets, only, sorted(left_out)
         self.data = ("--data.root", str(data_root)) if data_root else ()
         self.tree = functools.cache(lambda config: config_tree(Path(config)))
         # The user's recipes name their own networks and data set; the checkpoints of this study may name them too.
@@ -243,16 +255,22 @@ class _Planner:
                 yield self._lightning(f"query-{variant.name}-{_span(models)}", "query", command, products)
 
     def audit(self) -> Iterator[Job]:
-        dumps = tuple(_file("confidence", variant, model) for variant, models in self._queried() for model in models)
+        dumps = tuple(
+            _file("confidence", variant, model)
+            for variant, models in self._queried()
+            for model in models
+            if model not in self.left_out
+        )
         folders = ("--input", str(self.root / "confidence"), "--output", str(self.root))
         targets = ("--n_targets", str(self.study.n_targets))
         names = self.study.recipe_names
         recipes = () if names == (DEFAULT,) else ("--recipes", *names)
         families = self.study.families if len(names) > 1 else {}
         rivals = ("--families", json.dumps(families, ensure_ascii=False)) if families else ()
-        options = (*folders, *targets, *recipes, *rivals, "--report", "false")  # another job draws
+        less = ("--leave_out", *map(str, self.left_out)) if self.left_out else ()
+        options = (*folders, *targets, *recipes, *rivals, *less, "--report", "false")  # another job draws
         named = ({"recipes": names} if recipes else {}) | ({"families": families} if families else {})
-        tree = self.tree(self.study.audit) | named
+        tree = self.tree(self.study.audit) | named | ({"leave_out": self.left_out} if less else {})
         paths = ("results.csv", "metrics.json", "vulnerability.npz")
         command = ("audit", "--config", self.study.audit, *options)
         yield from self._whole("audit", command, tree, paths, dumps, beside="audit")
@@ -267,6 +285,8 @@ class _Planner:
         """Models that one job works on, and the variants that they lack."""
 
         def lacking(model: int) -> tuple[Variant, ...]:
+            if model in self.left_out:
+                return ()
             return tuple(v for v in variants if self.only is None or _file(folder, v, model) in self.only)
 
         for share in self.fleets.divide(models, variants[0].recipe):

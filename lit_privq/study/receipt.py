@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +46,7 @@ class Receipt:
         outputs: every file written.
         hashes: by file, of what went into it, see `Ledger.hash`; those of earlier versions have none.
         seconds: how long the job took.
+        diverged: those of its files that it could not make, as their models hold NaN or infinity.
         recipes: by file, as the plan had them, to tell what has changed since; earlier versions kept none.
         version: of lit_privq; empty of earlier ones.
         finished: when, in local time.
@@ -56,6 +57,7 @@ class Receipt:
     outputs: Mapping[str, Stamp]
     hashes: Mapping[str, str]
     seconds: float
+    diverged: Sequence[str] = ()
     recipes: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
     finished: str = field(default_factory=now)
@@ -82,6 +84,7 @@ def _receipt(fields: dict[str, Any]) -> Receipt:
         outputs,
         dict(fields.get("hashes", {})),
         fields["seconds"],
+        tuple(fields.get("diverged", ())),
         dict(fields.get("recipes", {})),
         fields.get("version", ""),
         fields["finished"],

@@ -94,6 +94,7 @@ class Study:
         split_seed: of the memberships; the data config's where left out.
         seed: of the training noise; the shadow config's where left out.
         trust: packages whose code checkpoints may name, beside those that the shadow config itself names.
+        on_divergence: whether a model that comes to hold NaN or infinity stops the study, or is left out of it.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Study:
     split_seed: int | None = None
     seed: int | None = None
     trust: list[str] = field(default_factory=list)
+    on_divergence: Literal["stop", "leave_out"] = "stop"
 
     @property
     def n_models(self) -> int:

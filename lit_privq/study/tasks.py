@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_privq.artifacts.diverged import Diverged
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Job
 from lit_privq.study.receipt import Receipt, file_stamp, write_receipt
@@ -51,17 +52,21 @@ def run_command(argv: Sequence[str]) -> None:
         importlib.import_module("lit_privq.cli").main(list(argv))
 
 
-def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receipt:
+def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str], leave_out: bool = False) -> Receipt:
     """Run a job and leave its receipt, with the stamps of what it wrote.
+
+    Files of models that diverged are told apart in the receipt: made again neither now nor at the next start.
 
     Args:
         run: ``module:function`` that runs a command line.
         job: whose needs are finished.
         root: the study's folder.
         hashes: by file, of what goes into it.
+        leave_out: whether models that diverge are left out; they are an error otherwise.
 
     Raises:
         RuntimeError: if it left an output out.
+        Diverged: if models diverged and are not left out; the others' files are on the receipt all the same.
     """
     print("python -m lit_privq", shlex.join(job.argv), flush=True)
     with noted(root, job.name):
@@ -71,31 +76,42 @@ def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receip
 def _performed(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receipt:
     start = time.monotonic()
     module, function = run.split(":")
-    ended = ""
+    ended, diverged = "", None
     try:
         getattr(importlib.import_module(module), function)(list(job.argv))
     except SystemExit as end:  # Lightning ends a fit at SIGTERM with one that has no code, as if all were done
         if end.code:
             raise
         ended = f" ({type(end).__name__})"
+    except Diverged as error:
+        diverged = error
     finally:
         gc.collect()  # trainer, module and data hold each other, and Python does not see how large their tensors are
         gc.freeze()  # what is left are the libraries, a quarter of a second each time that they are looked through
-    missing = [path for path in job.outputs if not (root / path).is_file()]
+    lost = [path for path in job.outputs if diverged and _is_lost(root / path, diverged.models)]
+    made = [path for path in job.outputs if path not in lost]
+    missing = [path for path in made if not (root / path).is_file()]
     if missing:
         raise RuntimeError(
             f"it ended{ended} without writing {missing[0]} ({len(missing)} of {len(job.outputs)} files are missing)"
         )
     more = [path for folder in job.folders for path in sorted((root / folder).rglob("*")) if path.is_file()]
-    paths = dict.fromkeys([*job.outputs, *(path.relative_to(root).as_posix() for path in more)])
+    paths = dict.fromkeys([*made, *(path.relative_to(root).as_posix() for path in more)])
     stamps = {path: file_stamp(root / path) for path in paths}
     recipes = {product.path: product.recipe for product in job.products}
-    receipt = Receipt(job.name, stamps, hashes, round(time.monotonic() - start, 3), recipes)
+    receipt = Receipt(job.name, stamps, hashes, round(time.monotonic() - start, 3), lost, recipes)
     write_receipt(root, receipt)
+    if diverged and not leave_out:
+        raise diverged
     return receipt
 
 
-def attempt(run: str, job: Job, root: Path, needed: Sequence[Job]) -> Receipt:
+def _is_lost(path: Path, models: Sequence[int]) -> bool:
+    """Whether a file was not made because its model diverged: at an early stop it may have been sound."""
+    return int(path.stem) in models and not path.is_file()
+
+
+def attempt(run: str, job: Job, root: Path, needed: Sequence[Job], leave_out: bool = False) -> Receipt:
     """Run a job, unless it is finished by now, if what it needs is.
 
     Args:
@@ -103,6 +119,7 @@ def attempt(run: str, job: Job, root: Path, needed: Sequence[Job]) -> Receipt:
         job: with all its files to make.
         root: the study's folder.
         needed: the job behind all those that it needs, directly or by way of each other.
+        leave_out: see `perform`.
 
     Raises:
         RuntimeError: if what it needs is not finished.
@@ -113,7 +130,7 @@ def attempt(run: str, job: Job, root: Path, needed: Sequence[Job]) -> Receipt:
         raise RuntimeError(f"it needs {missing[0]}, which is not finished")
     if not any(path in reasons for path in job.outputs):
         return ledger.makers[job.outputs[0]]
-    return perform(run, job, root, ledger.hashes(job))
+    return perform(run, job, root, ledger.hashes(job), leave_out)
 
 
 def see(path: Path, token: str) -> None:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lit_privq.artifacts.atomic import is_full_disk
+from lit_privq.artifacts.diverged import Diverged
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # glibc gives large blocks back to the system at every training step, only to fetch them again: 8 % of a step at 32x32.
@@ -70,7 +71,7 @@ class Outcome:
         value: what the call returned.
         error: why it failed, in a sentence; empty if it did not.
         is_final: whether it would fail again until the user corrects something.
-        stops: whether all others would fail too, as where the disk is full.
+        stops: whether the whole study is to stop, as where the disk is full.
         is_lost: whether it was not the call that failed but the machine under it.
         seconds: how long it took.
     """
@@ -253,7 +254,7 @@ def _outcome_of_error(error: BaseException) -> Outcome:
         full = "no space is left on the device; make room, then the same command goes on"
         return Outcome(error=full, is_final=True, stops=True)
     if isinstance(error, (ValueError, FileNotFoundError)):
-        return Outcome(error=" ".join(str(error).split()), is_final=True)
+        return Outcome(error=" ".join(str(error).split()), is_final=True, stops=isinstance(error, Diverged))
     return Outcome(error=" ".join(f"{type(error).__name__}: {error}".split()))
 
 

@@ -71,7 +71,16 @@ def run(argv):
         content = Path(parent.format(index=index)).read_text() if parent else "weights"
         config = Path(option["--config"]).read_text()
         for folder in folders(verb, option):
+            if index == start and "--diverge" in option:
+                write(root / f"{folder.format(index=index)}.diverged", "nan")
+                continue
             write(root / folder.format(index=index), f"{content} {folder} {config} {option.get('--seed_everything')}")
+
+
+    if "--diverge" in option:
+        from lit_privq.artifacts.diverged import Diverged
+
+        raise Diverged(f"model {start} holds NaN", [start])
 
 
 def folders(verb, option):
@@ -100,7 +109,7 @@ def obey(argv):
     for order in json.loads(orders.read_text()) if orders.exists() else []:
         done = HERE / ("done-" + hashlib.sha256(json.dumps(order).encode()).hexdigest()[:8])
         if order[0] in " ".join(argv) and not done.exists():
-            if order[1] != "always fail":
+            if "always" not in order[1]:
                 done.touch()
             if order[1] == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -119,6 +128,8 @@ def obey(argv):
             if order[1] == "exit":
                 print("usage: [-h]\\nerror: padding must be 0;\\n  got 7, set it to 0", file=sys.stderr)
                 raise SystemExit(2)
+            if "diverge" in order[1]:
+                argv += ["--diverge", "1"]
             if order[1] == "full":
                 raise OSError(28, "No space left on device")
             if order[1] == "terminate":

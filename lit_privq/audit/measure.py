@@ -92,7 +92,8 @@ class PerTarget:
     def __sub__(self, other: PerTarget) -> PerTarget:
         """The difference, target by target and example by example."""
         estimates = self.estimates - other.estimates
-        if not self.influences or not other.influences:
+        shapes = [[one.inside.size, one.outside.size] for side in (self, other) for one in side.influences]
+        if not self.influences or not other.influences or shapes[: len(shapes) // 2] != shapes[len(shapes) // 2 :]:
             return PerTarget(estimates, noise=self._unpaired(other, estimates))
         moved = [one - two for one, two in zip(self.influences, other.influences, strict=True)]
         deviation = np.array([each.deviation for each in moved])

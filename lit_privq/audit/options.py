@@ -195,9 +195,12 @@ def parser() -> jsonargparse.ArgumentParser:
     """The parser of the verb's options."""
     does = "Attack confidences and report what leaks."
     made = config_parser("audit", does, _EXAMPLE, config="YAML file with any of the options below")
-    made.add_class_arguments(Audit, skip={"attacks", "targets", "recipes", "max_fpr", "fail_if"}, sub_configs=True)
+    made.add_class_arguments(
+        Audit, skip={"attacks", "targets", "leave_out", "recipes", "max_fpr", "fail_if"}, sub_configs=True
+    )
     made.add_argument("--attacks", nargs="+", type=Word, help="names of the attacks to run")
     made.add_argument("--targets", nargs="+", type=Word, help="target rows or ranges of an .npz, such as 64:74 80")
+    made.add_argument("--leave_out", nargs="+", type=int, help="models of a study that diverged, such as 3 17")
     made.add_argument("--recipes", nargs="+", type=Word, help="names of a study's recipes in its order")
     bounds = "false-positive rates, such as 0.001 0.01, at which true-positive rates are reported"
     made.add_argument("--max_fpr", nargs="+", type=float, default=_BOUNDS, help=bounds)

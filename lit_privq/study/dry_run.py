@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lit_privq.study import tasks
 from lit_privq.study.choices import as_record, fleets_of, kept_choices, overrides, without_equal_repeats
+from lit_privq.study.engines import resources_of
 from lit_privq.study.ledger import WAITING, WITH_ANOTHER, Ledger
 from lit_privq.study.left_out import planned, todo_of
 from lit_privq.study.plan import STAGES, Job, Stage
@@ -57,14 +58,26 @@ def dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
     sizes = [str(chosen[one.name]["choices"]["size"]) for one in study.recipes]
     width = max(map(len, states))
     print("".join(f"{name:{width}}  {said}\n" for name, said in states.items()), end="", file=sys.stderr)
+    if options.engine == "slurm":
+        print("\n".join(_scripts(options, study, todo)), flush=True)
     for name, said in states.items():
-        if said != "done":
+        if said != "done" and options.engine != "slurm":
             print("python -m lit_privq job", name, shlex.join(_options(options, earlier, sizes)), flush=True)
     left = [job for job in jobs if states[job.name] != "done"]
     lines = [f"{len(left)} of {len(jobs)} jobs to do", *_costs(study, todo, facts, root)]
     if not facts.error:
         lines += _times(study, jobs, todo, reasons, ledger, measured, n_jobs)
     print("\n".join(lines), file=sys.stderr)
+
+
+def _scripts(options: argparse.Namespace, study: Study, todo: Sequence[Job]) -> Iterator[str]:
+    """Sbatch scripts of the stages to do."""
+    from lit_privq.study.slurm_pool import sbatch_script  # here: an extra
+
+    resources, stages = resources_of({}), [stage for stage in STAGES if any(job.stage == stage for job in todo)]
+    for number, stage in enumerate(stages):
+        n, before = sum(job.stage == stage for job in todo), [f"<{name}>" for name in stages[:number]]
+        yield sbatch_script(options.output, stage, resources[stage], n, options.slurm, before)
 
 
 def _draft(study: Study, one: Recipe, n_jobs: int) -> dict[str, int]:

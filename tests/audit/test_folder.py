@@ -224,3 +224,27 @@ def test_leaving_one_out_utility_is_that_of_the_models_attacked(study: Study, tm
     results = read_results(tmp_path / "out/results.csv")
     assert list(results.values(Variant.parse("adaround-1.58"), "accuracy")) == list(range(8))
     assert list(results.values(Variant.parse("nearest-2"), "accuracy")) == [8, 9], "its shadows were not quantized"
+
+
+def test_models_that_diverged_are_left_out_wherever_they_would_stand_and_said_to_be_missing(
+    study: Study, tmp_path: Path
+) -> None:
+    folder = study()
+    whole = Folder(folder)
+    shadow, target = whole.shadows[2], whole.targets[0]
+    for path in folder.glob("*/*.npz"):
+        if int(path.stem) in (shadow, target):
+            path.unlink()
+    left = Folder(folder, left_out=[shadow, target])
+    assert left.shadows == [index for index in whole.shadows if index != shadow]
+    assert left.targets == whole.targets[1:]
+    audit(folder, tmp_path, *QUICK, "--leave_out", str(shadow), str(target))
+    results = read_results(tmp_path / "results.csv")
+    assert {target for values in results.series.values() for target in values} == set(left.targets)
+    notes = read_measures(tmp_path / "metrics.json", results).notes
+    assert f"2 models are missing, as they diverged: {shadow}, {target}" in notes
+
+
+def test_a_single_target_may_have_calibration_members(study: Study, tmp_path: Path) -> None:
+    audit(study(), tmp_path, *QUICK, "--n_targets", "1")
+    assert (tmp_path / "results.csv").exists()

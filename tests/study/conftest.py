@@ -118,6 +118,10 @@ def obey(argv):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f".000.npz.{os.getpid()}.part").write_text("half of it")
                 os.kill(os.getpid(), signal.SIGKILL)
+            if order[1] == "wait":
+                (HERE / "waiting.txt").touch()
+                while not (HERE / "go.txt").exists():
+                    time.sleep(0.05)
             if order[1] == "sleep":
                 (HERE / "sleeping.txt").write_text(str(os.getpid()))
                 time.sleep(600)

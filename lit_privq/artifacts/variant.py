@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -104,7 +105,7 @@ class Variant:
         """Whether all layers have the same precision."""
         return not (self.decoupled or self.layers)
 
-    @property
+    @functools.cached_property  # asked for with every file of a large study
     def name(self) -> str:
         """The variant's folder below ``checkpoints/``, ``confidence/`` and ``audit/``."""
         last = f"-last{self.last_bits:g}" if self.decoupled else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import glob
 import os
 import shlex
 import sys
@@ -257,7 +258,8 @@ def _announce(
 
 def _strays(jobs: Iterable[Job], ledger: Ledger) -> list[Path]:
     """Confidences that the study does not make: whole folders, or single files in the folders it does make."""
-    expected = {ledger.root / path for job in jobs for path in job.outputs}
-    folders = {path.parent for path in expected}
-    found = [path for path in sorted((ledger.root / "confidence").glob("*/*.npz")) if path not in expected]
-    return list(dict.fromkeys(path if path.parent in folders else path.parent for path in found))
+    expected = {path for job in jobs if job.stage == "query" for path in job.outputs}
+    folders = {path.rpartition("/")[0] for path in expected}
+    found = sorted(f"confidence/{path}" for path in glob.glob("*/*.npz", root_dir=ledger.root / "confidence"))  # noqa: PTH207
+    strays = [(path, path.rpartition("/")[0]) for path in found if path not in expected]
+    return [ledger.root / name for name in dict.fromkeys(p if folder in folders else folder for p, folder in strays)]

@@ -191,7 +191,8 @@ class _Planner:
         left_out: Collection[int],
     ) -> None:
         self.study, self.root, self.fleets, self.only, self.left_out = study, root, fleets, only, sorted(left_out)
-        self.data = ("--data.root", str(data_root)) if data_root else ()
+        data = ("--data.root", str(data_root)) if data_root else ()
+        self.shared = (*shared_options(study), *data, "--trainer.default_root_dir", str(root))
         self.tree = functools.cache(lambda config: config_tree(Path(config)))
         # The user's recipes name their own networks and data set; the checkpoints of this study may name them too.
         named = [package for each in study.recipes for package in packages(self.tree(each.shadow))] + study.trust
@@ -326,8 +327,7 @@ class _Planner:
         return option, f"{self.root}/checkpoints/{variant.name}/{{index:03d}}.ckpt"
 
     def _lightning(self, name: str, stage: Stage, command: tuple[str, ...], products: Iterable[Product]) -> Job:
-        places = (*self.data, "--trainer.default_root_dir", str(self.root))
-        return Job(name, stage, (*command, *shared_options(self.study), *places), tuple(products))
+        return Job(name, stage, (*command, *self.shared), tuple(products))
 
     def _whole(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 import re
@@ -67,7 +68,7 @@ class MethodRow:
     recipes: list[str] = field(default_factory=list)
     repeats: int = 1
 
-    @property
+    @functools.cached_property  # asked for with every job of a large study
     def name(self) -> str:
         """Name of the method."""
         return Path(self.method).stem

@@ -85,7 +85,8 @@ def _write(path: Path, content: str) -> None:
 def _set_clock_back(seconds: float) -> None:
     """What the system's clock says, in this process."""
     true = time.strftime
-    time.strftime = lambda form: true(form, time.localtime(time.time() - seconds))  # type: ignore[assignment]
+    back = time.localtime(time.time() - seconds)
+    time.strftime = lambda form, at=back: true(form, at)  # type: ignore[assignment]
 
 
 def choose(*_: object) -> dict[str, Any]:
@@ -232,6 +233,8 @@ def disturbed(drill: Drill, n_kills: int) -> None:
         driver = drill.start(*verify)
         verify = ()
         while driver.poll() is None and (events or driver.wait()):
+            while driver.poll() is None and not children(driver.pid):
+                time.sleep(0.05)  # until it has workers
             time.sleep(draw.uniform(0.5, 2.0))
             if driver.poll() is not None or not (drill.root / "jobs.jsonl").exists():
                 continue

@@ -118,6 +118,8 @@ def obey(argv):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f".000.npz.{os.getpid()}.part").write_text("half of it")
                 os.kill(os.getpid(), signal.SIGKILL)
+            if order[1] == "nap":
+                time.sleep(3)
             if order[1] == "wait":
                 (HERE / "waiting.txt").touch()
                 while not (HERE / "go.txt").exists():

@@ -1,5 +1,7 @@
 """A study on Ray: the same results, whatever dies."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,3 +27,35 @@ def test_a_study_on_ray_gives_what_it_gives_here_with_output_in_the_jobs_logs(be
     assert "RuntimeError: the device is on fire" in said
     assert "the fake ran report" in (bench.output / "logs/report.log").read_text()
     assert "15 of 15 jobs are finished" in run(bench), "receipts say so, wherever a job ran"
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Any]:
+    """A cluster of two nodes with a core each."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 2**27}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    yield cluster, cluster.add_node(**node)
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_lost_node_costs_repetitions_and_no_result(bench: Any, new_bench: Any, two_nodes: Any) -> None:
+    here = new_bench("here")
+    run(here)
+    cluster, node = two_nodes
+    bench.order(*([part, "nap"] for part in ("nearest-4/{index", "adaround-2/{index", "none-32/{index", "query")))
+    process = bench.start("--engine", "ray", "--address", cluster.address)
+    while len(bench.records()) < 4:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    cluster.remove_node(node, allow_graceful=False)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert bench.results() == here.results()
+
+
+def test_an_address_without_a_cluster_is_refused(bench: Any) -> None:
+    with pytest.raises(ValueError, match=r"there must be a Ray cluster at --address 127\.0\.0\.1:1"):
+        bench.study("--engine", "ray", "--address", "127.0.0.1:1")

@@ -2,7 +2,7 @@
 
 python benchmarks/fault_drill.py [--quick] [--json FILE]
 
-The study has 114 jobs that write small files and take a third of a second each; its engine, ledger, receipts and lock
+The study has 114 jobs that write small files and take most of a second each; its engine, ledger, receipts and lock
 are the real ones. While it runs, its driver and workers are killed, and its files damaged, in an order drawn from a
 seed; the same command is given again whenever the driver has ended, as a user would. In the end results.csv must be,
 byte for byte, that of a study that nobody disturbed. A full disk is an error that the writing of files raises, as a
@@ -34,7 +34,7 @@ from lit_privq.study.receipt import Receipt
 
 HERE = Path(__file__).parent
 SEED = 0
-JOB_SECONDS = 0.3
+JOB_SECONDS = 0.8
 DRIVER = (
     "import sys; from lit_privq.study.command import main; from lit_privq.study.tasks import Hooks; "
     "main(sys.argv[1:], Hooks('fault_drill:run', 'fault_drill:choose', 'fault_drill:facts'))"
@@ -129,6 +129,7 @@ class Drill:
     starts: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     finished: dict[str, Receipt] = field(default_factory=dict)  # undamaged, when a driver had ended
+    damaged: set[str] = field(default_factory=set)
     driver: subprocess.Popen[bytes] | None = None
 
     @property
@@ -161,13 +162,15 @@ class Drill:
     def note_finished(self) -> None:
         """Remember what is finished; whatever of it is made again later, undamaged, was lost."""
         for path, receipt in Ledger(self.root).makers.items():
-            self.finished.setdefault(path, receipt)
+            if path not in self.damaged:
+                self.finished.setdefault(path, receipt)
 
     def forget(self, path: str) -> None:
         """A damaged file is made again, with those that its job made."""
         maker = Ledger(self.root).makers[path]
         for other in maker.outputs:
             self.finished.pop(other, None)
+            self.damaged.add(other)
 
     def lost(self) -> int:
         """Files that were finished, undamaged, and made again."""
@@ -265,8 +268,19 @@ def disturbed(drill: Drill, n_kills: int) -> None:
                     continue
             drill.faults[event] += 1
         drill.note_finished()
-        if not events and driver.returncode == 0:
-            return
+        if driver.returncode == 0:
+            if not events:
+                return
+            remove_folder(drill, draw)  # so that there is something to disturb
+
+
+def remove_folder(drill: Drill, draw: random.Random) -> None:
+    """Remove all quantized models of one variant."""
+    folder = draw.choice(sorted((drill.root / "checkpoints").glob("[abc]-*")))
+    for path in sorted(folder.iterdir()):
+        drill.forget(path.relative_to(drill.root).as_posix())
+        path.unlink()
+    drill.faults["a removed folder of 20 files"] += 1
 
 
 def two_nodes(drill: Drill) -> str:

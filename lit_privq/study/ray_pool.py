@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ class RayPool:
         self.environment, self.address, self.cpus = dict(environment), address, cpus
 
     def __enter__(self) -> Self:
+        """Connect, or start a cluster."""
+        _check_reachable(self.address)
         environment = {**self.environment, "PYTHONPATH": os.pathsep.join(sys.path)}
         started = {"address": "local", "num_cpus": self.cpus, "include_dashboard": False, "object_store_memory": 2**27}
         where: dict[str, Any] = {"address": self.address} if self.address else started
@@ -96,6 +99,17 @@ class RayPool:
             lost = isinstance(error, errors.NodeDiedError | errors.ObjectLostError | errors.LocalRayletDiedError)
             return Outcome(error=f"Ray: {type(error).__name__}: {' '.join(str(error).split())[:300]}", is_lost=lost)
         return outcome
+
+
+def _check_reachable(address: str | None) -> None:
+    """Refuse an address where nobody listens, at which Ray itself tries for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if not port.isdigit() or "/" in host:  # none, `auto`, or a Ray client's
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ValueError(f"there must be a Ray cluster at --address {address}; {error}") from error
 
 
 def _run_in(folder: Path, call: Call) -> Outcome:

@@ -47,7 +47,8 @@ def test_a_lost_node_costs_repetitions_and_no_result(bench: Any, new_bench: Any,
     cluster, node = two_nodes
     bench.order(*([part, "nap"] for part in ("nearest-4/{index", "adaround-2/{index", "none-32/{index", "query")))
     process = bench.start("--engine", "ray", "--address", cluster.address)
-    while len(bench.records()) < 4:
+    ledger = bench.output / "jobs.jsonl"
+    while not ledger.exists() or len(bench.records()) < 4:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     cluster.remove_node(node, allow_graceful=False)

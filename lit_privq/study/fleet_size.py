@@ -36,7 +36,8 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
 
     Returns:
         ``size``; ``how`` the networks of a fleet are stacked; ``step_seconds`` per model and ``steps`` of a training;
-        ``fleet_bytes`` and ``gpu_bytes``, memory of the fleet and of the GPU, 0 without one; and ``why``: the measured milliseconds per model and step, and which ways of stacking do not fit.
+        ``fleet_bytes`` and ``gpu_bytes``, memory of the fleet and of the GPU, 0 without one; and ``why``: the
+        measured milliseconds per model and step, and which ways of stacking do not fit.
     """
     from lit_privq.cli import run_cli
 
@@ -74,7 +75,7 @@ def choose(config: Path, overrides: list[str], jobs: int, fleet: int | None = No
         "why": "; ".join([why, *refused]),
         "step_seconds": measured[size],
         "steps": steps,
-        "fleet_bytes": size * each,
+        "fleet_bytes": 2 * size * each,
         "gpu_bytes": torch.cuda.mem_get_info()[1] if torch.cuda.is_available() else 0,
     }
 

@@ -70,10 +70,10 @@ def perform(run: str, job: Job, root: Path, hashes: Mapping[str, str], leave_out
     """
     print("python -m lit_privq", shlex.join(job.argv), flush=True)
     with noted(root, job.name):
-        return _performed(run, job, root, hashes)
+        return _performed(run, job, root, hashes, leave_out)
 
 
-def _performed(run: str, job: Job, root: Path, hashes: Mapping[str, str]) -> Receipt:
+def _performed(run: str, job: Job, root: Path, hashes: Mapping[str, str], leave_out: bool) -> Receipt:
     start = time.monotonic()
     module, function = run.split(":")
     ended, diverged = "", None

@@ -234,10 +234,10 @@ def disturbed(drill: Drill, n_kills: int) -> None:
     verify: tuple[str, ...] = ()
     while True:
         driver = drill.start(*verify)
-        verify = ()
         while driver.poll() is None and (events or driver.wait()):
             while driver.poll() is None and not children(driver.pid):
-                time.sleep(0.05)  # until it has workers
+                time.sleep(0.05)  # until it has workers, and so has looked at the files
+            verify = () if children(driver.pid) else verify
             time.sleep(draw.uniform(0.5, 2.0))
             if driver.poll() is not None or not (drill.root / "jobs.jsonl").exists():
                 continue

@@ -22,7 +22,7 @@ from lit_privq.study.choices import fleets_of, settled, without_equal_repeats
 from lit_privq.study.dry_run import dry_run
 from lit_privq.study.engine import Engine, StudyFailed, one_call
 from lit_privq.study.engines import add_options, check_storage, opened, resources_of, slurm_options
-from lit_privq.study.ledger import CHANGED, WAITING, WITH_ANOTHER, Ledger
+from lit_privq.study.ledger import CHANGED, DAMAGED, WAITING, WITH_ANOTHER, Ledger
 from lit_privq.study.left_out import planned, todo_of
 from lit_privq.study.lock import locked
 from lit_privq.study.plan import Fleets, Job
@@ -185,6 +185,7 @@ class _Work:
     def execute(self, todo: Sequence[Job], pool: Any) -> bool:  # noqa: ANN401  # one of three kinds
         """Run jobs; returns whether models diverged and were left out."""
         jobs, ledger = self.found.jobs, self.ledger
+        _remove_damaged(self.found.reasons, ledger.root)
         saver = _Saver(ledger.root, self.record | {"left_out": self.found.left_out}, jobs, ledger)
         saver.save()
         progress = StudyProgress(todo, pool.size, sys.stderr, earlier=finished_work(jobs, self.found.reasons, ledger))
@@ -231,6 +232,13 @@ def _check_overwritten(jobs: Iterable[Job], reasons: Mapping[str, str], root: Pa
             f"{len(replaced)} of {len(outputs)} models in {root} were trained by another recipe, code or version and "
             "would be replaced; choose another --output, or add --overwrite to train them again"
         )
+
+
+def _remove_damaged(reasons: Mapping[str, str], root: Path) -> None:
+    """Remove what is going to be made again: a start that does not read every file would take it for intact."""
+    for reason in reasons.values():
+        if reason.endswith(DAMAGED):
+            (root / reason.removesuffix(DAMAGED)).unlink(missing_ok=True)
 
 
 def _remove_part_files(root: Path) -> None:

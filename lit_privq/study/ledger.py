@@ -13,6 +13,7 @@ from lit_privq.study.plan import Job, Product
 from lit_privq.study.receipt import Receipt, Stamp, file_stamp, parsed, receipt_path, waiting_receipts
 
 CHANGED = "changed"
+DAMAGED = " is damaged"
 DIVERGED = "diverged"
 WAITING = "waiting"
 WITH_ANOTHER = "made together with a damaged file"
@@ -66,7 +67,7 @@ class Ledger:
             return DIVERGED
         beside = [path for path in maker.outputs if product.beside and path.startswith(f"{product.beside}/")]
         damaged = (path for path in (product.path, *beside) if not self._intact(path, maker.outputs[path]))
-        return next((f"{path} is damaged" for path in damaged), "")
+        return next((f"{path}{DAMAGED}" for path in damaged), "")
 
     def _what_changed(self, maker: Receipt, product: Product) -> str:
         """Whether another version, recipe or input makes a file stale; receipts of earlier versions do not tell."""
@@ -90,7 +91,7 @@ class Ledger:
                 reason = WAITING if any(path in reasons for path in product.inputs) else self.reason(product)
                 if reason:
                     reasons.setdefault(product.path, reason)
-                if reason.endswith("damaged"):
+                if reason.endswith(DAMAGED):
                     reasons |= {
                         path: WITH_ANOTHER
                         for path in self.makers[product.path].outputs

@@ -592,3 +592,17 @@ def test_repeats_of_other_methods_are_planned(bench: Any, capsys: pytest.Capture
     bench.change("study/tiny.yaml", "bits: [4, 1.58]", "bits: [4, 1.58], repeats: 2")
     bench.study("--dry_run")
     assert "quantize-nearest-4~1" in capsys.readouterr().out
+
+
+def test_damage_that_was_found_by_reading_every_file_is_not_forgotten(bench: Any) -> None:
+    """The start that found it may be killed before it made the file again, and the next may not read every file."""
+    bench.study()
+    results, path = bench.results(), bench.output / "checkpoints/none-32/001.ckpt"
+    time_kept = path.stat().st_mtime_ns
+    path.write_text(path.read_text()[::-1])
+    os.utime(path, ns=(time_kept, time_kept))
+    bench.order(["shadow/tiny.yaml", "full"])
+    with pytest.raises(ValueError, match="no space is left"):
+        bench.study("--verify")
+    bench.study()
+    assert bench.results() == results

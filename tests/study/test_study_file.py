@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,3 +209,12 @@ def test_repeats_that_share_no_calibration_set_are_refused(bench: Any, repeats: 
     bench.change("study/tiny.yaml", "bits: [4, 1.58]", f"bits: [4, 1.58], repeats: {repeats}")
     with pytest.raises(ValueError, match=f"repeats of nearest must be 1 or even.*got {repeats}, use {use}"):
         read_study(bench.config)
+
+
+def test_all_rivals_of_quantization_stand_in_one_study_of_the_digits() -> None:
+    study = read_study(Path(__file__).parents[2] / "configs/study/digits_rivals.yaml")
+    assert {"default", "short", "decay", "smooth", "dp_sgd_low", "dp_sgd_medium", "narrow"} <= set(study.recipe_names)
+    assert {row.name for row in study.quantize} == {"descent", "qat", "magnitude_prune", "obc_prune"}
+    assert "descent-2@dp_sgd_medium" in {variant.name for variant in study.variants}
+    assert (study.n_shadows, study.n_targets) >= (16, 4)
+    assert study.families["dp_sgd_low"] == study.families["dp_sgd_medium"] == "DP-SGD"

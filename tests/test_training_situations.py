@@ -343,7 +343,7 @@ def test_confidences_say_their_precision_and_an_audit_does_not_mix_them(
     path = str(study / "checkpoints/none-32/{index:03d}.ckpt")
     privq("predict", "query/digits.yaml", tmp_path, *EVERYONE, "--ckpt_path", path)
     half = ("--data.model_index", "3", "--trainer.precision", "bf16-mixed")
-    assert Folder(tmp_path / "confidence").shadows == range(4)
+    assert Folder(tmp_path / "confidence").shadows == [0, 1, 2, 3]
     privq("predict", "query/digits.yaml", tmp_path, *half, "--ckpt_path", path)
     assert read_dump(tmp_path / "confidence/none-32/000.npz").meta["precision"] == "32-true"
     assert read_dump(tmp_path / "confidence/none-32/003.npz").meta["precision"] == "bf16-mixed"

@@ -55,14 +55,15 @@ def dry_run(study: Study, options: argparse.Namespace, hooks: Hooks) -> None:
     jobs, reasons = found.jobs, found.reasons
     todo = todo_of(study, root, fleets, options.data_root, found)
     states = {job.name: state(job, reasons, ledger) for job in jobs}
-    sizes = [str(chosen[one.name]["choices"]["size"]) for one in study.recipes]
+    known = all(kept_choices(study, one, earlier) for one in study.recipes)
+    sizes = [] if known else [str(chosen[one.name]["choices"]["size"]) for one in study.recipes]
     width = max(map(len, states))
     print("".join(f"{name:{width}}  {said}\n" for name, said in states.items()), end="", file=sys.stderr)
     if options.engine == "slurm":
         print("\n".join(_scripts(options, study, todo)), flush=True)
     for name, said in states.items():
         if said != "done" and options.engine != "slurm":
-            print("python -m lit_privq job", name, shlex.join(_options(options, earlier, sizes)), flush=True)
+            print("python -m lit_privq job", name, shlex.join(_options(options, sizes)), flush=True)
     left = [job for job in jobs if states[job.name] != "done"]
     lines = [f"{len(left)} of {len(jobs)} jobs to do", *_costs(study, todo, facts, root)]
     if not facts.error:
@@ -85,10 +86,10 @@ def _draft(study: Study, one: Recipe, n_jobs: int) -> dict[str, int]:
     return {"size": study.fleet_of(one) or -(-study.n_models // n_jobs)}
 
 
-def _options(options: argparse.Namespace, earlier: Mapping[str, object], sizes: Sequence[str]) -> list[str]:
-    """Options of ``job``; a study that was started before knows its own."""
+def _options(options: argparse.Namespace, sizes: Sequence[str]) -> list[str]:
+    """Options of ``job``, with the sizes of fleets that no start has chosen."""
     data = ["--data_root", str(options.data_root)] if options.data_root else []
-    fleet = [] if earlier else ["--fleet", *sizes]
+    fleet = ["--fleet", *sizes] if sizes else []
     return ["--output", str(options.output), "--config", str(options.config), *fleet, *data]
 
 

@@ -6,13 +6,14 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from lit_privq.study.choices import fleets_of, in_this_process, settled, without_equal_repeats
+from lit_privq.study.choices import fleets_of, in_this_process, kept_choices, settled, without_equal_repeats
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.left_out import planned
 from lit_privq.study.plan import Job, plan
 from lit_privq.study.record import read_record, study_record, write_record
-from lit_privq.study.study_file import read_study
+from lit_privq.study.study_file import Study, read_study
 from lit_privq.study.tasks import REAL, Hooks, perform
 
 _EXAMPLE = """example:
@@ -37,6 +38,7 @@ def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
     options.config = options.config or _config_of(earlier, root)
     options.data_root = options.data_root or (Path(kept) if (kept := earlier.get("data_root")) else None)
     study = read_study(options.config)
+    _check_chosen(study, options, earlier)
     found = settled(study, options, earlier, in_this_process, hooks)
     if not earlier:
         write_record(root, study_record(study, options, f"python -m lit_privq job {shlex.join(argv)}", {}) | found)
@@ -76,6 +78,16 @@ def parser() -> argparse.ArgumentParser:
         "--data_root", "--data.root", type=Path, help="where the data sets lie (default: as the data config says)"
     )
     return made
+
+
+def _check_chosen(study: Study, options: argparse.Namespace, earlier: Mapping[str, Any]) -> None:
+    """Refuse to measure here: each job would find another size of fleets, and so other names."""
+    unknown = (not study.fleet_of(one) and not kept_choices(study, one, earlier) for one in study.recipes)
+    if not options.fleet and any(unknown):
+        raise ValueError(
+            "how many models train at once is not chosen yet for these configs; add --fleet as `study --dry_run` "
+            "prints it, or start `study` once"
+        )
 
 
 def _config_of(earlier: dict[str, object], root: Path) -> Path:

@@ -88,7 +88,7 @@ def _performed(run: str, job: Job, root: Path, hashes: Mapping[str, str], leave_
     finally:
         gc.collect()  # trainer, module and data hold each other, and Python does not see how large their tensors are
         gc.freeze()  # what is left are the libraries, a quarter of a second each time that they are looked through
-    lost = [path for path in job.outputs if diverged and _is_lost(root / path, diverged.models)]
+    lost = tuple(path for path in job.outputs if diverged and _is_lost(root / path, diverged.models))
     made = [path for path in job.outputs if path not in lost]
     missing = [path for path in made if not (root / path).is_file()]
     if missing:

@@ -86,3 +86,14 @@ def test_an_unknown_job_is_refused_with_a_name_that_there_is(bench: Any, hooks: 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path, hooks: Hooks) -> None:
     with pytest.raises(ValueError, match=r"does not say which study file it belongs to; add --config"):
         job.main(["train-000-002", "--output", str(tmp_path)], hooks)
+
+
+def test_a_job_measures_no_fleets(bench: Any, hooks: Hooks, capsys: pytest.CaptureFixture[str]) -> None:
+    """Jobs side by side would find different sizes, and so different names."""
+    bench.change("study/tiny.yaml", "fleet: 3", "fleet: auto")
+    with pytest.raises(
+        ValueError, match=r"not chosen yet for these configs; add --fleet as `study --dry_run` prints it"
+    ):
+        job.main(["train-000-002", "--output", str(bench.output), "--config", str(bench.config)], hooks)
+    job.main(commands(bench, capsys)[0], hooks)
+    assert len(bench.calls()) == 1

@@ -90,7 +90,8 @@ def test_a_study_on_slurm_is_arrays_behind_each_other_and_gives_what_it_gives_he
 def test_a_driver_that_was_killed_finds_its_jobs_and_submits_none_again(bench: Any, cluster: Path) -> None:
     bench.order(["shadow/tiny.yaml --data.model_index 0:3", "wait"])
     process = bench.start("--engine", "slurm")
-    while not (bench.folder / "waiting.txt").exists():
+    submitted = bench.output / "slurm/jobs.json"
+    while not (submitted.exists() and '"report"' in submitted.read_text() and (bench.folder / "waiting.txt").exists()):
         assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()

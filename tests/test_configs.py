@@ -144,10 +144,10 @@ def test_a_study_can_be_planned_and_prints_its_commands(
     run_study(["--config", str(ROOT / config), "--output", str(tmp_path / "out"), "--dry_run"], unknown)
     commands = capsys.readouterr().out.splitlines()
     assert all(command.startswith("python -m lit_privq ") for command in commands)
-    verbs = [command.split()[3] for command in commands]
-    assert verbs[-2:] == ["audit", "report"]
-    queried = {part for command in commands if " predict " in command for part in command.split() if "{index" in part}
-    assert len(queried) == len(described.variants)
+    jobs = [command.split()[4] for command in commands]
+    assert jobs[-2:] == ["audit", "report"]
+    queried = {job.rsplit("-", 2)[0].removeprefix("query-") for job in jobs if job.startswith("query-")}
+    assert queried == {variant.name for variant in described.variants}
     assert not (tmp_path / "out").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_querys_config_takes_the_callbacks_that_attack() -> None:
 
 
 def test_no_config_is_left_out() -> None:
-    kinds = {"data", "trainer", "shadow", "model", "ptq", "query", "audit", "indicator", "study", "sweep"}
+    kinds = {"data", "trainer", "shadow", "model", "ptq", "query", "audit", "indicator", "study", "sweep", "recipe"}
     assert {path.parts[0] for path in (Path(config) for config in shipped("**/*.yaml"))} == kinds
 
 

@@ -25,6 +25,8 @@ VERBS = [
     "predict",
     "audit",
     "study",
+    "publish",
+    "job",
     "report",
     "export",
     "indicator",

@@ -118,7 +118,8 @@ def test_recipe_and_repeat_are_written_and_read_again_and_the_first_recipe_by_it
             ("plain", "0"), ("dp_sgd", "0"), ("dp_sgd", "0"), ("plain", "1"),
         ]  # fmt: skip
     found = read_results(tmp_path / "results.csv")
-    assert [v.name for v in found.variants] == ["none-32", "obc-2~1", "none-32@dp_sgd", "obc-2-last8@dp_sgd"]
+    assert [v.name for v in found.variants] == ["none-32", "none-32@dp_sgd", "obc-2-last8@dp_sgd"]
+    assert [v.name for v in found.repeats] == ["obc-2~1"]
     assert (found.first_recipe, found.recipes, found.net) == ("plain", ("", "dp_sgd"), "small, large")
     assert found == gather(recipe_rows(), "plain")
 

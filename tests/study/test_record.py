@@ -1,3 +1,4 @@
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -21,4 +22,5 @@ def test_a_record_that_cannot_be_read_counts_as_none(tmp_path: Path, text: str) 
 
 def test_the_first_start_is_remembered(bench: Any) -> None:
     study = read_study(bench.config)
-    assert study_record(study, "again", {"started": "long ago"})["started"] == "long ago"
+    options = Namespace(config=bench.config, engine="local", data_root=None)
+    assert study_record(study, options, "again", {"started": "long ago"})["started"] == "long ago"

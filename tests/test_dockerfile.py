@@ -16,7 +16,7 @@ LINES = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line
 def test_every_line_is_an_instruction() -> None:
     known = {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "CMD"}
     assert {line.partition(" ")[0] for line in LINES} == known
-    assert [line.partition(" ")[0] for line in LINES][0] == "FROM"
+    assert LINES[0].startswith("FROM ")
 
 
 def test_it_installs_extras_that_exist() -> None:

@@ -121,11 +121,7 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
         )
     folder = Folder(path, audit.n_targets, audit.recipes or (), audit.leave_out or ())
     summary, progress = run.summary, run.progress
-    if audit.leave_out:
-        n, which = len(audit.leave_out), ", ".join(map(str, audit.leave_out))
-        run.say(
-            iter([f"{n} model{'s are' if n > 1 else ' is'} missing, as {'they' if n > 1 else 'it'} diverged: {which}"])
-        )
+    run.say(_missing(audit.leave_out or ()))
     run.begin(folder.full.observed(folder.shadows), folder.slices)
     _check_gate(folder, run)
     attacks, separations, unaware_only = run.attacks, {}, list[str]()
@@ -166,6 +162,13 @@ def _study(audit: Audit, path: Path, run: _Run) -> Iterator[Result]:
             progress.say(f"{' + '.join(case.versions)} together")
             run.attack_family(case, audit.chosen_family(), folder.parents(case.variant, audit.design))
     run.end(separations)
+
+
+def _missing(diverged: Sequence[int]) -> Iterator[str]:
+    """What a reader must know of models that were left out."""
+    if diverged:
+        are, they = ("s are", "they") if len(diverged) > 1 else (" is", "it")
+        yield f"{len(diverged)} model{are} missing, as {they} diverged: {', '.join(map(str, diverged))}"
 
 
 def _check_gate(folder: Folder, run: _Run) -> None:

@@ -12,9 +12,11 @@ from zipfile import is_zipfile
 import torch
 from torch import Tensor, nn
 
+import lit_privq
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
 from lit_privq.artifacts.codes import stored_layer
+from lit_privq.export.card import NOT_AUDITED
 from lit_privq.export.command import format_of
 from lit_privq.export.command import load as packed_network
 from lit_privq.export.onnx import onnx_bytes
@@ -54,7 +56,13 @@ class QuantizedNetwork:
         """The quantized layers as files keep them, on the CPU; see `lit_privq.artifacts.codes.StoredLayer`."""
         return {name: stored_layer(self.net, name, one, bits_of(name, self.bits)) for name, one in self.codes.items()}
 
-    def export(self, path: str | Path, mean: Sequence[float] = (), std: Sequence[float] = ()) -> Path:
+    def export(
+        self,
+        path: str | Path,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        card: Mapping[str, Any] | None = None,
+    ) -> Path:
         """Write the network at the size that its bits promise, as safetensors or ONNX.
 
         Args:
@@ -62,16 +70,19 @@ class QuantizedNetwork:
             mean: of an ONNX file whose graph takes uint8 pixels and normalises them: per channel, in units of
                 pixel / 255, as in training. Without it, the graph takes what the network takes.
             std: per channel, likewise.
+            card: what else the file's model card says, plain values by name, such as the data set and the accuracy.
 
         Raises:
             ValueError: if the path ends in neither, or the network cannot be exported; the message says why.
         """
         path = Path(path)
         file_format = format_of(path)
+        library = f"lit_privq {lit_privq.__version__}"
+        told = {"library": library, "bits": self.bits, "leakage": NOT_AUDITED, **(card or {})}
         if file_format == "onnx":
-            content = onnx_bytes(copy.deepcopy(self.net).cpu(), self.layers(), self.image_shape, mean, std)
+            content = onnx_bytes(copy.deepcopy(self.net).cpu(), self.layers(), self.image_shape, mean, std, told)
         else:
-            content = packed_bytes(self.net.state_dict(), self.layers(), {})
+            content = packed_bytes(self.net.state_dict(), self.layers(), {"card": told})
         atomic_write_bytes(path, content)
         return path
 

@@ -14,6 +14,7 @@ from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
 from lit_privq.artifacts.codes import is_pruned
 from lit_privq.artifacts.construction import build_trusted
 from lit_privq.artifacts.state import without_prefix
+from lit_privq.export.card import model_card
 from lit_privq.export.onnx import onnx_bytes
 from lit_privq.export.packed import fill, packed_bytes, read_packed
 
@@ -35,10 +36,12 @@ def main(argv: Sequence[str]) -> None:
     if not layers:
         raise ValueError(f"{options.ckpt} is not quantized; export takes what fit with a file of configs/ptq wrote")
     net = network_of(checkpoint, options.ckpt, options.trust)
+    card = model_card(checkpoint, options.ckpt)
     if file_format == "onnx":
-        content = onnx_bytes(net, layers, _image_shape(checkpoint, options), *_normalisation(checkpoint, options))
+        shape, (mean, std) = _image_shape(checkpoint, options), _normalisation(checkpoint, options)
+        content = onnx_bytes(net, layers, shape, mean, std, card)
     else:
-        content = packed_bytes(_state(checkpoint), layers, _about(checkpoint))
+        content = packed_bytes(_state(checkpoint), layers, {**_about(checkpoint), "card": card})
     atomic_write_bytes(options.output, content)
     print(_summary(options.output, len(content), checkpoint))
 
@@ -83,7 +86,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> nn.Module:
 
 
 def size_on_disk(checkpoint: Mapping[str, Any]) -> int:
-    """Bytes of the packed file that a quantized checkpoint would become."""
+    """Bytes of the packed file that a quantized checkpoint would become, without its model card."""
     return len(packed_bytes(_state(checkpoint), checkpoint["quantization"], _about(checkpoint)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def onnx_bytes(
     image_shape: Sequence[int],
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    card: Mapping[str, Any] | None = None,
 ) -> bytes:
     """A quantized network as an ONNX file, checked in onnxruntime.
 
@@ -38,7 +40,8 @@ def onnx_bytes(
     session options, as in the check, it does not.
 
     The input `images` is (examples, *image_shape): with a mean and std uint8 pixels from 0 to 255, which the graph
-    normalises itself; without, float32 as the network takes them. The file's metadata says which, in `input`.
+    normalises itself; without, float32 as the network takes them. The file's metadata says which, in `input`, and holds
+    the model card, a text or JSON for each entry.
 
     Args:
         net: on the CPU, in eval mode.
@@ -46,6 +49,7 @@ def onnx_bytes(
         image_shape: (channels, height, width); the number of images stays free.
         mean: per channel, in units of pixel / 255, as in training; none for inputs that were not normalised.
         std: per channel, likewise.
+        card: plain values by name, see `lit_privq.export.card.model_card`.
 
     Raises:
         ValueError: if a package of the extra `onnx` is missing, mean or std is not one per channel, a layer is pruned,
@@ -76,7 +80,8 @@ def onnx_bytes(
         _store_integers(model.graph, name, layer)
     if mean:
         _normalise(model.graph, mean, std)
-    onnx.helper.set_model_props(model, {"input": _PIXELS if mean else _AS_GIVEN})
+    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in (card or {}).items()}
+    onnx.helper.set_model_props(model, {"input": _PIXELS if mean else _AS_GIVEN, **told})
     content: bytes = model.SerializeToString()
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()

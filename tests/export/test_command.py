@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from lit_privq.api import quantize
 from lit_privq.artifacts.checkpoint import network_of, read_checkpoint
 from lit_privq.artifacts.codes import without_weights
+from lit_privq.export.card import NOT_AUDITED
 from lit_privq.export.command import load, main, size_on_disk
-from lit_privq.export.packed import packed_bytes
+from lit_privq.export.packed import packed_bytes, read_packed
 from lit_privq.models.small import small_resnet
 from lit_privq.quantization.nearest import Nearest
 
@@ -42,7 +44,9 @@ def test_an_exported_network_gives_the_same_outputs(tmp_path: Path, capsys: pyte
     again, wanted = load(output), network_of(read_checkpoint(tmp_path / "x.ckpt"), tmp_path)
     with torch.no_grad():
         assert torch.equal(again(IMAGES), wanted(IMAGES))
-    assert output.stat().st_size == size_on_disk(content)
+    card = json.dumps(read_packed(output).about["card"], separators=(",", ":"))
+    in_json = len(json.dumps(f',"card":{card}')) - 2  # which the file keeps as a text within JSON
+    assert 0 <= output.stat().st_size - in_json - size_on_disk(content) <= 8  # headers are a multiple of 8 bytes
     assert f"{output.stat().st_size:,} bytes" in capsys.readouterr().out
     assert [path.name for path in output.parent.iterdir()] == ["x.safetensors"]  # nothing half-written is left
 
@@ -98,10 +102,13 @@ def test_a_network_that_is_not_trusted_is_not_built(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_onnx_is_written(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
     output = tmp_path / "x.onnx"
     command = ["--ckpt", saved(checkpoint(), tmp_path / "x.ckpt"), "--output", str(output)]
     main([*command, "--image_shape", "1", "8", "8", "--mean", "0.3", "--std", "0.4"])
     assert b"uint8 pixels" in output.read_bytes()
+    props = {each.key: each.value for each in onnx.load(output).metadata_props}
+    assert (props["method"], props["bits"], props["leakage"]) == ("nearest", "2", NOT_AUDITED)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

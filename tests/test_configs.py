@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,9 @@ def test_the_tiny_sister_of_the_demo_runs_from_the_study_file_to_the_page(tmp_pa
     }  # fmt: skip
     assert {row["target"] for row in rows} == {"4", "5"}
     assert "<html" in (tmp_path / "report.html").read_text()
+
+
+def test_every_config_is_named_in_their_readme_and_every_name_there_is_one() -> None:
+    named = set(re.findall(r"`([a-z]+(?:/\w+)+)`", (ROOT / "README.md").read_text(encoding="utf-8")))
+    named = {name for name in named if name.partition("/")[0] in {path.name for path in ROOT.iterdir()}}
+    assert named == {path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml")}

@@ -253,7 +253,7 @@ class LiRAOnline(LiRA):
 class LiRAOffline(LiRA):
     """-log N(x; OUT), averaged over queries: what public implementations compute.
 
-    Two-sided: an example that is unusually *un*confident counts as a member too. See :class:`LiRAOfflineOneSided`.
+    Two-sided: an example that is unusually unconfident counts as a member too. See :class:`LiRAOfflineOneSided`.
 
     Args:
         centre: as in :class:`LiRAOnline`.

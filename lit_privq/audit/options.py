@@ -10,10 +10,12 @@ from typing import Any
 
 import jsonargparse
 import numpy as np
+import yaml
 from jsonargparse.typing import restricted_string_type
 
 from lit_privq import __version__
 from lit_privq.arguments import config_parser, in_order, read
+from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.results import ALL, DEFAULT_RECIPE
 from lit_privq.artifacts.scores import RESERVED
 from lit_privq.attacks import Attack, Observed, family, paired, standard
@@ -184,7 +186,7 @@ def parse(argv: Sequence[str]) -> Audit:
         SystemExit: after ``--help`` or ``--print_config``.
     """
     try:
-        config = read(parser(), _with_slices_file(in_order(argv, _LISTS)))
+        config = read(parser(), _with_whole_configs(_with_slices_file(in_order(argv, _LISTS))))
     except ValueError as error:
         unquoted = re.search('key "(attacks|targets|fail_if)"|not iterable', str(error))
         raise ValueError(f"{error}; {_QUOTED}" if unquoted else str(error)) from None
@@ -220,6 +222,17 @@ def _with_slices_file(argv: Sequence[str]) -> list[str]:
     return [
         "--slices.file" if (word, value[-4:]) == ("--slices", ".npz") else word
         for word, value in zip(argv, following, strict=True)
+    ]
+
+
+def _with_whole_configs(argv: Sequence[str]) -> list[str]:
+    """Config files with the files that they name in place, so that ``--add.mine X`` adds to a map."""
+    before = ["", *argv[:-1]]
+    return [
+        yaml.safe_dump(config_tree(Path(word)), sort_keys=False)
+        if option == "--config" and Path(word).is_file()
+        else word
+        for option, word in zip(before, argv, strict=True)
     ]
 
 

@@ -39,7 +39,7 @@ def onnx_bytes(
     By default onnxruntime also rounds what enters a Linear on several positions to 8 bits; with `EXACT` among its
     session options, as in the check, it does not.
 
-    The input `images` is (examples, *image_shape): with a mean and std uint8 pixels from 0 to 255, which the graph
+    The input `images` is ``(examples, *image_shape)``: with a mean and std uint8 pixels from 0 to 255, which the graph
     normalises itself; without, float32 as the network takes them. The file's metadata says which, in `input`, and holds
     the model card, a text or JSON for each entry.
 

@@ -107,6 +107,11 @@ def test_the_shipped_config_with_own_attacks_changes_one_and_adds_one() -> None:
     assert found["lira_online_shrunk"] == LiRAOnline(variance=Shrunk(8))
 
 
+def test_an_attack_is_typed_beside_a_config_whose_own_stand_in_another_file() -> None:
+    typed = ["--config", str(CONFIGS / "digits.yaml"), "--add.mine", "lit_privq.attacks.Threshold"]
+    assert list(parse([*PLACES, *typed]).add) == ["lira_offline_proxy", "mine"]
+
+
 def test_attacks_of_the_same_title_are_told_apart_by_their_names(tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("add: {mine: {class_path: lit_privq.attacks.Threshold}}\n")

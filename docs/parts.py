@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def filled(text: str, page: Path) -> str:
     """
     makers = {
         "options": lambda _: options(),
+        "notebooks": lambda _: notebooks(),
         "names": names,
         "configs": configs,
         "file": lambda of: root_file(of, page),
@@ -102,6 +104,15 @@ def configs(folder: str) -> str:
         first = path.read_text(encoding="utf-8").partition("\n")[0]
         what = first.removeprefix("# ").removeprefix(f"{path.relative_to(ROOT)}: ")
         rows.append(f"| `{path.relative_to(ROOT / folder)}` | {_cell(what)} |")
+    return "\n".join(rows)
+
+
+def notebooks() -> str:
+    """The notebooks, each with the question in its first line."""
+    rows = ["| notebook | question |", "|---|---|"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).partition("\n")[0]
+        rows.append(f"| `{path.name}` | {_cell(first.removeprefix('# '))} |")
     return "\n".join(rows)
 
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def test_a_notebook_runs_to_its_end_on_a_tiny_study(
     if path.stem == "01_tradeoff":
         assert "The least costly saving is" in said
         assert headline(read_inputs(tiny_study)[0]).sentence in said
+    if path.stem == "06_who_is_exposed":
+        assert re.search(r"^descent-1.58, adaptive +8.8% +100.0%$", said, re.MULTILINE)  # as docs/results/digits has it
+        assert "31% fewer members" in said
     if path.stem == "05_runs":
         assert "12 runs of 4 variants; 3 models were attacked" in said
         assert "lira_online_fixed" in said

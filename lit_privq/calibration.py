@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lit_privq.quantization.batchnorm import correct_bias, tunable, tune_batch_norm
 from lit_privq.quantization.checks import stays_float
-from lit_privq.quantization.method import Method, check_options
+from lit_privq.quantization.method import HasStart, Method, check_options
 from lit_privq.quantization.network import NetworkQuantizer
 from lit_privq.quantizing import Bits, Quantizing
 
@@ -83,6 +83,16 @@ class Calibration(Quantizing):
                 "batch_norm_batches %d does nothing: no batch norm of this network keeps running statistics",
                 self.batch_norm_batches,
             )
+
+    @property
+    def sees_members(self) -> bool:
+        """Whether the method asks for statistics of the calibration images, or biases or batch norms are corrected."""
+        start = self.method.start if isinstance(self.method, HasStart) else None
+        return (
+            self.bias_correction
+            or bool(self.batch_norm_batches and tunable(self.nets[0]))
+            or any(one.needs_gram or one.needs_activations for one in (self.method, start) if one)
+        )
 
     def configure_optimizers(self) -> None:
         """Each method brings its own."""

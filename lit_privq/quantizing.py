@@ -81,6 +81,16 @@ class Quantizing(ShadowModule):
         made = [Variant.of(self.name, one) for one in self.given_bits]
         self.variants = [replace(one, recipe=self.recipe, repeat=self.repeat).name for one in made]
 
+    @property
+    def sees_members(self) -> bool:
+        """Whether the quantized networks depend on training members other than through their parents.
+
+        The guarantee of a DP-SGD parent holds for whatever is computed from it alone (post-processing), and ends where
+        its members are looked at again. It is about the weights: a checkpoint's records also name members and say
+        errors on them.
+        """
+        return True
+
     @abstractmethod
     def checkpoints(self) -> list[dict[str, Any]]:
         """The checkpoints to write when the fit ends, one per model and precision."""
@@ -149,7 +159,7 @@ class Quantizing(ShadowModule):
             **made,
             "units": [asdict(report) for report in self.reports if (report.model, report.precision) == (k, precision)],
         }
-        if "dp_sgd" in about:  # its members were seen once more, without noise
+        if "dp_sgd" in about and self.sees_members:  # once more, without noise
             about["dp_sgd"] = {**about["dp_sgd"], "epsilon": None}
         checkpoint = {
             **parent,

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lit_privq.artifacts.results import read_results
+from lit_privq.audit import main as audit
 from lit_privq.classifier import Classifier
 from lit_privq.dp_sgd import epsilon
 from lit_privq.fleet import Fleet
@@ -18,6 +20,14 @@ PRIVATE = ("--model.init_args.net.init_args.norm", "group", "--model.init_args.d
 SHUFFLED = (*PRIVATE, "--model.init_args.dp_sgd.sampling", "shuffled")
 DOUBLE = ("--trainer.precision", "64-true")  # rounding is then too small to push an activation across its kink
 SHORT = ("--trainer.max_epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def private(privq: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six private models; to be read, not written to."""
+    folder = tmp_path_factory.mktemp("private")
+    privq("fit", "shadow/digits.yaml", folder, "--data.model_index", "0:6", *PRIVATE, *SHORT)
+    return folder
 
 
 def checkpoint(folder: Path, model: int, variant: str = "none-32") -> dict[str, Any]:
@@ -80,17 +90,62 @@ def test_a_stopped_training_goes_on_with_the_noise_it_would_have_had(
     assert all(torch.equal(value, whole[name]) for name, value in resumed.items())
 
 
-def test_what_is_written_says_epsilon_and_a_quantized_model_which_saw_members_again_has_none(
+def test_what_is_written_says_epsilon(
     privq: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     privq("fit", "shadow/digits.yaml", tmp_path, *PRIVATE, *SHORT)
     bound = epsilon(0.5, 1 / 4, 8, delta=1e-5)  # batches of at most 8 of 31, two epochs
     assert checkpoint(tmp_path, 0)["lit_privq"]["dp_sgd"]["epsilon"] == bound
     assert capsys.readouterr().out.splitlines()[-1].endswith(f" %, epsilon {bound:.3g} at delta 1e-05")
-    path = tmp_path / "checkpoints/none-32/000.ckpt"
-    assert Classifier.load_from_checkpoint(path).dp_sgd is not None
-    privq("fit", "ptq/nearest.yaml", tmp_path, "--model.checkpoint", str(path), "--model.bits", "2")
-    assert checkpoint(tmp_path, 0, "nearest-2")["lit_privq"]["dp_sgd"]["epsilon"] is None
+    assert Classifier.load_from_checkpoint(tmp_path / "checkpoints/none-32/000.ckpt").dp_sgd is not None
+
+
+def test_results_of_an_audit_have_the_accountants_epsilon_of_each_target(
+    privq: Callable[..., None], private: Path, tmp_path: Path
+) -> None:
+    path = str(private / "checkpoints/none-32/{index:03d}.ckpt")
+    privq("predict", "query/digits.yaml", tmp_path, "--data.model_index", "0:6", "--ckpt_path", path)
+    audit(
+        [
+            "--input",
+            str(tmp_path / "confidence"),
+            "--output",
+            str(tmp_path),
+            "--attacks",
+            "threshold",
+            "--report",
+            "false",
+        ]
+    )
+    results = read_results(tmp_path / "results.csv")
+    bounds = results.values(results.full_precision, "accountant_epsilon")
+    assert bounds == {model: checkpoint(private, model)["lit_privq"]["dp_sgd"]["epsilon"] for model in (4, 5)}
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "kept"),
+    [
+        ("nearest", (), True),  # of the weights alone
+        ("nearest", ("--model.batch_norm_batches", "2"), True),  # of which the network has none
+        ("nearest", ("--model.bias_correction", "true"), False),
+        (
+            "nearest",
+            ("--model.method.grid", "lit_privq.quantization.RangeSearch", "--model.method.grid.by_output", "true"),
+            False,
+        ),
+        ("adaround", (), False),
+    ],
+)
+def test_a_quantized_model_keeps_the_guarantee_unless_its_members_were_seen_again(
+    privq: Callable[..., None], private: Path, tmp_path: Path, config: str, options: tuple[str, ...], kept: bool
+) -> None:
+    path = str(private / "checkpoints/none-32/000.ckpt")
+    privq("fit", f"ptq/{config}.yaml", tmp_path, "--model.checkpoint", path, "--model.bits", "2", *options)
+    own, parent = (
+        checkpoint(folder, 0, v)["lit_privq"]["dp_sgd"]
+        for folder, v in ((tmp_path, f"{config}-2"), (private, "none-32"))
+    )
+    assert own == {**parent, "epsilon": parent["epsilon"] if kept else None}
 
 
 def test_shuffled_batches_have_no_guarantee(

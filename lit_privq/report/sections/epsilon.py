@@ -48,6 +48,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
             "sentence": _sentence(view, found, variants[0]),
             "table": PageTable(tuple(heads), tuple(rows)),
             "delta": delta,
+            "guaranteed": any(guaranteed.values()),
         },
     )
 

@@ -56,9 +56,11 @@ def test_what_training_guarantees_stands_beside_the_bounds_where_anything_is_gua
     found = section(view, Inputs())
     assert found is not None
     assert "Guaranteed by training" not in found.values["table"].heads
+    assert not found.values["guaranteed"]
     key = Key(view.results.variants[0], "accountant_epsilon")
     monkeypatch.setitem(view.results.series, key, dict.fromkeys((16, 17), OwnValue(239.24, math.nan, math.nan)))  # type: ignore[arg-type]
     found = section(view, Inputs())
     assert found is not None
     assert found.values["table"].heads[-1] == "Guaranteed by training"
+    assert found.values["guaranteed"]
     assert [row.cells[-1].text for row in found.values["table"].rows][:2] == ["at most 239", "–"]

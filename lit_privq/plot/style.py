@@ -9,7 +9,8 @@ from lit_privq.artifacts.results import Results
 
 INK, MUTED, LINE, CARD = "#1c2126", "#5f6872", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">", "p", "d")
+DASHES = ("-", "--", ":")
 
 # The page sets these in light and dark; in the files beside it they are the colours above.
 VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", CARD: "--card"} | {
@@ -43,20 +44,25 @@ RC: Any = {  # Any: matplotlib's own name for its keys comes and goes between it
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of a method, or of a recipe."""
+    """Colour, marker and line of a method, or of a recipe."""
 
     colour: str
     marker: str
+    line: str = "-"
 
 
 def looks(results: Results) -> dict[str, Look]:
     """The look of every group of variants, a method's or a recipe's; the first recipe in full precision is in ink.
 
-    Colours repeat after the sixth group, each with another marker.
+    Colours come again after the sixth group with another marker and line, markers after the twelfth.
     """
     plain = {variant.group: Look(INK, "o") for variant in results.variants if not (variant.quantized or variant.recipe)}
     others = (group for group in dict.fromkeys(variant.group for variant in results.variants) if group not in plain)
     return plain | {
-        group: Look(COLOURS[number % len(COLOURS)], MARKERS[(number + number // len(COLOURS)) % len(MARKERS)])
+        group: Look(
+            COLOURS[number % len(COLOURS)],
+            MARKERS[(number + number // len(MARKERS)) % len(MARKERS)],
+            DASHES[number // len(COLOURS) % len(DASHES)],
+        )
         for number, group in enumerate(others)
     }

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from lit_privq.artifacts.measures import Change, Rate
+from lit_privq.artifacts.measures import Change, Front, Rate
 from lit_privq.artifacts.results import ALL, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.labels import Boxes, place_labels
@@ -32,6 +32,7 @@ _WIDTH = 320.0  # points; little more than a phone's width, so that the letterin
 _LINE = 14.0  # points; height of a line of a key
 _COLUMNS = 4  # names in a line of a key
 _NARROW = 17  # letters in a line of a narrow column
+_HALF = 23  # letters in half of a line
 _LONG = 16  # letters; of longer names two stand in a line
 
 
@@ -103,10 +104,11 @@ def tradeoff(view: View) -> Figure:
     return figure
 
 
-def _accuracies(axes: Axes, found: Sequence[Rate]) -> None:
-    """The axis of accuracy: in log-odds where some networks answer almost everything and others fail."""
+def _accuracies(axes: Axes, found: Sequence[Rate], *, odds: bool = False) -> None:
+    """The axis of accuracy: in log-odds where asked for, or some networks answer almost everything and others fail."""
     low, high = min(_ends(each)[0] for each in found), max(_ends(each)[1] for each in found)
-    if not (low < 0.6 and 0.9 < high < 1):
+    low, spread = max(low, 0.02), low < 0.6 and high > 0.9
+    if not (odds or spread) or low >= high or high >= 1:
         axes.margins(y=0.14)
         axes.set_ylim(max(0.0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
         _percents(axes, axes.yaxis)
@@ -114,8 +116,10 @@ def _accuracies(axes: Axes, found: Sequence[Rate]) -> None:
         return
     axes.set_yscale("logit")
     axes.set_ylabel("Test accuracy (log-odds scale)")
-    axes.set_ylim(max(low, 0.02) * 0.6, 1 - (1 - high) * 0.6)
-    ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]
+    ends = np.log([low / (1 - low), high / (1 - high)])
+    ends += 0.08 * (ends[1] - ends[0]) * np.array([-1, 1])
+    axes.set_ylim(*(1 / (1 + np.exp(-ends))))
+    ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]
     axes.set_yticks([tick for tick in ticks if axes.get_ylim()[0] < tick < axes.get_ylim()[1]])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -180,34 +184,60 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
         named: the rivals, as people write them.
     """
     shown = [front for front in view.measures.fronts if front.slice == part]
-    by_name = {variant.name: variant for variant in view.results.variants}
-    top = 56.0 + _LINE * len(shown)
+    names = [textwrap.fill(named[front.rival], _HALF) for front in shown]
+    half = ceil(len(names) / 2)  # stands in the first column
+    top = 56.0 + _LINE * max(len("\n".join(some).splitlines()) for some in (names[:half], names[half:]))
     heading = "Leakage at equal accuracy" + ("" if part == ALL else f": {spaced(part)}")
     figure, axes = _canvas(heading, height=290.0 + top, bottom=52.0, top=top)
-    look, handles = looks(view.results), []
-    places, marks = dict[Variant, tuple[Rate, Rate]](), dict[Variant, Look]()
-    for front in shown:
-        style = look[by_name[front.points[0]].group]
-        points = {by_name[name]: _place(view, by_name[name], part) for name in (*front.points, *front.dominated)}
-        places |= points
-        line = [points[by_name[name]] for name in front.points]
-        axes.plot(*_between([(x.value, y.value) for x, y in line]), color=style.colour, linewidth=1.3, alpha=0.6)
-        for variant, (leak, useful) in points.items():
-            marks[variant] = look[variant.group] if variant == view.results.full_precision else style
-            dot = _dot("", marks[variant], int(variant.name in front.points))
-            dot.set_data([leak.value], [useful.value])
-            axes.add_line(dot)
-        handles.append(_dot(named[front.rival], style))
+    marks, handles, covered = dict[Variant, Look](), list[Line2D](), list[Boxes]()
+    for front, name in zip(shown, names, strict=True):
+        style, own = _look_of_front(view, front)
+        line = [_place(view, variant, part) for variant in _variants(view, front.points)]
+        between = np.stack(_between([(x.value, y.value) for x, y in line]))  # (2, points)
+        axes.plot(*between, style.line, color=style.colour, lw=1.3, alpha=0.6)
+        covered.append(np.vstack([between, between]).T[::4])
+        handles.append(_dot(name, style))
+        marks |= dict.fromkeys(own, style)
+    if view.results.full_precision in marks:
+        marks[view.results.full_precision] = looks(view.results)[view.results.full_precision.group]
+    places = {variant: _place(view, variant, part) for variant in marks}
+    filled = {name for front in shown for name in front.points}
+    for variant, (leak, useful) in places.items():
+        dot = _dot("", marks[variant], int(variant.name in filled))
+        dot.set_data([leak.value], [useful.value])
+        axes.add_line(dot)
     axes.set_xlim(0 if view.bound is not None else None, max(leak.value for leak, _ in places.values()) * 1.12)
-    _accuracies(axes, [Rate(useful.value, nan, nan) for _, useful in places.values()])
+    _accuracies(axes, [Rate(useful.value, nan, nan) for _, useful in places.values()], odds=True)
     _percents(axes, axes.xaxis)
     axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
     _chance(axes, view.chance)
-    _key(axes, handles, columns=1)
+    _key(axes, handles, columns=2)
     spots = np.array([[x.value, y.value, x.value, y.value] for x, y in places.values()])
-    labels = [(x.value, y.value, _place_name(view, v), marks[v].colour) for v, (x, y) in places.items()]
-    place_labels(axes, labels, np.concatenate([spots, _upright(axes, view.chance)]), fontsize=8.0)
+    single = {front.points for front in shown if len(front.points + front.dominated) == 1}  # the key has their names
+    labels = [
+        (x.value, y.value, _place_name(view, variant), marks[variant].colour)
+        for variant, (x, y) in places.items()
+        if (variant.name,) not in single or variant == view.results.full_precision
+    ]
+    place_labels(axes, labels, np.concatenate([spots, _upright(axes, view.chance), *covered]), fontsize=8.0)
     return figure
+
+
+def _variants(view: View, names: Sequence[str]) -> list[Variant]:
+    """Variants by their names, in that order."""
+    by_name = {variant.name: variant for variant in view.results.variants}
+    return [by_name[name] for name in names]
+
+
+def _look_of_front(view: View, front: Front) -> tuple[Look, list[Variant]]:
+    """A method's look, or that of a family's first recipe, and the points that are drawn so: not a method's parent."""
+    look, points = (
+        looks(view.results),
+        sorted(_variants(view, front.points + front.dominated), key=view.results.variants.index),
+    )
+    own = [variant for variant in points if variant.quantized] or points
+    first = next((variant for variant in own if variant != view.results.full_precision), own[0])
+    return look[first.group], own
 
 
 def draws(view: View, places: Mapping[Variant, Sequence[tuple[float, float]]]) -> Figure:

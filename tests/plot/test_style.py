@@ -23,11 +23,13 @@ def test_methods_differ_in_colour_and_in_marker_and_full_precision_is_ink() -> N
     assert len({look.colour for look in quantized}) == len({look.marker for look in quantized}) == 3
 
 
-def test_more_methods_than_colours_begin_again() -> None:
-    names = [f"method{number}" for number in range(len(COLOURS) + 1)]
+def test_more_methods_than_colours_begin_again_with_another_marker_and_line() -> None:
+    names = [f"method{number}" for number in range(len(MARKERS))]
     found = looks(results(*names))
-    assert found[names[-1]].colour == COLOURS[0]
-    assert len(MARKERS) == len(COLOURS)
+    first, again = found[names[0]], found[names[len(COLOURS)]]
+    assert first.colour == again.colour == COLOURS[0]
+    assert first.line != again.line
+    assert len({found[name].marker for name in names}) == len(names)
 
 
 def test_every_colour_of_a_figure_has_its_variable_on_the_page(tmp_path: Path) -> None:

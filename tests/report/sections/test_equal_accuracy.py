@@ -2,9 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import nan
+from pathlib import Path
 
-from lit_privq.artifacts.measures import AtEqualAccuracy, Change, Front
-from lit_privq.report.inputs import Inputs
+import numpy as np
+import pytest
+
+from lit_privq.artifacts.measures import AtEqualAccuracy, Change, Front, read_measures, write_measures
+from lit_privq.artifacts.results import read_results
+from lit_privq.audit.fronts import at_equal_accuracy
+from lit_privq.report import figures
+from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.sections.equal_accuracy import section
 from lit_privq.report.view import View
 
@@ -53,3 +60,55 @@ def test_the_figure_has_a_line_for_each_front_and_a_name_for_each_point(seen_wit
     svg, _ = drawing.files()
     for text in ("Weaker training", "Smooth", "full precision", "2\xa0bits"):
         assert text in svg
+
+
+@pytest.fixture
+def rivals(made_up: Callable[..., Path]) -> View:
+    """A study of two recipes with canaries, of which the quantized models keep more than of the average."""
+    accuracy = {"none-32": 0.95, "descent-2": 0.94, "descent-1": 0.90, "none-32@dp": 0.96, "descent-2@dp": 0.93}
+    accuracy |= {"none-32@dp_more": 0.92}
+    leakage = {"none-32": 0.10, "descent-2": 0.06, "descent-1": 0.04, "none-32@dp": 0.08, "descent-2@dp": 0.05}
+    leakage |= {"none-32@dp_more": 0.02}
+    canaries = {"none-32": 0.99, "descent-2": 0.97, "descent-1": 0.8, "none-32@dp": 0.3, "descent-2@dp": 0.25}
+    canaries |= {"none-32@dp_more": 0.1}
+    shift = np.array([-0.002, 0.0, 0.001, 0.001])
+    accuracy, leakage, canaries = (  # type: ignore[assignment]
+        {name: (value + shift * (-1) ** place).tolist() for place, (name, value) in enumerate(each.items())}
+        for each in (accuracy, leakage, canaries)
+    )
+    folder = made_up(leakage, accuracy, slices={"canaries": canaries})
+    results = read_results(folder / "results.csv")
+    measures = read_measures(folder / "metrics.json", results)
+    families = {"dp": "DP-SGD", "dp_more": "DP-SGD"}
+    write_measures(folder / "metrics.json", at_equal_accuracy(measures, results, families))
+    return read_inputs(folder)[0]
+
+
+def test_canaries_have_a_table_and_a_figure_of_their_own(rivals: View) -> None:
+    found = section(rivals, Inputs())
+    assert found is not None
+    (every, table), (canaries, own) = found.values["tables"]
+    assert (every, canaries) == ("All members", "Canaries")
+    column = table.heads.index("less DP-SGD") - 1
+    assert own.heads == table.heads
+    cells = [
+        next(row for row in part.rows if row.name.replace("\xa0", " ").casefold() == "descent 2 bits").cells[column]
+        for part in (table, own)
+    ]
+    assert [cell.text.split()[0] for cell in cells] == ["+1.5", "+78.6"]  # the front lies 42 % of its odds on
+    assert [drawing.name for drawing in found.drawings] == ["equal_accuracy", "equal_accuracy_canaries"]
+    assert [drawing.figure.texts[0].get_text() for drawing in found.drawings] == [
+        "Leakage at equal accuracy", "Leakage at equal accuracy: canaries",
+    ]  # fmt: skip
+    assert "canaries" in found.drawings[1].alt
+
+
+@pytest.mark.parametrize("part", ["all", "canaries"])
+def test_no_two_fronts_look_alike(rivals: View, part: str) -> None:
+    fronts = [front for front in rivals.measures.fronts if front.slice == part]
+    figure = figures.fronts(rivals, part, {front.rival: front.rival for front in fronts})
+    looks = {
+        handle.get_label(): (handle.get_color(), handle.get_marker()) for handle in figure.legends[0].legend_handles
+    }
+    assert {"descent", "descent@dp", "DP-SGD"} == set(looks)
+    assert len(set(looks.values())) == 3

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 
 import lit_privq
 from lit_privq.verbs import LIGHTNING, VERBS
@@ -127,7 +128,8 @@ def _verb(verb: str) -> Iterator[str]:
     parser: argparse.ArgumentParser = module.parser() if ours else module.parser(verb)
     yield f"## {verb}"
     yield f"{VERBS[verb].does.capitalize()}."
-    yield f"```\npython -m lit_privq {verb} {VERBS[verb].example}\n```"
+    examples = dedent((parser.epilog or "").partition("\n")[2]).strip()  # behind the word "examples"
+    yield f"```\n{examples or f'python -m lit_privq {verb} {VERBS[verb].example}'}\n```"
     first = [] if ours or verb == "fit" else import_module(LIGHTNING).parser("fit")._actions
     known = {(action.dest, action.help) for action in first}
     shown = [a for a in parser._actions if _is_shown(a, ours) and (a.dest, a.help) not in known]

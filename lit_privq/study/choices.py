@@ -14,6 +14,7 @@ from typing import Any
 
 from lit_privq.artifacts.config import config_tree
 from lit_privq.study.engine import log_of
+from lit_privq.study.engines import resources_of
 from lit_privq.study.plan import Fleets, shared_options, training_recipe
 from lit_privq.study.recipe import recipe
 from lit_privq.study.study_file import Recipe, Study
@@ -148,7 +149,8 @@ def _chosen(
     else:
         log = log_of("choose", options.output)
         arguments = (one.shadow, overrides(study, options), None, options.jobs)
-        outcome = caller(Call("choose", choose, arguments, log))
+        needed = resources_of({}, study.resources)["train"]  # a GPU, as this is what is measured
+        outcome = caller(Call("choose", choose, arguments, log, needed))
         if outcome.error:
             raise ValueError(
                 f"the fleets could not be chosen: {outcome.error}; see {log}, or set fleet: in the study file"

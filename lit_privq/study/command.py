@@ -21,7 +21,7 @@ from lit_privq.study import status
 from lit_privq.study.choices import fleets_of, settled, without_equal_repeats
 from lit_privq.study.dry_run import dry_run
 from lit_privq.study.engine import Engine, StudyFailed, one_call
-from lit_privq.study.engines import add_options, check_storage, opened, resources_of, slurm_options
+from lit_privq.study.engines import add_options, check_storage, opened, resources_of, slurm_options, with_resources
 from lit_privq.study.ledger import CHANGED, DAMAGED, WAITING, WITH_ANOTHER, Ledger
 from lit_privq.study.left_out import planned, todo_of
 from lit_privq.study.lock import locked
@@ -58,7 +58,7 @@ def main(argv: Sequence[str], hooks: Hooks = REAL) -> None:
         return status.main(argv[1:])
     options, extras = parser().parse_known_args(argv)
     options.slurm = slurm_options(extras)
-    study = read_study(options.config)
+    study = with_resources(read_study(options.config), options.resources)
     _check(options)
     again = f"python -m lit_privq study {shlex.join(argv)}"
     try:
@@ -190,7 +190,9 @@ class _Work:
         saver.save()
         progress = StudyProgress(todo, pool.size, sys.stderr, earlier=finished_work(jobs, self.found.reasons, ledger))
         leave_out = self.study.on_divergence == "leave_out"
-        resources = resources_of(self.record["choices"])
+        resources = resources_of(self.record["choices"], self.study.resources)
+        if self.options.engine == "ray":
+            pool.check_fits(resources)
         engine = Engine(ledger, pool, progress, self.run, saver.save_after, resources, leave_out)
         if self.options.engine == "slurm":
             pool.submit_ahead(engine.calls_ahead(todo))

@@ -101,6 +101,7 @@ class Engine:
             self.progress.show()
             for call, outcome in self.pool.wait(timeout=1.0):
                 job = by_name[call.name]
+                outcome = outcome if outcome.error else self._taken(job, outcome)
                 if not outcome.error:
                     ready += self._record(job, outcome.value, outcome.seconds)
                 elif self._fail(job, outcome):
@@ -148,11 +149,17 @@ class Engine:
     def _call(self, job: Job, function: str, *arguments: object) -> Call:
         needed = self.resources.get(job.stage, Resources())
         log = log_of(job.name, self.ledger.root)
-        return Call(job.name, f"lit_privq.study.tasks:{function}", arguments, log, needed)
+        return Call(job.name, f"lit_privq.study.tasks:{function}", arguments, log, needed, job.products)
+
+    def _taken(self, job: Job, outcome: Outcome) -> Outcome:
+        """Take the receipt of a job that ended well, unless a queue held it since before its config changed."""
+        self.ledger.take(outcome.value)
+        if self.ledger.is_recorded(job):
+            return outcome
+        return Outcome(error="it was begun for an earlier config, or for other files than are there now")
 
     def _record(self, job: Job, receipt: Receipt, seconds: float) -> list[Job]:
-        """Record how a job ended; returns those that may start now."""
-        self.ledger.take(receipt)
+        """Note that a job ended well; returns those that may start now."""
         self.progress.finish(job, seconds)
         self.after_each(job)
         if not receipt.diverged:

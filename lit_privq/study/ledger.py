@@ -56,6 +56,11 @@ class Ledger:
         """Whether a job whose needs are finished is finished itself."""
         return not any(self.reason(product) for product in job.products)
 
+    def is_recorded(self, job: Job) -> bool:
+        """Whether a job's files were made from what they are to be made from; they themselves are not looked at."""
+        makers = [(product, self.makers.get(product.path)) for product in job.products]
+        return all(maker and maker.hashes.get(product.path) == self.hash(product) for product, maker in makers)
+
     def reason(self, product: Product) -> str:
         """Why a file has to be made; empty if it is finished."""
         maker = self.makers.get(product.path)

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from lit_privq.study.workers import Call, Outcome, run_call
+from lit_privq.study.plan import Stage
+from lit_privq.study.workers import Call, Outcome, Resources, run_call
 
 
 class RayPool:
@@ -62,6 +63,22 @@ class RayPool:
             self._ray.wait(list(self._calls), num_returns=len(self._calls), timeout=10)
         self._ray.shutdown()
 
+    def check_fits(self, resources: Mapping[Stage, Resources]) -> None:
+        """Refuse jobs that no machine of the cluster can hold: Ray would wait for one for ever.
+
+        Raises:
+            ValueError: naming the stage.
+        """
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        for stage, needed in resources.items():
+            asked = {"CPU": needed.cpus, "GPU": needed.gpu * needed.asked, "memory": needed.memory}
+            if not any(all(machine.get(name, 0) >= n for name, n in asked.items()) for machine in machines):
+                most = {name: max((machine.get(name, 0) for machine in machines), default=0) for name in asked}
+                raise ValueError(
+                    f"a machine of the Ray cluster must hold a job of {stage}, which takes {_amounts(asked)}; "
+                    f"the most that any has is {_amounts(most)}, lower the resources of {stage}"
+                )
+
     @property
     def size(self) -> int:
         """Cores of the cluster, which may grow; Ray knows what fits."""
@@ -99,6 +116,10 @@ class RayPool:
             lost = isinstance(error, errors.NodeDiedError | errors.ObjectLostError | errors.LocalRayletDiedError)
             return Outcome(error=f"Ray: {type(error).__name__}: {' '.join(str(error).split())[:300]}", is_lost=lost)
         return outcome
+
+
+def _amounts(of: Mapping[str, float]) -> str:
+    return f"{of['CPU']:g} cpus, {of['GPU']:g} gpu and {of['memory'] / 2**30:.3g} GiB"
 
 
 def _check_reachable(address: str | None) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.study.workers import Call, Outcome, Resources, run_call
 
 _MOST = 1_000_000  # calls at once: SLURM has the queue
 _ARRAY = 1000  # jobs in an array, which SLURM limits to 1001 unless a site says otherwise
 _MINUTES = 24 * 60  # that a job may take, unless --slurm.time says otherwise
+_SUBMITTED = "_submitted.pkl"  # file of a job behind its number, as submitit names it
 _LOST = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 
 
@@ -51,6 +51,9 @@ class SlurmTask:
 class SlurmPool:
     """Calls as SLURM jobs, by submitit; they outlive this process, and its successor finds them.
 
+    What tells of a job is the file from which submitit lets it read its call; there is no record beside it that could
+    be behind. A job that got no file, as its driver was killed while it submitted, ends by itself after a minute.
+
     Args:
         root: the study's folder, which all machines see.
         environment: set in the jobs before they import anything.
@@ -83,7 +86,7 @@ class SlurmPool:
         if kind is KeyboardInterrupt:
             for name in self._calls:
                 if job := self._jobs.get(name):
-                    job.cancel()
+                    _cancel(job)
 
     @property
     def size(self) -> int:
@@ -99,11 +102,12 @@ class SlurmPool:
         """Submit calls before those they need have ended, each stage's behind the jobs of the stages before it.
 
         A stage waits for the ends of those jobs, good or bad: a failed job must not hold up what does not need it.
+        Jobs that an earlier start submitted are taken over, and cancelled where they would do something else by now.
 
         Args:
             stages: names and calls, in the order in which they need each other.
         """
-        self._jobs = {name: job for name, job in self._found() if not job.done()}
+        self._take_over({call.name: call for _, calls in stages for call in calls})
         before: list[str] = []
         for stage, calls in stages:
             new = [call for call in calls if call.name not in self._jobs]
@@ -118,7 +122,8 @@ class SlurmPool:
 
     def wait(self, timeout: float) -> list[tuple[Call, Outcome]]:
         """Calls that ended, waiting up to `timeout` seconds for the first."""
-        self._submit("more", self._new)
+        for _, calls in itertools.groupby(sorted(self._new, key=_needs), key=_needs):
+            self._submit("more", list(calls))
         self._new = []
         deadline = time.monotonic() + timeout
         while not (ended := [name for name in self._calls if self._jobs[name].done()]):
@@ -137,23 +142,31 @@ class SlurmPool:
             with executor.batch():
                 jobs = [executor.submit(SlurmTask(call, self.environment)) for call in share]
             self._jobs |= {call.name: job for call, job in zip(share, jobs, strict=True)}
-            ids = {name: job.job_id for name, job in self._jobs.items()}
-            atomic_write_bytes(self.root / "slurm" / "jobs.json", json.dumps(ids).encode())
 
-    def _found(self) -> Iterator[tuple[str, Any]]:
-        """Jobs that an earlier start submitted."""
-        try:
-            ids = json.loads((self.root / "slurm" / "jobs.json").read_bytes())
-        except (OSError, ValueError):
-            return
+    def _take_over(self, asked: Mapping[str, Call]) -> None:
+        """Watch for jobs of an earlier start that do what is asked for, or just did, and cancel others."""
+        self._jobs = {}
+        for call, job in self._found():
+            is_wanted = call.name not in self._jobs and call.name in asked and call.makes == asked[call.name].makes
+            if is_wanted and not (job.done() and self._outcome(job).error):
+                self._jobs[call.name] = job
+            else:
+                _cancel(job)
+
+    def _found(self) -> Iterator[tuple[Call, Any]]:
+        """Jobs that an earlier start submitted and of which no start has seen the end."""
+        from submitit.helpers import DelayedSubmission
+
         kind = self._submitit.SlurmJob if self.cluster == "slurm" else self._submitit.LocalJob
-        for name, number in ids.items():
-            yield name, kind(folder=self.root / "slurm", job_id=number)
+        for path in sorted((self.root / "slurm").glob(f"*{_SUBMITTED}")):
+            task: Any = DelayedSubmission.load(path).function
+            yield task.call, kind(folder=path.parent, job_id=path.name.removesuffix(_SUBMITTED))
 
     def _executor(self) -> Any:  # noqa: ANN401  # submitit's
         return self._submitit.AutoExecutor(self.root / "slurm", cluster=self.cluster)
 
     def _outcome(self, job: Any) -> Outcome:  # noqa: ANN401  # submitit's
+        job.paths.submitted_pickle.unlink(missing_ok=True)  # no later start needs to ask after it
         try:
             outcome: Outcome = job.result()
         except Exception as error:  # of submitit, or what the job could not even begin with
@@ -161,6 +174,18 @@ class SlurmPool:
             said = " ".join(str(error).split())[-300:]
             return Outcome(error=f"its SLURM job {job.job_id} ended as {state}: {said}", is_lost=state in _LOST)
         return outcome
+
+
+def _cancel(job: Any) -> None:  # noqa: ANN401  # submitit's
+    """Cancel a job unless it has ended, and have no later start find it."""
+    if not job.done():
+        job.cancel(check=False)  # it may end this very moment
+    job.paths.submitted_pickle.unlink(missing_ok=True)
+
+
+def _needs(call: Call) -> tuple[float, ...]:
+    """What a call takes, to be sorted by."""
+    return astuple(call.resources)
 
 
 def parameters(
@@ -177,10 +202,16 @@ def parameters(
     ours: dict[str, str | int] = {"job_name": f"lit_privq-{stage}", "cpus_per_task": resources.cpus, "time": _MINUTES}
     if resources.memory:
         ours["mem"] = f"{-(-resources.memory // 2**20)}MB"
+    if resources.asked and resources.gpu and not any(map(_is_of_gpus, options)):
+        ours["gpus_per_node"] = 1  # SLURM divides none
     if after:
         ours["dependency"] = f"afterany:{':'.join(after)}"
-    given = {key: value for key, value in options.items() if resources.gpu or not key.startswith(("gpu", "gres"))}
+    given = {key: value for key, value in options.items() if resources.gpu or not _is_of_gpus(key)}
     return ours | {key: int(value) if value.isdigit() else value for key, value in given.items()}
+
+
+def _is_of_gpus(option: str) -> bool:
+    return option.startswith(("gpu", "gres"))
 
 
 def sbatch_script(

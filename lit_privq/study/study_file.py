@@ -96,6 +96,7 @@ class Study:
         seed: of the training noise; the shadow config's where left out.
         trust: packages whose code checkpoints may name, beside those that the shadow config itself names.
         on_divergence: whether a model that comes to hold NaN or infinity stops the study, or is left out of it.
+        resources: of a job of each stage, for Ray and SLURM: ``cpus``, ``gpu`` (a share) and ``memory`` (GiB).
     """
 
     name: str
@@ -110,6 +111,7 @@ class Study:
     seed: int | None = None
     trust: list[str] = field(default_factory=list)
     on_divergence: Literal["stop", "leave_out"] = "stop"
+    resources: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def n_models(self) -> int:

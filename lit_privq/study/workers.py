@@ -37,11 +37,13 @@ class Resources:
         cpus: cores.
         gpu: share of a GPU, 0 for none.
         memory: bytes; 0 where nobody knows.
+        asked: whether the user says that it takes a GPU; where it is a guess, there may be none to ask for.
     """
 
     cpus: int = 1
     gpu: float = 0.0
     memory: int = 0
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Call:
         arguments: of the call; plain values.
         log: file that takes what the call prints, by whatever means.
         resources: what it takes.
+        makes: what it is for; a call of the same name that waits in a queue for something else is an outdated one.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Call:
     arguments: tuple[Any, ...]
     log: Path
     resources: Resources = Resources()
+    makes: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

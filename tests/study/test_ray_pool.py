@@ -1,10 +1,14 @@
 """A study on Ray: the same results, whatever dies."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from lit_privq.study.running import is_alive
 
 ray = pytest.importorskip("ray")
 
@@ -55,6 +59,39 @@ def test_a_lost_node_costs_repetitions_and_no_result(bench: Any, new_bench: Any,
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert bench.results() == here.results()
+
+
+@pytest.mark.slow
+def test_ctrl_c_cancels_what_runs_on_ray_and_the_same_command_goes_on(bench: Any, new_bench: Any) -> None:
+    here = new_bench("here")
+    run(here)
+    bench.order(["ptq/adaround", "sleep"])
+    process = bench.start("--engine", "ray")
+    sleeping = bench.folder / "sleeping.txt"
+    while not (sleeping.exists() and sleeping.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "finished jobs are kept, go on with" in errors
+    assert "Traceback" not in errors
+    assert time.monotonic() - started < 30
+    assert not is_alive(int(sleeping.read_text())), "the job's process"
+    run(bench, "--engine", "ray")
+    assert bench.results() == here.results()
+
+
+@pytest.mark.slow
+def test_a_job_that_no_machine_of_the_cluster_can_hold_is_refused_and_not_waited_for(bench: Any) -> None:
+    for given, sentence in (
+        ("{audit: {memory: 1000000}}", r"must hold a job of audit, which takes 1 cpus, 0 gpu and 1e\+06 GiB; the most"),
+        ("{query: {cpus: 99999}}", r"must hold a job of query, which takes 99999 cpus"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            bench.study("--engine", "ray", "--resources", given)
+    assert not bench.calls()
 
 
 def test_an_address_without_a_cluster_is_refused(bench: Any) -> None:

@@ -2,7 +2,10 @@
 
 import os
 import re
+import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,9 @@ else:
     command = script.partition("# command")[2]
     for index in range(int(array[1]) + 1) if array else [None]:
         task = {{}} if index is None else {{"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": str(index)}}
+        cancelled = Path("{state}/cancelled").read_text().split() if Path("{state}/cancelled").exists() else []
+        if (number if index is None else f"{{number}}_{{index}}") in cancelled:
+            continue
         own = {{"SLURM_JOB_ID": number, "SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "1", "SLURM_NODEID": "0",
                "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_JOB_NODELIST": "here", "SLURM_JOB_NAME": "x"}}
         subprocess.run(["bash", "-c", command], env={{**os.environ, **own, **task}})
@@ -55,6 +61,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     state.mkdir()
     commands.mkdir()
     texts = {"sbatch": SBATCH.format(python=sys.executable, state=state), "srun": SRUN, "sacct": "#!/bin/bash\n"}
+    texts |= {"scancel": f"#!/bin/bash\necho $1 >> {state}/cancelled\n"}
     for name, text in texts.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
@@ -86,13 +93,25 @@ def test_a_study_on_slurm_is_arrays_behind_each_other_and_gives_what_it_gives_he
     assert "the fake ran report" in (bench.output / "logs/report.log").read_text()
 
 
+def queued(root: Path) -> dict[str, str]:
+    """Numbers of the jobs that a new driver finds, by the name of the call; each name once."""
+    found = [(call.name, job.job_id) for call, job in SlurmPool(root, WORKER, {})._found()]
+    assert len(found) == len(dict(found)), found
+    return dict(found)
+
+
+def wait_until_submitted(bench: Any, driver: "subprocess.Popen[str]") -> None:
+    """Until the last job is in the queue, and the first one waits for the test."""
+    while not ((bench.folder / "waiting.txt").exists() and "report" in queued(bench.output)):
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 def test_a_driver_that_was_killed_finds_its_jobs_and_submits_none_again(bench: Any, cluster: Path) -> None:
     bench.order(["shadow/tiny.yaml --data.model_index 0:3", "wait"])
     process = bench.start("--engine", "slurm")
-    submitted = bench.output / "slurm/jobs.json"
-    while not (submitted.exists() and '"report"' in submitted.read_text() and (bench.folder / "waiting.txt").exists()):
-        assert process.poll() is None, process.communicate()
+    wait_until_submitted(bench, process)
     process.kill()
     process.communicate()
     n_scripts = len(list(cluster.glob("*.script")))
@@ -100,6 +119,81 @@ def test_a_driver_that_was_killed_finds_its_jobs_and_submits_none_again(bench: A
     run(bench, "--engine", "slurm")
     assert len(list(cluster.glob("*.script"))) == n_scripts
     assert len(bench.calls()) == 15
+    assert not queued(bench.output), "a job that has ended is not asked after again"
+
+
+@pytest.mark.slow
+def test_jobs_that_were_queued_before_a_config_changed_are_cancelled_and_enter_no_result(
+    bench: Any, new_bench: Any, cluster: Path
+) -> None:
+    here = new_bench("here")
+    bench.order(["shadow/tiny.yaml --data.model_index 0:3", "wait"])
+    process = bench.start("--engine", "slurm")
+    wait_until_submitted(bench, process)
+    before = queued(bench.output)
+    process.kill()
+    process.communicate()
+    for one in (here, bench):
+        one.change("ptq/adaround.yaml", "Calibration", "Recalibration")
+    process = bench.start("--engine", "slurm")
+    while not (cluster / "cancelled").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    (bench.folder / "go.txt").touch()
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    run(here)
+    assert bench.results() == here.results()
+    cancelled = set((cluster / "cancelled").read_text().split())
+    changed = {name for name in before if "quantize-adaround" in name}
+    assert {before[name] for name in changed} <= cancelled
+    assert not {number for name, number in before.items() if "nearest" in name} & cancelled
+
+
+class Killed(BaseException):
+    """Stands for the death of a driver."""
+
+
+@pytest.mark.parametrize("n_written", [0, 2, 3])
+def test_a_driver_that_is_killed_while_it_submits_leaves_no_job_that_runs_twice(
+    tmp_path: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch, n_written: int
+) -> None:
+    """SLURM has the array of three; submitit gave their calls to some of its jobs, and the others end without one."""
+    from submitit.core.utils import JobPaths
+
+    sbatch = f"#!/bin/bash\necho >> {cluster}/n\necho Submitted batch job $(wc -l < {cluster}/n)\n"
+    (cluster.parent / "commands/sbatch").write_text(sbatch)  # a queue in which nothing ever starts
+    calls = [Call(name, "os:getpid", (), tmp_path / "log") for name in "abc"]
+    move, written = JobPaths.move_temporary_file, list[str]()
+
+    def move_some(paths: JobPaths, path: Path, name: str, **more: Any) -> None:
+        is_call = name == "submitted_pickle"
+        if is_call and len(written) == n_written:
+            raise Killed
+        move(paths, path, name, **more)
+        written.extend([str(paths.job_id)] if is_call else [])
+
+    with monkeypatch.context() as dying:
+        dying.setattr(JobPaths, "move_temporary_file", move_some)
+        dying.setattr(SlurmPool, "_found", lambda _: iter(()))
+        with suppress(Killed):
+            SlurmPool(tmp_path, WORKER, {}).submit_ahead([("train", calls)])
+    SlurmPool(tmp_path, WORKER, {}).submit_ahead([("train", calls)])
+    assert len(queued(tmp_path)) == 3
+    assert [queued(tmp_path)[name] for name in "abc"[:n_written]] == written
+    assert len((cluster / "n").read_text()) == (1 if n_written == 3 else 2)
+
+
+def test_calls_that_take_different_resources_are_submitted_apart(tmp_path: Path, cluster: Path) -> None:
+    with SlurmPool(tmp_path, WORKER, {}) as pool:
+        for name, memory in (("a", 8), ("b", 1), ("c", 8)):
+            pool.start(Call(name, "os:getpid", (), tmp_path / "log", Resources(memory=memory * 2**30)))
+        while pool.running:
+            pool.wait(timeout=1.0)
+    scripts = [path.read_text() for path in sorted(cluster.glob("*.script"))]
+    assert [re.findall("--mem=[^ ]*MB|--array=0-1", script) for script in scripts] == [
+        ["--mem=1024MB"], ["--array=0-1", "--mem=8192MB"],
+    ]  # fmt: skip
 
 
 def test_a_script_asks_for_what_its_jobs_take_and_says_what_the_user_says(tmp_path: Path) -> None:
@@ -113,6 +207,14 @@ def test_a_script_asks_for_what_its_jobs_take_and_says_what_the_user_says(tmp_pa
     assert "gpus_per_node" not in parameters("audit", Resources(), options, ())
 
 
+def test_a_gpu_is_asked_for_where_the_user_says_that_a_job_takes_one() -> None:
+    said, guessed = Resources(gpu=0.5, asked=True), Resources(gpu=0.5)
+    assert parameters("query", said, {}, ())["gpus_per_node"] == 1, "SLURM divides none"
+    assert "gpus_per_node" not in parameters("query", guessed, {}, ()), "there may be none"
+    assert "gpus_per_node" not in parameters("query", said, {"gres": "shard:2"}, ())
+    assert "gres" not in parameters("query", Resources(asked=True), {"gres": "gpu:1"}, ())
+
+
 def test_a_dry_run_prints_the_scripts(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench.study("--dry_run", "--engine", "slurm", "--slurm.partition", "gpu")
     printed = capsys.readouterr().out
@@ -120,6 +222,15 @@ def test_a_dry_run_prints_the_scripts(bench: Any, capsys: pytest.CaptureFixture[
     assert printed.count("#SBATCH --partition=gpu") == 5
     assert "#SBATCH --dependency='afterany:<train>:<quantize>'" in printed
     assert not bench.output.exists()
+
+
+def test_a_dry_run_shows_the_resources_of_each_stage(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.change("study/tiny.yaml", "fleet: 3", "fleet: 3\nresources: {train: {cpus: 4, gpu: 1, memory: 8}}")
+    bench.study("--dry_run", "--engine", "slurm", "--resources", "{audit: {memory: 64}, train: {memory: 9.5}}")
+    train, *others, audit, report = capsys.readouterr().out.split("#!/bin/bash")[1:]
+    assert {"--cpus-per-task=4", "--gpus-per-node=1", "--mem=9728MB"} <= set(train.split())
+    assert {"--cpus-per-task=1", "--mem=65536MB"} <= set(audit.split())
+    assert not any("--mem" in script or "--gpus" in script for script in (*others, report))
 
 
 def test_an_option_that_sbatch_does_not_have_is_refused(tmp_path: Path, cluster: Path) -> None:

@@ -27,9 +27,10 @@ PAGES = {
     "CHANGELOG.md": "docs/changelog.md",
     "CONTRIBUTING.md": "docs/contributing.md",
     "benchmarks/RESULTS.md": "docs/benchmarks.md",
+    "docs/results/README.md": "docs/results.md",
     "configs/README.md": "docs/configs.md",
 }
-"""Files outside this folder that have a page here."""
+"""Files that are shown in a page of another name."""
 
 
 _TRAINER = """Options of the trainer are

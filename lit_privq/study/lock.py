@@ -21,7 +21,7 @@ from typing import IO
 from lit_privq.artifacts.atomic import atomic_write_bytes
 
 BEAT_SECONDS = 10.0
-_STALE = 6  # beats that a lease may miss: storage that is shared may show a file half a minute late
+STALE = 6  # beats that a lease may miss: storage that is shared may show a file half a minute late
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -70,7 +70,7 @@ def locked(root: Path, beat_seconds: float = BEAT_SECONDS) -> Iterator[None]:
     """
     with _lock_file(root) as file:
         held = _lock(file, root)
-        lease = Lease(socket.gethostname(), _machine(), os.getpid(), uuid.uuid4().hex)
+        lease = Lease(socket.gethostname(), machine(), os.getpid(), uuid.uuid4().hex)
         found = read_lease(root)
         if found is not None and not (held and found.machine == lease.machine):
             _wait_until_stale(found, root, beat_seconds)
@@ -114,7 +114,7 @@ def _lock(file: IO[str], root: Path) -> bool:
     return True
 
 
-def _machine() -> str:
+def machine() -> str:
     """What tells this machine from others, whatever their names are."""
     boot = Path("/proc/sys/kernel/random/boot_id")  # of Linux
     return boot.read_text(encoding="ascii").strip() if boot.is_file() else f"{uuid.getnode():x}"
@@ -128,10 +128,10 @@ def _wait_until_stale(found: Lease, root: Path, beat_seconds: float) -> None:
     """
     who = f"process {found.pid} on {found.host}"
     print(
-        f"{who} holds {root}; waiting {_STALE * beat_seconds:.0f} s for a sign of life, then taking over",
+        f"{who} holds {root}; waiting {STALE * beat_seconds:.0f} s for a sign of life, then taking over",
         file=sys.stderr,
     )
-    for _ in range(_STALE):
+    for _ in range(STALE):
         time.sleep(beat_seconds)
         now = read_lease(root)
         if now is None:

@@ -49,6 +49,7 @@ def study_record(study: Study, options: argparse.Namespace, command: str, earlie
         "name": study.name,
         "command": command,
         "config": str(options.config),
+        "folder": str(Path.cwd()),  # to which the paths are relative
         "engine": options.engine,
         "data_root": str(options.data_root) if options.data_root else None,
         "started": earlier.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),

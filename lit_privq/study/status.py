@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from lit_privq.study.choices import fleets_of, without_equal_repeats
 from lit_privq.study.dry_run import state
 from lit_privq.study.engine import log_of
 from lit_privq.study.ledger import Ledger
-from lit_privq.study.lock import read_lease
+from lit_privq.study.lock import BEAT_SECONDS, STALE, Lease, machine, read_lease
 from lit_privq.study.plan import STAGES, Job, Stage, plan
 from lit_privq.study.progress import StudyProgress, duration, finished_work
 from lit_privq.study.record import read_record
@@ -26,7 +28,7 @@ from lit_privq.study.tasks import workers
 
 _EXAMPLE = """example:
   python -m lit_privq study status runs/digits
-It only reads, and may be asked while the study runs. Ask where the study was started: its configs lie there."""
+It only reads, and may be asked while the study runs."""
 _MOST = 10  # stale jobs that are listed one by one
 
 
@@ -63,6 +65,7 @@ class StudyStatus:
         ledger: of the folder.
         notes: jobs that were begun and have not ended well.
         now: seconds since 1970.
+        lease: of who leads it; None if nobody does.
     """
 
     root: Path
@@ -73,6 +76,7 @@ class StudyStatus:
     ledger: Ledger
     notes: Sequence[JobNote]
     now: float
+    lease: Lease | None = None
 
     def lines(self) -> Iterator[str]:
         """What is printed."""
@@ -85,12 +89,17 @@ class StudyStatus:
         for title, states in (
             ("running", ("running", "elsewhere")), ("failed", ("failed",)), ("lost, its process is gone", ("lost",))
         ):  # fmt: skip
-            yield from (f"{title}: {self._said_of(note)}" for note in self.notes if note.state in states)
+            notes = [note for note in self.notes if note.state in states]
+            yield from (f"{title}: {self._said_of(note)}" for note in notes[:_MOST])
+            if len(notes) > _MOST:
+                yield f"and {len(notes) - _MOST} more: {title}"
         stale = [(job.name, state(job, self.reasons, self.ledger)) for job in self.jobs]
         stale = [(name, said) for name, said in stale if said.startswith("stale")]
         yield from (f"{name} is {said}" for name, said in stale[:_MOST])
         if len(stale) > _MOST:
             yield f"and {len(stale) - _MOST} more are stale; `study --dry_run` lists all"
+        if self.todo and not self._is_led() and (command := self.record.get("command")):
+            yield f"this goes on, in {self.record.get('folder', 'the folder where it was started')}:\n  {command}"
 
     def time_left(self) -> str:
         """How long the rest will take, by what each stage took so far."""
@@ -108,14 +117,19 @@ class StudyStatus:
 
     def _driver(self) -> str:
         """Who is at work."""
-        lease = read_lease(self.root)
-        if lease is not None and (lease.host != socket.gethostname() or is_alive(lease.pid)):
-            return f"led by process {lease.pid} on {lease.host}"
-        if lease is not None:
-            return f"not running: process {lease.pid}, which led it, is gone"
+        if self.lease and self._is_led():
+            silent = self.now - (self.root / ".lease").stat().st_mtime
+            heard = f", last heard of {duration(silent)} ago" if silent > STALE * BEAT_SECONDS else ""
+            return f"led by process {self.lease.pid} on {self.lease.host}{heard}"
+        if self.lease:
+            return f"not running: process {self.lease.pid}, which led it, is gone"
         if any(note.state in ("running", "elsewhere") for note in self.notes):
             return "jobs run, and no study leads them"
-        return "not running"
+        return "not running" if self.todo else "finished"
+
+    def _is_led(self) -> bool:
+        """Whether a study is at work, as far as can be seen from here."""
+        return self.lease is not None and (self.lease.machine != machine() or is_alive(self.lease.pid))
 
     def _stage_line(self, stage: Stage) -> str:
         jobs = [job for job in self.jobs if job.stage == stage]
@@ -126,8 +140,9 @@ class StudyStatus:
         count, stale = f"{len(done)}/{len(products)}", n_stale or ""
         if stage in ("audit", "report"):  # whose files count as one
             count, stale = f"{int(len(done) == len(products))}/1", min(n_stale, 1) or ""
-        seconds = duration(self.ledger.seconds(made))
-        return f"{stage:9}{count:>12}{stale:>8}{seconds:>14}{size(self._bytes(jobs)):>10}"
+        seconds, disk = self.ledger.seconds(made), self._bytes(jobs)
+        took, holds = duration(seconds) if made else "", size(disk) if made else ""
+        return f"{stage:9}{count:>12}{stale:>8}{took:>14}{holds:>10}".rstrip()
 
     def _bytes(self, jobs: Sequence[Job]) -> int:
         """Bytes of what a stage's jobs wrote, beside its products too."""
@@ -143,7 +158,8 @@ class StudyStatus:
         log = log_of(note.name, self.root)
         if note.state in ("running", "elsewhere"):
             return f"{note.name}, {where}, since {since} ({gone})"
-        what = note.error or last_line(log) or "it said nothing"
+        last = last_line(log)
+        what = note.error or ("" if last.startswith("python -m lit_privq ") else last) or "it said nothing"
         return f"{note.name}, begun at {since}: {what} (see {log})"
 
 
@@ -158,15 +174,32 @@ def read_status(root: Path) -> StudyStatus:
     config = record.get("config")
     if not isinstance(config, str) or "choices" not in record:
         raise ValueError(f"there is no started study in {root}; give the --output of a study")
-    if not Path(config).is_file():
-        raise FileNotFoundError(f"{root} was made from {config}, which is not here; ask where the study was started")
-    study, data_root = read_study(Path(config)), record.get("data_root")
-    study = without_equal_repeats(study, record.get("facts", {}))
-    fleets, data = fleets_of(study, record), Path(data_root) if data_root else None
-    jobs, ledger = plan(study, root, fleets, data), Ledger(root)
-    reasons = ledger.unfinished(jobs)
-    todo = plan(study, root, fleets, data, only=reasons) if reasons else []
-    return StudyStatus(root, record, jobs, todo, reasons, ledger, read_notes(root), time.time())
+    folder = Path(record.get("folder", "."))
+    if not (folder / config).is_file():
+        raise FileNotFoundError(
+            f"{root} was made from {folder / config}, which is not there; put it back, or ask there"
+        )
+    root = root if folder.absolute() == Path.cwd() else root.absolute()
+    with _started_in(folder):
+        study, data_root = read_study(Path(config)), record.get("data_root")
+        study = without_equal_repeats(study, record.get("facts", {}))
+        fleets, data = fleets_of(study, record), Path(data_root) if data_root else None
+        jobs, ledger = plan(study, root, fleets, data), Ledger(root)
+        reasons = ledger.unfinished(jobs)
+        todo = plan(study, root, fleets, data, only=reasons) if reasons else []
+    return StudyStatus(root, record, jobs, todo, reasons, ledger, read_notes(root), time.time(), read_lease(root))
+
+
+@contextmanager
+def _started_in(folder: Path) -> Iterator[None]:
+    """Find configs, and the modules that they name, as the study did."""
+    kept = list(sys.path)
+    sys.path.insert(0, str(folder.absolute()))
+    try:
+        with chdir(folder):
+            yield
+    finally:
+        sys.path[:] = kept
 
 
 def last_line(log: Path) -> str:

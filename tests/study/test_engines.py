@@ -1,11 +1,13 @@
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from lit_privq.study import command, slurm_pool
 from lit_privq.study.choices import settled
 from lit_privq.study.engines import check_storage, resources_of, with_resources
 from lit_privq.study.study_file import Study, read_study
@@ -133,3 +135,41 @@ def test_each_worker_sees_a_gpu_of_its_own_and_they_take_turns(tmp_path: Path) -
         while pool.running:
             seen += [outcome.value for _, outcome in pool.wait(timeout=1.0)]
     assert sorted(seen) == ["3", "3", "5"]
+
+
+class LocalSlurm(slurm_pool.SlurmPool):
+    """SLURM's pool on submitit's local executor, which has no queue with dependencies."""
+
+    def __init__(self, root: Path, environment: Mapping[str, str], options: Mapping[str, str]) -> None:
+        super().__init__(root, environment, options, cluster="local")
+
+    def submit_ahead(self, stages: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study file of a real study, as small as can be, and beside it what it gives here."""
+    folder, conf = tmp_path_factory.mktemp("real"), Path(__file__).parents[1] / "conf"
+    study = yaml.safe_load((conf / "study/digits.yaml").read_text())
+    configs = {key: str(conf / key / "digits.yaml") for key in ("shadow", "query", "audit")}
+    rows = [{"method": str(conf / "ptq/adaround.yaml"), "bits": [2], "adaptive": False}]
+    (folder / "study.yaml").write_text(yaml.safe_dump({**study, **configs, "fleet": 6, "quantize": rows}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        command.main(["--config", str(folder / "study.yaml"), "--output", str(folder / "local"), "--jobs", "2"])
+    return folder / "study.yaml"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ray", "slurm"])
+def test_a_real_study_gives_the_same_results_on_every_engine(
+    real: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip({"ray": "ray", "slurm": "submitit"}[engine])
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(slurm_pool, "SlurmPool", LocalSlurm)
+    local, root = real.parent / "local", real.parent / engine
+    command.main(["--config", str(real), "--output", str(root), "--jobs", "2", "--engine", engine])
+    for path in (local / "results.csv", *sorted(local.glob("confidence/*/*.npz"))):
+        assert path.read_bytes() == (root / path.relative_to(local)).read_bytes(), path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -69,21 +69,20 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nod
     """
     if node.get("refdomain") != "py":
         return None
-    target = str(node["reftarget"])
-    domain = env.domains.python_domain
-    last = target.rpartition(".")[2]
-    public = [name for name in domain.objects if name.rpartition(".")[2] == last and "." not in target.strip(".")]
-    public += [name for name in _spellings(target) if name in domain.objects]
-    if public:
-        found = domain.resolve_xref(env, node["refdoc"], app.builder, "obj", public[0], node, content)
-        return found if isinstance(found, nodes.Element) else None
-    return content if _exists(target) else None
+    target, domain = str(node["reftarget"]), env.domains.python_domain
+    public = next((name for name in _spellings(target, domain.objects) if name in domain.objects), None)
+    if public is None:
+        return content if _exists(target) else None
+    found = domain.resolve_xref(env, node["refdoc"], app.builder, "obj", public, node, content)
+    return found if isinstance(found, nodes.Element) else None
 
 
-def _spellings(target: str) -> Iterator[str]:
-    """The names under which packages may export what a module of theirs defines."""
+def _spellings(target: str, documented: Iterable[str]) -> Iterator[str]:
+    """The names under which what a name means may be documented."""
     steps = target.split(".")
-    for cut in range(len(steps) - 1, 0, -1):
+    if len(steps) == 1 and target[:1].isupper():  # a class; a small word may be an argument
+        yield from (name for name in documented if name.endswith(f".{target}"))
+    for cut in range(len(steps) - 1, 0, -1):  # of a module that defines it, the packages that export it
         for kept in range(len(steps) - cut, 0, -1):
             yield ".".join([*steps[:cut], *steps[-kept:]])
 
@@ -92,14 +91,14 @@ def _exists(target: str) -> bool:
     """Whether a name is one of another project, or of ours and not public; a class without its module counts too."""
     steps = target.split(".")
     if steps[0] in _OURS:
-        return any(_has(import_module_if_there(steps[:cut]), steps[cut:]) for cut in range(len(steps), 0, -1))
+        return any(_has(_module(steps[:cut]), steps[cut:]) for cut in range(len(steps), 0, -1))
     if not re.fullmatch(r"[A-Z]\w*[a-z]\w*", steps[0]):
         return True
     known = (module for name, module in list(sys.modules.items()) if name.partition(".")[0] in (*_OURS, "builtins"))
     return any(hasattr(module, steps[0]) for module in known)
 
 
-def import_module_if_there(steps: list[str]) -> object:
+def _module(steps: list[str]) -> object:
     """The module of this path, None if there is none."""
     try:
         return import_module(".".join(steps))
@@ -122,20 +121,16 @@ def _mathml(node: nodes.math | nodes.math_block, block: bool = False) -> str:
         return ""
 
 
-class MathML:
-    """Visitors that write formulas as MathML, which browsers draw by themselves."""
+def write_inline(writer: Any, node: nodes.math) -> None:  # noqa: ANN401  # Sphinx's translator
+    """Write a formula in a line."""
+    writer.body.append(_mathml(node))
+    raise nodes.SkipNode
 
-    @staticmethod
-    def inline(writer: Any, node: nodes.math) -> None:  # noqa: ANN401  # Sphinx's translator
-        """A formula in a line."""
-        writer.body.append(_mathml(node))
-        raise nodes.SkipNode
 
-    @staticmethod
-    def block(writer: Any, node: nodes.math_block) -> None:  # noqa: ANN401
-        """A formula of its own."""
-        writer.body.append(f'<div class="formula">{_mathml(node, block=True)}</div>')
-        raise nodes.SkipNode
+def write_block(writer: Any, node: nodes.math_block) -> None:  # noqa: ANN401
+    """Write a formula of its own."""
+    writer.body.append(f'<div class="formula">{_mathml(node, block=True)}</div>')
+    raise nodes.SkipNode
 
 
 def setup(app: Sphinx) -> None:
@@ -143,4 +138,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", fill)
     app.connect("autodoc-process-docstring", read_google)
     app.connect("missing-reference", resolve)
-    app.add_html_math_renderer("mathml", (MathML.inline, None), (MathML.block, None))
+    app.add_html_math_renderer("mathml", (write_inline, None), (write_block, None))

@@ -40,7 +40,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("furo")
     pytest.importorskip("myst_parser")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "--quiet", str(DOCS), str(folder)]
+    (options,) = re.findall(r"python -m sphinx (.*) docs build/docs$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"-W", "-n"} <= set(options.split())  # warnings are errors, and so are names that do not exist
+    command = [sys.executable, "-m", "sphinx", *options.split(), str(DOCS), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return folder

@@ -89,7 +89,7 @@ def root_file(name: str, page: Path) -> str:
 def names(package: str) -> str:
     """The public names of a package, to be documented from their docstrings."""
     module = import_module(package)
-    lines = ["```{eval-rst}", f".. currentmodule:: {package}", ""]
+    lines = [module.__doc__ or "", "", "```{eval-rst}", f".. currentmodule:: {package}", ""]
     for name in module.__all__:
         value = getattr(module, name)
         kind = "class" if inspect.isclass(value) else "function" if callable(value) else "data"

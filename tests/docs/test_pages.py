@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from lit_privq.__main__ import run
-from lit_privq.verbs import VERBS
+from lit_privq.verbs import LIGHTNING, VERBS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -76,10 +77,14 @@ def test_the_network_of_the_page_is_quantized_exported_and_read_back(
 
 
 @pytest.mark.parametrize("page", [path.relative_to(ROOT / "docs").as_posix() for path in PAGES])
-def test_commands_of_a_page_name_verbs_and_configs_that_exist(page: str) -> None:
-    for verb, *options in commands(page):
-        assert verb in VERBS or verb == "VERB", page
-        assert [word for word in options if word.startswith("configs/") and not (ROOT / word).exists()] == []
+def test_commands_of_a_page_name_verbs_configs_and_options_that_exist(page: str) -> None:
+    for verb, *words in (command for command in commands(page) if command[0] != "VERB"):
+        assert [word for word in words if word.startswith("configs/") and not (ROOT / word).exists()] == []
+        if VERBS[verb].module != LIGHTNING:
+            parser = import_module(VERBS[verb].module).parser()
+            known = {name for action in parser._actions for name in action.option_strings} | {"--slurm"}  # on to sbatch
+            options = [word for word in words if word.startswith("--")]
+            assert [name for name in options if not {name, name.rpartition(".")[0]} & known] == []
 
 
 def test_the_page_explained_names_parts_by_their_headings() -> None:

@@ -24,7 +24,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """The same of a difference, with a test of its being 0.
+    """A mean difference over targets, with its interval and a test of its being 0.
 
     Args:
         p: two-sided p-value of the value being 0: 1 less the level at which the interval would touch it.

@@ -277,6 +277,23 @@ def new_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     return make
 
 
+SECRET = "0123456789abcdef0123456789abcdef01234567"  # as long as a key of W&B
+
+
+@pytest.fixture
+def without_keys(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """A key in the environment from here on, and a check that no file in a folder holds it."""
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+    def check(folder: Path) -> None:
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        assert files
+        assert not [path for path in files if SECRET.encode() in path.read_bytes()], "a key lies about"
+
+    return check
+
+
 @pytest.fixture
 def bench(new_bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench whose runner can be imported, here and in workers."""

@@ -65,6 +65,12 @@ def test_a_study_writes_everything_and_says_where_the_report_is(bench: Any, caps
     assert "the fake ran report" in (bench.output / "logs/report.log").read_text()
 
 
+def test_a_key_in_the_environment_is_in_no_file_of_a_study(bench: Any, without_keys: Any) -> None:
+    bench.order(["nearest-4/{index", "fail"])
+    bench.study()
+    without_keys(bench.folder)
+
+
 def test_each_worker_runs_many_jobs_with_one_thread(bench: Any) -> None:
     bench.study()
     calls = [line.split()[:2] for line in (bench.folder / "calls.txt").read_text().splitlines()]

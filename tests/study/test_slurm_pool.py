@@ -77,7 +77,7 @@ def run(bench: Any, *more: str) -> str:
 
 @pytest.mark.slow
 def test_a_study_on_slurm_is_arrays_behind_each_other_and_gives_what_it_gives_here(
-    bench: Any, new_bench: Any, cluster: Path
+    bench: Any, new_bench: Any, cluster: Path, without_keys: Any
 ) -> None:
     here = new_bench("here")
     run(here)
@@ -91,6 +91,8 @@ def test_a_study_on_slurm_is_arrays_behind_each_other_and_gives_what_it_gives_he
     assert all("--partition=gpu" in script for script in scripts)
     assert ["--gpus-per-node=1" in script for script in scripts] == [False, False, True, True, True, False, False]
     assert "the fake ran report" in (bench.output / "logs/report.log").read_text()
+    without_keys(bench.output)
+    without_keys(cluster)
 
 
 def queued(root: Path) -> dict[str, str]:

@@ -90,7 +90,9 @@ class _Files:
     Args:
         root: the study's folder.
         study: its name.
-        how: the mode of W&B; offline, it records no use, and only ``made_from`` in an artifact's metadata tells of it.
+        how: the mode of W&B. Offline, only ``made_from`` in an artifact's metadata tells of a use, until `publish` is
+            repeated with an account: W&B can record it by logging the artifact a second time, in the file of the run
+            that uses it, but `wandb sync` uploads files side by side, and whichever comes first is called the maker.
         upload: whether the files themselves go along.
     """
 

@@ -5,8 +5,10 @@ python benchmarks/fault_drill.py [--quick] [--json FILE]
 The study has 114 jobs that write small files and take most of a second each; its engine, ledger, receipts and lock
 are the real ones. While it runs, its driver and workers are killed, and its files damaged, in an order drawn from a
 seed; the same command is given again whenever the driver has ended, as a user would. In the end results.csv must be,
-byte for byte, that of a study that nobody disturbed. A full disk is an error that the writing of files raises, as a
-small file system cannot be made everywhere. In a second drill the study runs on two Ray nodes, of which one is killed.
+byte for byte, that of a study that nobody disturbed. The disk that is full is a file system of 8 MB in memory, which a
+file is made to fill; it needs Linux, whose `unshare` lets anybody mount one. The clock that jumps back is that of a
+job: what it calls the time, and the times of its files. In a second drill the study runs on two Ray nodes, of which
+one is killed.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from made_up import study_file
 from rows import Row, options, show
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
@@ -37,7 +42,7 @@ SEED = 0
 JOB_SECONDS = 0.8
 DRIVER = (
     "import sys; from lit_privq.study.command import main; from lit_privq.study.tasks import Hooks; "
-    "main(sys.argv[1:], Hooks('fault_drill:run', 'fault_drill:choose', 'fault_drill:facts'))"
+    "main(sys.argv[1:], Hooks('fault_drill:run', 'fault_drill:choose', 'made_up:facts'))"
 )
 METHODS = ("a", "b", "c")
 
@@ -75,8 +80,6 @@ def _folders(verb: str, option: dict[str, str]) -> list[str]:
 
 def _write(path: Path, content: str) -> None:
     root = next(parent for parent in path.parents if (parent.parent / "drill.txt").exists())
-    if (root.parent / "full").exists():
-        raise OSError(28, "No space left on device")
     atomic_write_bytes(path, hashlib.sha256(content.encode()).hexdigest().encode() * 20)
     if (root.parent / "clock").exists():
         os.utime(path, (time.time() - 3600,) * 2)
@@ -92,32 +95,6 @@ def _set_clock_back(seconds: float) -> None:
 def choose(*_: object) -> dict[str, Any]:
     """Two models at once."""
     return {"size": 2, "why": "the drill says so"}
-
-
-def facts(study: Any, _: object) -> dict[str, Any]:  # noqa: ANN401
-    """Sizes of nothing much."""
-    recipes = [study.trained(name).recipe for name in study.recipe_names]
-    sizes = {name: dict.fromkeys(recipes, 1000) for name in ("float_bytes", "code_bytes")}
-    return {"dataset": "none", "net": "none", "titles": {}, "examples": 10, **sizes}
-
-
-def study_file(folder: Path) -> Path:
-    """A study of 20 models, three methods and two precisions."""
-    configs = {
-        "shadow": "data: {n_shadows: 16}\nmodel: {class_path: Classifier}\n",
-        "query": "data: {n_queries: 1}\n",
-        "audit": "attacks: []\n",
-        **{method: f"model: {{class_path: {method}}}\n" for method in METHODS},
-    }
-    for name, text in configs.items():
-        (folder / f"{name}.yaml").write_text(text)
-    rows = [{"method": f"{method}.yaml", "bits": [4, 2]} for method in METHODS]
-    study = {"name": "drill", "shadow": "shadow.yaml", "query": "query.yaml", "audit": "audit.yaml"}
-    numbers = {"n_shadows": 16, "n_targets": 4, "split_seed": 0, "seed": 0, "fleet": 2}
-    (folder / "drill.txt").touch()
-    path = folder / "study.yaml"
-    path.write_text(json.dumps({**study, **numbers, "quantize": rows}))
-    return path
 
 
 @dataclass
@@ -139,9 +116,16 @@ class Drill:
 
     def start(self, *more: str) -> subprocess.Popen[bytes]:
         """Give the command; also where it was given before."""
-        config = self.folder / "study.yaml"
-        config = config if config.exists() else study_file(self.folder)
-        argv = ["--config", str(config), "--output", str(self.root), "--jobs", "2", *self.more, *more]
+        argv = [
+            "--config",
+            str(self.folder / "study.yaml"),
+            "--output",
+            str(self.root),
+            "--jobs",
+            "2",
+            *self.more,
+            *more,
+        ]
         paths = os.pathsep.join([str(HERE), *filter(None, sys.path)])
         with (self.folder / "said.txt").open("ab") as said:
             self.driver = subprocess.Popen(
@@ -209,10 +193,15 @@ def kill(drill: Drill, draw: random.Random) -> str:
     return "kill -9 of the driver" if victim == drill.driver.pid else "kill -9 of a worker"
 
 
+def finished(drill: Drill) -> list[str]:
+    """Files that can be damaged: some that are finished are about to be made again, and not there."""
+    paths = (path for path in Ledger(drill.root).makers if path.startswith(("checkpoints/a", "confidence/b")))
+    return sorted(path for path in paths if (drill.root / path).is_file())
+
+
 def damage(drill: Drill, kind: str, draw: random.Random) -> None:
     """Damage a file that is finished."""
-    paths = [path for path in Ledger(drill.root).makers if path.startswith(("checkpoints/a", "confidence/b"))]
-    path = draw.choice(sorted(paths))
+    path = draw.choice(finished(drill))
     drill.forget(path)
     file = drill.root / path
     content, status = file.read_bytes(), file.stat()
@@ -246,9 +235,10 @@ def disturbed(drill: Drill, n_kills: int) -> None:
                 event = kill(drill, draw)
                 time.sleep(0.2)
             elif event == "a full disk":
-                (drill.folder / "full").touch()
-                driver.wait()
-                (drill.folder / "full").unlink()
+                fill(drill.root / "ballast")
+                assert driver.wait() == 1
+                assert "no space is left" in (drill.folder / "said.txt").read_text()
+                (drill.root / "ballast").unlink()
             elif event == "a clock an hour back":
                 (drill.folder / "clock").touch()
             else:
@@ -260,7 +250,7 @@ def disturbed(drill: Drill, n_kills: int) -> None:
                     last = path.read_bytes().splitlines()[-1]
                     drill.forget(next(iter(json.loads(last)["outputs"])))
                     path.write_bytes(path.read_bytes()[:-20])
-                elif any(path.startswith("checkpoints/a") for path in Ledger(drill.root).makers):
+                elif finished(drill):
                     damage(drill, event, draw)
                     verify = ("--verify",) if "byte" in event else ()
                 else:
@@ -272,6 +262,30 @@ def disturbed(drill: Drill, n_kills: int) -> None:
             if not events:
                 return
             remove_folder(drill, draw)  # so that there is something to disturb
+
+
+def fill(path: Path) -> None:
+    """Write a file until there is no space left."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of 8 MB in the place of a folder."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def in_own_mounts() -> None:
+    """Begin anew where file systems can be mounted that nobody else sees."""
+    if os.environ.get("OWN_MOUNTS") is None:
+        os.environ["OWN_MOUNTS"] = "yes"
+        os.execvp("unshare", ["unshare", "--map-root-user", "--mount", sys.executable, *sys.argv])
 
 
 def remove_folder(drill: Drill, draw: random.Random) -> None:
@@ -303,14 +317,20 @@ def two_nodes(drill: Drill) -> str:
 
 def main() -> None:
     chosen = options(__doc__)
+    in_own_mounts()
     n_kills = 8 if chosen.quick else 30
     with tempfile.TemporaryDirectory() as name:
         drills = [Drill(Path(name) / which) for which in ("undisturbed", "disturbed", "nodes")]
         for drill in drills:
-            drill.folder.mkdir()
+            drill.root.mkdir(parents=True)
+            (drill.folder / "drill.txt").touch()
+            study_file(drill.folder, METHODS, [4, 2], shadows=16, targets=4, fleet=2)
         calm, faulty, nodes = drills
         calm.start().wait()
-        disturbed(faulty, n_kills)
+        with small_disk(faulty.root):
+            disturbed(faulty, n_kills)
+            shutil.copytree(faulty.root, faulty.folder / "copy")
+        shutil.copytree(faulty.folder / "copy", faulty.root, dirs_exist_ok=True)
         said = two_nodes(nodes)
         same = [drill.results() == calm.results() != b"" for drill in (faulty, nodes)]
         jobs = len({receipt.name for receipt in Ledger(calm.root).makers.values()})

@@ -9,7 +9,6 @@ file system answers later: see docs/scale.md.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -19,18 +18,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from made_up import study_file
 from rows import Row, options, show
 
 from lit_privq.study.command import main as study
 from lit_privq.study.ledger import Ledger
 from lit_privq.study.plan import Fleets, Job, plan
 from lit_privq.study.receipt import Receipt, file_stamp
-from lit_privq.study.study_file import Study, read_study
+from lit_privq.study.study_file import read_study
 from lit_privq.study.tasks import Hooks
 
 HERE = Path(__file__).parent
 METHODS = [f"m{k}" for k in range(10)]
-NOTHING = Hooks("scale:nothing", "scale:choose", "scale:facts")
+NOTHING = Hooks("scale:nothing", "scale:choose", "made_up:facts")
 
 
 def nothing(_: object) -> None:
@@ -40,31 +40,6 @@ def nothing(_: object) -> None:
 def choose(*_: object) -> dict[str, Any]:
     """One model at once."""
     return {"size": 1, "why": "the benchmark says so"}
-
-
-def facts(read: Study, _: object) -> dict[str, Any]:
-    """Sizes of nothing much."""
-    recipes = [read.trained(name).recipe for name in read.recipe_names]
-    sizes = {name: dict.fromkeys(recipes, 1000) for name in ("float_bytes", "code_bytes")}
-    return {"dataset": "none", "net": "none", "titles": {}, "examples": 10, **sizes}
-
-
-def study_file(folder: Path, n_models: int) -> Path:
-    """A study with a job for each model, method and precision, and as many queries."""
-    configs = {
-        "shadow": "model: {class_path: Classifier}\n",
-        "query": "data: {n_queries: 1}\n",
-        "audit": "attacks: []\n",
-        **{method: f"model: {{class_path: {method}}}\n" for method in METHODS},
-    }
-    for name, text in configs.items():
-        (folder / f"{name}.yaml").write_text(text)
-    rows = [{"method": f"{method}.yaml", "bits": [8, 4, 3, 2, 1]} for method in METHODS]
-    named = {"name": "large", "shadow": "shadow.yaml", "query": "query.yaml", "audit": "audit.yaml"}
-    numbers = {"n_shadows": n_models - 100, "n_targets": 100, "split_seed": 0, "seed": 0, "fleet": 1}
-    path = folder / "study.yaml"
-    path.write_text(json.dumps({**named, **numbers, "quantize": rows}))
-    return path
 
 
 def finish(jobs: list[Job], root: Path) -> Iterator[Receipt]:
@@ -105,7 +80,8 @@ def main() -> None:
     os.environ["WANDB_MODE"] = "disabled"
     with tempfile.TemporaryDirectory() as name:
         folder, root = Path(name), Path(name) / "runs"
-        config = study_file(folder, 160 if chosen.quick else 1600)
+        n_models = 160 if chosen.quick else 1600
+        config = study_file(folder, METHODS, [8, 4, 3, 2, 1], n_models - 100, 100, fleet=1)
         read = read_study(config)
         jobs: list[Job] = []
         planning = seconds(lambda: jobs.extend(plan(read, root, Fleets(1))))

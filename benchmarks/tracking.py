@@ -1,4 +1,5 @@
-"""What tracking costs a study of the demo's size, in CPU seconds and bytes: records as it runs, W&B's files after it.
+"""What tracking costs, in CPU seconds and bytes: a study of the demo's size, its records as it runs and W&B's files
+after it; and one training that is run alone, by WANDB_MODE.
 
 python benchmarks/tracking.py
 """
@@ -42,6 +43,28 @@ def main() -> None:
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         spent = resource.getrusage(resource.RUSAGE_CHILDREN)
         print(f"publish, offline: {spent.ru_utime + spent.ru_stime:.1f} CPU s, {kilobytes(root / 'wandb'):,} kB")
+    for models in ("0", "0:10"):
+        for mode in ("disabled", "", "offline"):
+            each = [fit(models, mode) for _ in range(3)]
+            shown = ", ".join(f"{seconds:.1f}" for seconds in each)
+            print(f"fit of models {models}, WANDB_MODE={mode or 'unset, no account'}: {shown} CPU s")
+
+
+def fit(models: str, mode: str) -> float:
+    """CPU seconds of a training on the digits that is run alone."""
+    given = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    command = [sys.executable, "-m", "lit_privq", "fit", "--config", "configs/shadow/digits.yaml"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as root:
+        subprocess.run(
+            [*command, "--data.model_index", models, "--trainer.default_root_dir", root],
+            check=True,
+            env={**given, **({"WANDB_MODE": mode} if mode else {})},
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+        )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def record(root: Path, variant: str, model: int) -> None:

@@ -42,6 +42,11 @@ def main(argv: Sequence[str]) -> None:
         ValueError: if there is no study in the folder.
         FileNotFoundError: if its configs are not where they were when it was started.
     """
+    print("\n".join(read_status(parser().parse_args(argv).directory).lines()))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb's options."""
     made = argparse.ArgumentParser(
         prog="python -m lit_privq study status",
         description="How far a study is: done, running, failed and stale jobs, time and disk of each stage.",
@@ -49,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("directory", metavar="FOLDER", type=Path, help="the study's --output")
-    print("\n".join(read_status(made.parse_args(argv).directory).lines()))
+    return made
 
 
 @dataclass(frozen=True)

@@ -124,18 +124,25 @@ def open_run(
         config=dict(config or {}),
         mode=cast(Literal["online", "offline", "disabled", "shared"], mode),
         reinit="create_new",
-        settings=wandb.Settings(
-            console="off",
-            silent=True,
-            init_timeout=_WAIT,
-            finish_timeout=_WAIT,
-            x_disable_meta=True,  # command lines and hosts are in study.json
-            x_disable_stats=True,
-            x_save_requirements=False,
-            disable_code=True,
-            disable_git=True,
-            disable_job_creation=True,
-        ),
+        settings=_settings(),
+    )
+
+
+def _settings() -> wandb.Settings:
+    """Of a run that holds what it is given, and says nothing."""
+    import wandb
+
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        init_timeout=_WAIT,
+        finish_timeout=_WAIT,
+        x_disable_meta=True,  # command lines and hosts are in study.json
+        x_disable_stats=True,
+        x_save_requirements=False,
+        disable_code=True,
+        disable_git=True,
+        disable_job_creation=True,
     )
 
 

@@ -3,10 +3,11 @@
 python benchmarks/dp.py [--quick] [--json FILE]
 
 The residual net of width 16, on one thread: the digits (8x8, batches of 64) and colour images (32x32, batches of 128),
-random pixels. A row's own side is CPU milliseconds per model and step, optimizer included; the other side is plain
-training of the same fleet with batch norm, as the shadow configs have it (channels_last). torch.func's row has clipped
-gradients alone, without noise and optimizer. opacus trains one model at a time; its mode "ew" fails on a last batch of
-another size, and ghost clipping has no advantage for convolutions.
+random pixels. A row's own side is CPU milliseconds per model and step, optimizer included, the median of steps that all
+ways take in turn; the other side is plain training of the same fleet with batch norm, as the shadow configs have it
+(channels_last), and the note their ratio step by step. torch.func's row has clipped gradients alone, without noise and
+optimizer. opacus trains one model at a time; its mode "ew" fails on a last batch of another size, and ghost clipping
+has no advantage for convolutions.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import quantiles
 
 import torch
-from rows import Row, options, show, spread
+from rows import Row, median, options, show
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
@@ -100,18 +102,24 @@ def by_opacus(nets: Sequence[nn.Module], images: Tensor, labels: Tensor) -> Call
     return step
 
 
-def milliseconds(step: Callable[[], object], models: int, repeats: int) -> list[float]:
-    """CPU milliseconds per model of some steps; the first two warm up."""
-    found = []
+def milliseconds(ways: Mapping[str, tuple[Callable[[], object], int]], repeats: int) -> dict[str, list[float]]:
+    """CPU milliseconds per model of some steps in each way, in turn, so that what else runs here hits all alike.
+
+    Args:
+        ways: a step, and how many models it trains.
+        repeats: how many steps; two more warm up.
+    """
+    found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats + 2):
-        started = time.process_time()
-        step()
-        found.append(1000 * (time.process_time() - started) / models)
-    return found[2:]
+        for name, (step, models) in ways.items():
+            started = time.process_time()
+            step()
+            found[name].append(1000 * (time.process_time() - started) / models)
+    return {name: times[2:] for name, times in found.items()}
 
 
 def rows(name: str, side: int, batch: int, stages: int, models: int, repeats: int) -> list[Row]:
-    """What a step costs in each way, the least of some repeats."""
+    """What a step costs in each way, the median of some repeats, and its quartiles."""
     torch.manual_seed(0)
     channels = 1 if side == 8 else 3
     images = torch.randn(models, batch, channels, side, side)
@@ -121,28 +129,36 @@ def rows(name: str, side: int, batch: int, stages: int, models: int, repeats: in
         for _ in range(models)
     ]
     group_norm = [small_resnet(10, channels, 16, stages, norm="group") for _ in range(models)]
-    base = milliseconds(plain(batch_norm, images, labels), models, repeats)
-    ways: list[tuple[str, Callable[[], object], int]] = [
-        ("plain, group norm", plain(group_norm, images, labels), models),
-        ("DP-SGD, ours", ours(group_norm, images, labels), models),
-        ("DP-SGD, torch.func", by_func(group_norm, images, labels), models),
-        ("DP-SGD, opacus' hooks, one model", by_opacus(group_norm, images, labels), 1),
-    ]
+    times = milliseconds(
+        {
+            "plain": (plain(batch_norm, images, labels), models),
+            "plain, group norm": (plain(group_norm, images, labels), models),
+            "DP-SGD, ours": (ours(group_norm, images, labels), models),
+            "DP-SGD, torch.func": (by_func(group_norm, images, labels), models),
+            "DP-SGD, opacus' hooks, one model": (by_opacus(group_norm, images, labels), 1),
+        },
+        repeats,
+    )
+    base = times.pop("plain")
     found = []
-    for way, step, size in ways:
-        here = milliseconds(step, size, repeats)
-        found.append(Row(f"{name}, F = {models}: {way}", min(here), min(base), "ms", spread(here, base)))
+    for way, here in times.items():
+        low, middle, high = quantiles([own / other for own, other in zip(here, base, strict=True)])
+        note = f"{middle:.2f} times plain, quartiles {low:.2f} to {high:.2f}"
+        found.append(Row(f"{name}, F = {models}: {way}", median(here), median(base), "ms", note=note))
     return found
 
 
 def main() -> None:
     chosen = options(__doc__)
     torch.set_num_threads(1)
-    repeats = 3 if chosen.quick else 9
-    cases = [("digits, 8x8", 8, 64, 2, 1), ("digits, 8x8", 8, 64, 2, 10), ("colour, 32x32", 32, 128, 3, 1)]
+    cases = [
+        ("digits, 8x8", 8, 64, 2, 1, 60),
+        ("digits, 8x8", 8, 64, 2, 10, 20),
+        ("colour, 32x32", 32, 128, 3, 1, 12),
+    ]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Full backward hook")  # of opacus
-        found = [row for case in cases for row in rows(*case, repeats=repeats)]
+        found = [row for *case, repeats in cases for row in rows(*case, repeats // (5 if chosen.quick else 1))]
     show(found, chosen.json)
 
 

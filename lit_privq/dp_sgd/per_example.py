@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 _GROUPS = 64  # of one convolution
+_PATCHES = 100  # numbers of a weight for each place of its output, from which on patches are faster (benchmarks/dp.py)
 
 
 class LayerCall(NamedTuple):
@@ -108,26 +109,41 @@ def _group_norm(layer: nn.GroupNorm, inputs: Tensor, outputs: Tensor) -> dict[st
 
 
 def _convolution(layer: nn.Conv2d, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
-    """By the weight gradient of a convolution with as many groups as there are examples, of a fleet times models.
+    """Products of patches and gradients where a weight has far more numbers than places, else grouped convolutions."""
+    weight = layer.weight.flatten(0, -4)  # (out, in, h, w), of a fleet (F * out, in, h, w)
+    groups = inputs.shape[1] // weight.shape[1]  # of one example
+    many = weight.numel() // groups > _PATCHES * outputs[0, 0].numel()
+    found = (_by_patches if many else _by_groups)(layer, inputs, outputs, weight, groups)
+    return {"weight": found, "bias": outputs.sum(dim=(2, 3))}
+
+
+def _by_patches(layer: nn.Conv2d, inputs: Tensor, outputs: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Every patch of the input times the gradient at its place, (batch * groups, out, in * h * w)."""
+    padding = cast(tuple[int, ...], layer.padding)
+    patches = functional.unfold(inputs, weight.shape[2:], layer.dilation, padding, layer.stride)
+    patches = patches.view(len(inputs) * groups, -1, patches.shape[2])  # (batch * groups, in * h * w, places)
+    return outputs.reshape(len(patches), -1, patches.shape[2]) @ patches.mT
+
+
+def _by_groups(layer: nn.Conv2d, inputs: Tensor, outputs: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """The weight gradient of a convolution with as many groups as there are examples, of a fleet times models.
 
     A few examples at a time: more groups than these no longer fit into a core's cache, and take twice as long.
     """
-    channels = inputs.shape[1]
-    weight = layer.weight.flatten(0, -4)  # (out, in, h, w), of a fleet (F * out, in, h, w)
-    groups = channels // weight.shape[1]  # of one example
     gradients = []
     for x, gradient in zip(*(part.split(max(1, _GROUPS // groups)) for part in (inputs, outputs)), strict=True):
-        found = conv2d_weight(
-            x.reshape(1, len(x) * channels, *x.shape[2:]),
-            [len(x) * len(weight), *weight.shape[1:]],
-            gradient.reshape(1, len(x) * len(weight), *gradient.shape[2:]),
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            len(x) * groups,
+        gradients.append(
+            conv2d_weight(
+                x.reshape(1, -1, *x.shape[2:]),
+                [len(x) * len(weight), *weight.shape[1:]],
+                gradient.reshape(1, -1, *gradient.shape[2:]),
+                layer.stride,
+                layer.padding,
+                layer.dilation,
+                len(x) * groups,
+            )
         )
-        gradients.append(found.view(len(x), -1))
-    return {"weight": torch.cat(gradients), "bias": outputs.sum(dim=(2, 3))}
+    return torch.cat(gradients) if len(gradients) > 1 else gradients[0]  # of one it would be a copy
 
 
 def _trained(layer: nn.Module) -> dict[str, nn.Parameter]:

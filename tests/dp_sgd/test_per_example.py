@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lit_privq.dp_sgd import per_example
 from lit_privq.dp_sgd.dp_sgd import clipped_sum
 from lit_privq.dp_sgd.per_example import layer_gradients, per_example_gradients, watched
 from lit_privq.fleet.ways import stack
@@ -104,6 +105,7 @@ def test_clipped_gradients_equal_those_of_a_loop_over_eight_examples(name: str, 
     assert (clipped_sum(got, clip) - by_hand).norm() < tolerance * clip * EXAMPLES
 
 
+@pytest.mark.parametrize("patches", [0, 10**9])  # numbers of a weight for each place, of both ways for convolutions
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
@@ -122,7 +124,10 @@ def test_clipped_gradients_equal_those_of_a_loop_over_eight_examples(name: str, 
     ],
     ids=str,
 )
-def test_a_layers_gradients_equal_a_loop(layer: nn.Module, shape: Sequence[int]) -> None:
+def test_a_layers_gradients_equal_a_loop(
+    layer: nn.Module, shape: Sequence[int], patches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(per_example, "_PATCHES", patches)
     layer = layer.double()
     inputs = torch.randn(5, *shape, dtype=torch.float64)
     outputs = layer(inputs)
@@ -136,8 +141,10 @@ def test_a_layers_gradients_equal_a_loop(layer: nn.Module, shape: Sequence[int])
             torch.testing.assert_close(got[name][k], value, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("patches", [0, 10**9])
 @pytest.mark.parametrize("how", ["grouped", "alone"])
-def test_a_fleets_gradients_are_those_of_each_model(how: str) -> None:
+def test_a_fleets_gradients_are_those_of_each_model(how: str, patches: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(per_example, "_PATCHES", patches)
     torch.manual_seed(0)
     nets = [NETWORKS["small_resnet"]().double() for _ in range(3)]
     images, labels = batch(models=3)

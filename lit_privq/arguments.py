@@ -90,6 +90,11 @@ class HelpWithExamples(jsonargparse.DefaultHelpFormatter):
         return "".join(indent + line for line in text.splitlines(keepends=True))
 
 
+def is_from_parser(error: Exception) -> bool:
+    """Whether an error is a parser's list of what it tried, for `sentence`, and not one sentence already."""
+    return isinstance(error, jsonargparse.ArgumentError) or "Does not validate" in str(error)
+
+
 def sentence(message: str) -> str:
     """A parser's message of many lines as one; of a class path that leads nowhere, which option names it and why.
 

@@ -20,7 +20,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lit_privq.arguments import in_order, sentence
+from lit_privq.arguments import in_order, is_from_parser, sentence
 from lit_privq.artifacts.checkpoint import (
     check_resumable,
     checkpoint_path,
@@ -186,7 +186,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         run_cli(argv)
     except (ArgumentError, ValueError) as error:
-        if isinstance(error, ValueError) and "Does not validate" not in str(error):  # not what a parser says
+        if not is_from_parser(error):
             raise
         raise ValueError(f"{sentence(str(error))} ({_PROG} {argv[0]} --help lists the options)") from error
     except MisconfigurationException as error:

@@ -8,7 +8,7 @@ from typing import Any
 import jsonargparse
 from torch import nn
 
-from lit_privq.arguments import sentence
+from lit_privq.arguments import is_from_parser, sentence
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.construction import Spec, build, network_name
 from lit_privq.artifacts.variant import for_network
@@ -70,7 +70,9 @@ def _read(recipe: Recipe, overrides: list[str]) -> tuple[ShadowDataModule, Spec]
     """The data that a recipe trains on, and how its network is made."""
     try:
         cli = run_cli(["--config", recipe.shadow, *overrides], run=False)
-    except jsonargparse.ArgumentError as error:
+    except (jsonargparse.ArgumentError, ValueError) as error:
+        if not is_from_parser(error):
+            raise
         raise ValueError(f"{recipe.shadow}: {sentence(str(error))}") from None
     return cli.datamodule, cli.model.spec
 

@@ -301,12 +301,20 @@ def _check_data(study: Study, path: Path) -> None:
     ours = _data(first, study)
     for recipe in others:
         theirs = _data(recipe, study)
-        for key in ours:
-            if ours[key] != theirs[key]:
-                raise ValueError(
-                    f"{path}: all recipes must have the same data.{key}, their models are compared example by example; "
-                    f"{recipe.name} has {theirs[key]}, {first.name} has {ours[key]}: name one data config in both"
-                )
+        if ours != theirs:
+            key, mine, other = _first_difference("data", ours, theirs)
+            raise ValueError(
+                f"{path}: all recipes must have the same {key}, their models are compared example by example; "
+                f"{recipe.name} has {other}, {first.name} has {mine}: name one data config in both"
+            )
+
+
+def _first_difference(key: str, ours: object, theirs: object) -> tuple[str, object, object]:
+    """The innermost option in which two configs differ, and what it is in each."""
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        return key, ours, theirs
+    first = next(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
+    return _first_difference(f"{key}.{first}", ours.get(first), theirs.get(first))
 
 
 def _data(recipe: Recipe, study: Study) -> dict[str, object]:

@@ -114,3 +114,19 @@ def test_a_quantized_checkpoint_is_as_large_as_it_is_said_to_be() -> None:
     weights = sum(4 * net.get_submodule(name).weight.numel() for name in layers)
     whole, packed = _bytes(net)
     assert packed == pytest.approx(whole - weights + stored, rel=0.01)
+
+
+def test_a_recipe_that_cannot_be_built_is_refused_in_one_sentence(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser would say first what else an option of that type may be."""
+    monkeypatch.setattr("lit_privq.dp_sgd.accountant.find_spec", lambda name: None)
+    shadow = Path(study.shadow).read_text().replace("../data", str(Path(study.shadow).parents[1] / "data"))
+    private = tmp_path / "private.yaml"
+    tree = yaml.safe_load(shadow)
+    tree["model"]["init_args"]["dp_sgd"] = {"noise_multiplier": 0.3}
+    private.write_text(yaml.safe_dump(tree))
+    other = replace(study, recipes=[*study.recipes, Recipe("private", str(private))])
+    with pytest.raises(ValueError, match=r"private\.yaml: .*pip install 'lit_privq\[dp\]'") as caught:
+        facts(other, shared_options(study))
+    assert "Does not validate" not in str(caught.value)

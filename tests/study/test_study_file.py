@@ -115,8 +115,8 @@ def test_an_early_stop_lies_before_the_end_of_the_training(bench: Any, epochs: i
 @pytest.mark.parametrize(
     ("data", "key"),
     [
-        ("{dataset: {class_path: Digits, init_args: {pool_size: 100}}, split_seed: 3}", "dataset"),
-        ("{dataset: {class_path: Cifar}, split_seed: 3}", "dataset"),
+        ("{dataset: {class_path: Digits, init_args: {pool_size: 100}}, split_seed: 3}", "dataset.init_args"),
+        ("{dataset: {class_path: Cifar}, split_seed: 3}", "dataset.class_path"),
         ("{dataset: {class_path: Digits}, split_seed: 4}", "split_seed"),
         ("{dataset: {class_path: Digits}, split_seed: 3, batch_size: 7, padding: 4}", ""),
     ],

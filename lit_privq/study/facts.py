@@ -12,10 +12,11 @@ from lit_privq.arguments import is_from_parser, sentence
 from lit_privq.artifacts.config import config_tree
 from lit_privq.artifacts.construction import Spec, build, network_name
 from lit_privq.artifacts.variant import for_network
-from lit_privq.classifier import check_fits
+from lit_privq.classifier import ShadowTraining, check_fits
 from lit_privq.cli import run_cli
 from lit_privq.data.datamodule import ShadowDataModule
 from lit_privq.data.pool import Pool
+from lit_privq.dp_sgd.checks import check_network
 from lit_privq.quantization.layers import is_layer, last_layer, modules_of
 from lit_privq.quantization.method import Method
 from lit_privq.quantization.network import check_quantizable
@@ -44,10 +45,13 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
     methods = {row.name: _method(row) for row in study.quantize}
     pools, nets = list[Pool](), dict[str, Spec]()
     for recipe in study.recipes:
-        data, spec = _read(recipe, overrides)
+        data, model = _read(recipe, overrides)
+        spec = model.spec
         pools.append(data.pool)
         _check_same(pools[0], data.pool, recipe)
         check_fits(build(spec), data.pool)
+        if model.dp_sgd:
+            _check_private(recipe, build(spec), data.pool.inputs.shape[1:])
         rows = [row for row in study.quantize if set(row.recipes) & set(recipe.names)]
         if rows:
             data.calibration(study.n_models - 1)  # refuses a calibration_size before all shadows are trained
@@ -66,15 +70,15 @@ def facts(study: Study, overrides: list[str]) -> dict[str, Any]:
     }
 
 
-def _read(recipe: Recipe, overrides: list[str]) -> tuple[ShadowDataModule, Spec]:
-    """The data that a recipe trains on, and how its network is made."""
+def _read(recipe: Recipe, overrides: list[str]) -> tuple[ShadowDataModule, ShadowTraining]:
+    """The data that a recipe trains on, and the module that trains."""
     try:
         cli = run_cli(["--config", recipe.shadow, *overrides], run=False)
     except (jsonargparse.ArgumentError, ValueError) as error:
         if not is_from_parser(error):
             raise
         raise ValueError(f"{recipe.shadow}: {sentence(str(error))}") from None
-    return cli.datamodule, cli.model.spec
+    return cli.datamodule, cli.model
 
 
 def _check_same(first: Pool, pool: Pool, recipe: Recipe) -> None:
@@ -90,6 +94,14 @@ def _check_same(first: Pool, pool: Pool, recipe: Recipe) -> None:
                 f"all recipes of a study must have the same {what}; {recipe.name} has {theirs}, the first {ours}: name "
                 f"the same data config in {recipe.shadow}"
             )
+
+
+def _check_private(recipe: Recipe, net: nn.Module, image_shape: tuple[int, ...]) -> None:
+    """Refuse a network that DP-SGD cannot take before the recipes that stand before it are trained."""
+    try:
+        check_network(net, image_shape)
+    except ValueError as error:
+        raise ValueError(f"{recipe.shadow}: {error}") from None
 
 
 def _method(row: MethodRow) -> Method:

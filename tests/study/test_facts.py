@@ -130,3 +130,13 @@ def test_a_recipe_that_cannot_be_built_is_refused_in_one_sentence(
     with pytest.raises(ValueError, match=r"private\.yaml: .*pip install 'lit_privq\[dp\]'") as caught:
         facts(other, shared_options(study))
     assert "Does not validate" not in str(caught.value)
+
+
+def test_a_network_that_dp_sgd_cannot_take_is_refused_before_anything_is_trained(study: Study, tmp_path: Path) -> None:
+    tree = yaml.safe_load(Path(study.shadow).read_text())
+    tree["data"] = str(Path(study.shadow).parent / tree["data"])
+    tree["model"]["init_args"]["dp_sgd"] = {"noise_multiplier": 0.3, "sampling": "shuffled"}
+    (tmp_path / "private.yaml").write_text(yaml.safe_dump(tree))
+    other = replace(study, recipes=[*study.recipes, Recipe("private", str(tmp_path / "private.yaml"))])
+    with pytest.raises(ValueError, match=r"private\.yaml: .* batch norm mixes them; got layer bn1"):
+        facts(other, shared_options(study))

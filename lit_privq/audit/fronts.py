@@ -59,13 +59,15 @@ def _places(results: Results, focus: Focus, part: str) -> Places:
 def _rivals(results: Results, places: Places, families: Mapping[str, str]) -> dict[str, list[Variant]]:
     """The variants of each rival; the first recipe alone is the baseline and no rival."""
     rivals: dict[str, list[Variant]] = {}
+    methods = {variant.group for variant in places if variant.quantized}
     for variant in places:
         if variant.quantized:
             parent = [variant.parent] if variant.parent in places else []
             rivals.setdefault(variant.group, parent).append(variant)
         else:
             name = variant.recipe or results.first_recipe
-            rivals.setdefault(families.get(name, name), []).append(variant)
+            family = families.get(name, name)
+            rivals.setdefault(f"{family} as a recipe" if family in methods else family, []).append(variant)
     return {rival: found for rival, found in rivals.items() if found != [results.full_precision]}
 
 

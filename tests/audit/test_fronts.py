@@ -52,6 +52,13 @@ def test_families_of_recipes_and_methods_with_their_parents_are_rivals() -> None
     }
 
 
+def test_a_recipe_of_a_methods_name_is_another_rival() -> None:
+    places = {**PLACES, "none-32@obc": (0.97, 0.01)}
+    fronts = {front.rival: front.points for front in concluded(places)[0].fronts}
+    assert fronts["obc as a recipe"] == ("none-32@obc",)
+    assert fronts["obc"] == ("obc-1.58", "obc-2", "none-32")
+
+
 def test_guessing_models_and_repeats_are_no_points_and_not_compared() -> None:
     measures, _ = concluded(PLACES)
     assert {one.variant for one in measures.at_equal_accuracy} == {"obc-2", "obc-1.58"}

@@ -21,7 +21,7 @@ from lit_privq.indicator.stability import rank_stability, spearman
 
 Array = NDArray[np.float64]
 
-SIZES = (1, 2, 5, 10, 20, 50)
+SIZES = (1, 2, 5, 10, 20, 50, 100)
 """Numbers of runs at which rank stability is measured."""
 
 

@@ -26,6 +26,9 @@ from lit_privq.indicator.heads import HeadData, HeadRecipe, Layers, head_losses,
 from lit_privq.indicator.quantizers import FrozenMap, Quantizer
 from lit_privq.indicator.runs import FULL_PRECISION, StoredRuns
 
+SUBSET_SIZES = (10, 20, 50, 100)
+"""Numbers of runs with which LiRA is tried again, to see how many it needs."""
+
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -67,22 +70,57 @@ def frozen_maps(layers: Layers, quantizer: Quantizer | None) -> list[FrozenMap] 
     return None if quantizer is None else [quantizer.freeze(weight) for weight in layers]
 
 
-def lira_advantage(outputs: Tensor, targets: Tensor, members: Bools) -> float:
-    """How far LiRA gets: the largest TPR - FPR over all (model, example) pairs, each model attacked with all others.
-
-    An estimate of 1 - MIS from below, for this attack. The confidence of a regression is its negative squared error.
+def confidence(outputs: Tensor, targets: Tensor) -> Array:
+    """Log-odds of the true class, or the negative squared error of a regression, (models, examples).
 
     Args:
-        outputs: (models, examples, outputs), of models that were all made alike.
+        outputs: (models, examples, outputs).
         targets: (examples,), integers are classes.
+    """
+    if targets.is_floating_point():
+        return -head_losses(outputs, targets).numpy()
+    return Classification(outputs.shape[-1]).confidence(outputs, targets).numpy()
+
+
+def lira_advantage(confidence: Array, members: Bools) -> float:
+    """How far LiRA gets: the largest TPR - FPR over all (model, example) pairs, each model attacked with all others.
+
+    An estimate of 1 - MIS from below, for this attack.
+
+    Args:
+        confidence: (models, examples), of models that were all made alike.
         members: (models, examples).
     """
-    regression = targets.is_floating_point()
-    classes = outputs.shape[-1]
-    confidence = -head_losses(outputs, targets) if regression else Classification(classes).confidence(outputs, targets)
-    observed = Observed(confidence.numpy()[..., None], members)
+    observed = Observed(confidence[..., None], members)
     scores = score_leave_one_out({"lira": LiRAOnline(variance=Shrunk())}, observed)["lira"]
     return largest_difference(scores[members], scores[~members])
+
+
+def advantages_of_subsets(confidence: Array, members: Bools, n_subsets: int, seed: int = 0) -> Array:
+    """What LiRA gets with fewer runs: `lira_advantage` of random subsets of the models.
+
+    Examples that fewer than three models of a subset trained on, or did not train on, are left out of that subset:
+    LiRA on one of its models needs two others of each kind.
+
+    Args:
+        confidence: (models, examples).
+        members: (models, examples).
+        n_subsets: subsets per size; the same for every quantizer of an experiment, which compares rankings.
+        seed: of the subsets.
+
+    Returns:
+        (sizes, subsets), a row for each of `SUBSET_SIZES` below the number of models.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = [size for size in SUBSET_SIZES if size < len(members)]
+    found = np.empty((len(sizes), n_subsets))
+    for row, subset in np.ndindex(*found.shape):
+        chosen = rng.permutation(len(members))[: sizes[row]]
+        trained = members[chosen].sum(axis=0)  # (examples,)
+        attackable = np.flatnonzero((trained >= 3) & (trained <= sizes[row] - 3))
+        part = np.ix_(chosen, attackable)
+        found[row, subset] = lira_advantage(confidence[part], members[part])
+    return found
 
 
 def largest_difference(inside: Array, outside: Array) -> float:
@@ -118,7 +156,12 @@ def performance(outputs: Tensor, targets: Tensor) -> tuple[str, Array]:
 
 
 def run_experiment(
-    name: str, task: HeadData, members: Bools, recipe: HeadRecipe, quantizers: Mapping[str, Quantizer]
+    name: str,
+    task: HeadData,
+    members: Bools,
+    recipe: HeadRecipe,
+    quantizers: Mapping[str, Quantizer],
+    attacked_subsets: int = 0,
 ) -> StoredRuns:
     """Train all runs, estimate every quantizer and full precision, and attack the same heads with LiRA.
 
@@ -128,10 +171,11 @@ def run_experiment(
         members: (runs, examples), each example in half of the runs.
         recipe: how heads are trained.
         quantizers: by name.
+        attacked_subsets: see `advantages_of_subsets`.
     """
     snapshots = train_heads(task, members, recipe)
     rows = {
-        key: _row(snapshots, quantizer, task, members)
+        key: _row(snapshots, quantizer, task, members, attacked_subsets)
         for key, quantizer in {**quantizers, FULL_PRECISION: None}.items()
     }
     final = head_outputs(snapshots[-1], task.inputs)  # (runs, examples, outputs)
@@ -148,12 +192,17 @@ def run_experiment(
     return StoredRuns(name=name, quantizers=tuple(rows), train_score=train_score, meta=meta, **stacked)
 
 
-def _row(snapshots: Sequence[Layers], quantizer: Quantizer | None, task: HeadData, members: Bools) -> dict[str, Any]:
+def _row(
+    snapshots: Sequence[Layers], quantizer: Quantizer | None, task: HeadData, members: Bools, attacked_subsets: int
+) -> dict[str, Any]:
     """What is stored of one quantizer."""
     competition = compete(snapshots, quantizer, task.test_inputs, task.test_targets)
     gaps, final = competition.gaps, snapshots[-1]
     own, public = frozen_maps(final, quantizer), frozen_maps(_average(final), quantizer)
     own_layers, public_layers = (_values(_codes(final, maps), maps) for maps in (own, public))
+    attacked, attacked_public = (
+        confidence(head_outputs(layers, task.inputs), task.targets) for layers in (own_layers, public_layers)
+    )
     return {
         "best": gaps.best,
         "gap_mean": gaps.mean,
@@ -162,8 +211,9 @@ def _row(snapshots: Sequence[Layers], quantizer: Quantizer | None, task: HeadDat
         "distinct": competition.distinct,
         "agreement": code_agreement(_flat(_codes(final, own))),
         "flip_margin": -np.inf if own is None else _flip_margin(final, own, int(members[0].sum())),
-        "advantage": lira_advantage(head_outputs(own_layers, task.inputs), task.targets, members),
-        "advantage_public": lira_advantage(head_outputs(public_layers, task.inputs), task.targets, members),
+        "advantage": lira_advantage(attacked, members),
+        "advantage_public": lira_advantage(attacked_public, members),
+        "advantage_of_subsets": advantages_of_subsets(attacked, members, attacked_subsets),
         "performance": performance(head_outputs(own_layers, task.test_inputs), task.test_targets)[1],
     }
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lit_privq.indicator.claims import SIZES, grouped, mean_spearman
+from lit_privq.indicator.estimate import SUBSET_SIZES
 from lit_privq.indicator.figures import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, draw_truth, save
 from lit_privq.indicator.problems import FiniteTruth
 from lit_privq.indicator.quantizers import compared_quantizers
@@ -31,12 +33,7 @@ def draw_exhibits(runs: Sequence[StoredRuns], truth: FiniteTruth | None, folder:
     """
     save(draw_maps(*_maps()), folder / "5_quantizers")
     for group, (first, *_) in grouped([one for one in runs if one.synthetic]).items():
-        sizes = [size for size in SIZES if size <= first.r.shape[1]]
-        stable = rank_stability(first.r, sizes)
-        save(
-            draw_stability(group, first.quantizers, sizes, stable.spearman, stable.shares),
-            folder / f"1_stability_{group}",
-        )
+        save(_stability(group, first), folder / f"1_stability_{group}")
         save(draw_lambdas(f"{group}: one run", _lambdas(first)), folder / f"lambda_{group}")
     if truth is not None:
         save(draw_truth(truth.quantizers, truth.r, _known(truth)), folder / "2_brute_force")
@@ -48,6 +45,13 @@ def draw_exhibits(runs: Sequence[StoredRuns], truth: FiniteTruth | None, folder:
         clouds = [_against_performance(one) for one in runs if one.meta["kind"] == kind]
         if clouds:
             save(draw_clouds(clouds, RATE, "performance kept"), folder / f"{number}_{kind}")
+
+
+def _stability(title: str, one: StoredRuns) -> Figure:
+    runs = one.r.shape[1]
+    stable = rank_stability(one.r, [size for size in SIZES if size < runs])
+    lira = [size for size in SUBSET_SIZES if size < runs], one.stability_of_lira()
+    return draw_stability(f"{title}, {runs} runs", one.quantizers, stable, lira)
 
 
 def _against_lira(one: StoredRuns) -> Cloud:

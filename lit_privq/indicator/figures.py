@@ -11,10 +11,12 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from lit_privq.indicator.stability import Stability
 from lit_privq.plot.labels import place_labels
 from lit_privq.plot.style import CARD, COLOURS, INK, MARKERS, MUTED, RC
 
@@ -42,34 +44,84 @@ class Cloud:
     spread: Array | None = None
 
 
-def draw_stability(title: str, names: Sequence[str], sizes: Sequence[int], spearman: Array, shares: Array) -> Figure:
+def draw_stability(title: str, names: Sequence[str], stable: Stability, lira: tuple[Sequence[int], Array]) -> Figure:
     """Exhibit 1: how fast a ranking settles, and which quantizer stands where.
+
+    Above, the rank correlation with the ranking of all runs, of the indicator and of LiRA (the baseline); below it, at
+    every number of runs, which quantizers the subsets put at each rank, as pies; on the right, the same at 20 and 50
+    runs (or the two largest numbers below) against the ranking of all runs.
 
     Args:
         title: of the experiment.
         names: (quantizers,).
-        sizes: runs of a subset.
-        spearman: (sizes, subsets), to the ranking of all runs.
-        shares: (sizes, quantizers, ranks).
+        stable: of the indicator.
+        lira: numbers of runs, and the rank correlations (numbers, subsets) of LiRA's advantage; empty for none.
     """
-    with _figure(11, 4.2) as figure:
-        curve, *tables = figure.subplots(1, 3, width_ratios=[1.1, 1, 1])
-        low, middle, high = np.quantile(spearman, [0.25, 0.5, 0.75], axis=1)
-        curve.fill_between(sizes, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
-        curve.plot(sizes, middle, color=COLOURS[0], marker="o")
-        curve.set(xscale="log", xlabel="runs", ylabel="Spearman to the ranking of all runs", ylim=(None, 1.02))
-        curve.set_xticks(sizes, [str(size) for size in sizes])
-        curve.minorticks_off()
-        curve.set_title(title, loc="left")
-        order = (shares[-1] @ np.arange(len(names))).argsort()
-        for axes, size in zip(tables, (len(sizes) // 2, len(sizes) - 1), strict=True):
-            axes.imshow(shares[size][order], cmap="Blues", vmin=0, vmax=1, aspect="auto")
-            axes.set_yticks(range(len(names)), [names[i] for i in order] if axes is tables[0] else [])
-            axes.set_xticks(range(0, len(names), 2), [str(rank + 1) for rank in range(0, len(names), 2)])
-            axes.set(xlabel="rank, 1 = least private")
-            axes.set_title(f"share of subsets, {sizes[size]} runs", loc="left")
-            axes.grid(visible=False)
+    sizes, shares = stable.sizes, stable.shares[:, stable.order]  # (sizes, quantizers as ranked by all runs, ranks)
+    ordered = [names[place] for place in stable.order]
+    with _figure(12, 7.6) as figure:
+        halves = figure.add_gridspec(1, 2, width_ratios=[1, 1.25])
+        left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
+        settling, pies = left.subplots(2, 1, height_ratios=[1, 2.6], sharex=True)
+        _draw_settling(settling, stable, lira)
+        settling.set_title(title, loc="left")
+        _draw_pies(pies, sizes, shares, ordered)
+        for axes, size in zip(right.subplots(2, 1), _compared(sizes), strict=True):
+            _draw_confusion(axes, shares[size], ordered)
+            axes.set_title(f"ranking by {sizes[size]} runs, share of subsets", loc="left")
     return figure
+
+
+def _draw_settling(axes: Axes, stable: Stability, lira: tuple[Sequence[int], Array]) -> None:
+    curves = {"indicator r": (stable.sizes, stable.spearman), "LiRA advantage (baseline)": lira}
+    for (name, (sizes, correlation)), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
+        if correlation.size:
+            places = [stable.sizes.index(size) for size in sizes]
+            low, middle, high = np.quantile(correlation, [0.25, 0.5, 0.75], axis=1)
+            axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(places, middle, color=colour, marker=marker, label=name)
+    axes.set(ylabel="Spearman to all runs", ylim=(None, 1.03))
+    axes.legend(loc="lower right", fontsize=8)
+
+
+def _draw_pies(axes: Axes, sizes: Sequence[int], shares: Array, ordered: Sequence[str]) -> None:
+    """A column of pies per number of runs, a pie per rank; lines join each quantizer's most frequent ranks."""
+    colours = [_tint(name, ordered) for name in ordered]
+    for row, colour in enumerate(colours):
+        axes.plot(shares[:, row].argmax(axis=1), color=colour, linewidth=1.2, zorder=0)
+    for column, rank in np.ndindex(len(sizes), len(ordered)):
+        axes.pie(shares[column, :, rank], colors=colours, center=(column, rank), radius=0.4, frame=True, normalize=True)
+    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axes.set_yticks(range(len(ordered)), [f"{rank + 1}: {name}" for rank, name in enumerate(ordered)])
+    axes.set(xlabel="runs", ylabel="rank by all runs, 1 = least private")
+    axes.set(xlim=(-0.6, len(sizes) - 0.4), ylim=(len(ordered) - 0.4, -0.6), aspect="auto")
+    axes.grid(visible=False)
+
+
+def _draw_confusion(axes: Axes, shares: Array, ordered: Sequence[str]) -> None:
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_yticks(range(len(ordered)), ordered)
+    axes.set_xticks(range(len(ordered)), [str(rank + 1) for rank in range(len(ordered))])
+    axes.set(xlabel="rank, 1 = least private", ylabel="as ranked by all runs")
+    axes.grid(visible=False)
+    for row, rank in np.ndindex(*shares.shape):
+        if shares[row, rank] >= 0.005:
+            colour = CARD if shares[row, rank] > 0.5 else INK
+            axes.text(rank, row, f"{100 * shares[row, rank]:.0f}", ha="center", va="center", fontsize=7, color=colour)
+
+
+def _compared(sizes: Sequence[int]) -> tuple[int, int]:
+    """Where 20 and 50 stand among the sizes, as in the paper; the two largest where they do not."""
+    if {20, 50} <= set(sizes):
+        return sizes.index(20), sizes.index(50)
+    return max(len(sizes) - 2, 0), len(sizes) - 1
+
+
+def _tint(name: str, names: Sequence[str]) -> tuple[float, float, float]:
+    """The colour of a quantizer's family, mixed with white to tell its members apart."""
+    share = _shade(name, names)
+    red, green, blue = (share * value + 1 - share for value in to_rgb(_look(name)[0]))
+    return red, green, blue
 
 
 def draw_clouds(clouds: Sequence[Cloud], across: str, up: str) -> Figure:

@@ -123,6 +123,7 @@ class StoredRuns(Estimates):
         flip_margin: (Q,) of the final weights; -inf for full precision, whose codes always differ.
         advantage: (Q,) largest TPR - FPR of LiRA on the final models, each quantized with a scale of its own.
         advantage_public: (Q,) the same where all models share one scale.
+        advantage_of_subsets: (Q, sizes, subsets) of LiRA with fewer runs; no subsets where that was not asked for.
         meta: also ``head`` ("linear" or "deep"), ``cpu_seconds``, ``made_by`` and, since it is recorded, ``commit``.
     """
 
@@ -131,11 +132,19 @@ class StoredRuns(Estimates):
     flip_margin: Array
     advantage: Array
     advantage_public: Array
+    advantage_of_subsets: Array
 
     @property
     def synthetic(self) -> bool:
         """Whether the data were drawn from a known distribution."""
         return str(self.meta["data"]).startswith("gaussian")
+
+    def stability_of_lira(self) -> Array:
+        """Rank correlation over quantizers of LiRA's advantage on subsets with that on all runs, (sizes, subsets)."""
+        found = np.empty(self.advantage_of_subsets.shape[1:])
+        for size, subset in np.ndindex(*found.shape):
+            found[size, subset] = spearman(self.advantage_of_subsets[:, size, subset], self.advantage)
+        return found
 
     def agreement_with_lira(self) -> dict[str, float]:
         """Spearman correlation of each privacy measure with 1 - LiRA advantage, over quantizers."""

@@ -16,12 +16,14 @@ class Stability:
     """Rankings from subsets of the runs, compared with the ranking from all.
 
     Args:
+        order: (quantizers,), indices of the given quantizers in the ranking from all runs, the least private first.
         sizes: runs in a subset.
         spearman: (sizes, subsets), to the ranking from all runs.
         shares: (sizes, quantizers, ranks), the share of subsets that put a quantizer at a rank, the least private
             first; quantizers in the given order.
     """
 
+    order: NDArray[np.int64]
     sizes: tuple[int, ...]
     spearman: Array
     shares: Array
@@ -70,4 +72,4 @@ def rank_stability(values: Array, sizes: Sequence[int], n_subsets: int = 100, se
             medians = np.median(values[:, chosen], axis=1)
             correlation[row, subset] = spearman(medians, final)
             shares[row, medians.argsort(kind="stable"), np.arange(quantizers)] += 1 / n_subsets
-    return Stability(tuple(sizes), correlation, shares)
+    return Stability(final.argsort(kind="stable"), tuple(sizes), correlation, shares)

@@ -31,12 +31,14 @@ class Experiment:
         recipe: how heads are trained.
         runs: heads, an even number; each example trains half of them.
         seeds: the experiment is repeated with each, for data, split and training alike.
+        attacked_subsets: random subsets of the runs, per size, that LiRA attacks alone, to see how many runs it needs.
     """
 
     dataset: Source
     recipe: HeadRecipe = field(default_factory=HeadRecipe)
     runs: int = 64
     seeds: tuple[int, ...] = (0,)
+    attacked_subsets: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def run_study(study: IndicatorStudy, output: Path, root: Path) -> None:
         task = head_data(pool)
         loaded = time.process_time()
         members = half_membership(experiment.runs, len(task.targets), experiment.recipe.seed)
-        runs = run_experiment(name, task, members, experiment.recipe, quantizers)
+        runs = run_experiment(name, task, members, experiment.recipe, quantizers, experiment.attacked_subsets)
         seconds = time.process_time() - loaded
         origin = {"made_by": made_by, "commit": commit(), "experiment": repr(experiment), "data": pool.name}
         write_runs(path, replace(runs, meta={**runs.meta, "cpu_seconds": seconds, **origin}))

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from lit_privq.data.membership import half_membership
-from lit_privq.indicator.estimate import compete, largest_difference, lira_advantage, performance, run_experiment
+from lit_privq.indicator.estimate import (
+    advantages_of_subsets,
+    compete,
+    confidence,
+    largest_difference,
+    lira_advantage,
+    performance,
+    run_experiment,
+)
 from lit_privq.indicator.gaps import indicator, loss_gaps
 from lit_privq.indicator.heads import HeadData, HeadRecipe, head_losses, head_outputs, train_heads
 from lit_privq.indicator.quantizers import compared_quantizers
@@ -26,7 +34,9 @@ def make_task(regression: bool) -> HeadData:
 @pytest.fixture(scope="module")
 def classified() -> StoredRuns:
     recipe = HeadRecipe(epochs=20, snapshots=10, batch_size=20, spacing=0)
-    return run_experiment("tiny-0", make_task(regression=False), half_membership(12, 160, seed=0), recipe, CHOSEN)
+    return run_experiment(
+        "tiny-0", make_task(regression=False), half_membership(12, 160, seed=0), recipe, CHOSEN, attacked_subsets=3
+    )
 
 
 def test_the_indicator_of_a_run_is_that_of_its_distinct_codewords() -> None:
@@ -73,6 +83,8 @@ def test_all_that_is_stored_has_its_shape(classified: StoredRuns) -> None:
     assert classified.gap_mean.shape == (quantizers, runs, snapshots)
     assert classified.r.shape == classified.r_lse.shape == classified.bernstein.shape == (quantizers, runs)
     assert classified.performance.shape == (quantizers, runs)
+    assert classified.advantage_of_subsets.shape == (quantizers, 1, 3)  # of 10 of the 12 runs
+    assert classified.stability_of_lira().shape == (1, 3)
     assert classified.train_score.shape == (runs,)
     assert classified.n == 80
     assert classified.meta["metric"] == "AUROC"
@@ -100,7 +112,7 @@ def test_lira_finds_members_that_models_remember_and_no_others() -> None:
     remembered = plain + 6 * torch.from_numpy(members)[..., None]
     signed = torch.where(labels[:, None] == 1, 1.0, -1.0)
     outputs = [torch.cat([torch.zeros_like(values), values * signed], dim=2) for values in (plain, remembered)]
-    nothing, everything = (lira_advantage(values, labels, members) for values in outputs)
+    nothing, everything = (lira_advantage(confidence(values, labels), members) for values in outputs)
     assert everything > 0.95
     assert nothing < 0.06  # the largest difference of two empirical laws of 3200 scores is about 1.5 / sqrt(1600)
 
@@ -119,3 +131,18 @@ def test_performance_by_hand() -> None:
     name, auroc = performance(logits, torch.tensor([1, 0, 1, 0]))
     assert (name, auroc.tolist()) == ("AUROC", [3.5 / 4])  # of four pairs three in order, one tied
     assert performance(torch.eye(3)[None], torch.tensor([0, 1, 1]))[1].tolist() == pytest.approx([2 / 3])
+
+
+def test_lira_settles_on_its_ranking_as_runs_are_added() -> None:
+    rng = np.random.default_rng(0)
+    members = half_membership(60, 300, seed=0)
+    leaks = [confidence_of(members, shift, rng) for shift in (0.0, 0.4, 0.8, 1.6)]
+    found = np.stack([advantages_of_subsets(each, members, n_subsets=8) for each in leaks])  # (leaks, sizes, subsets)
+    whole = np.array([lira_advantage(each, members) for each in leaks])
+    away = np.abs(found - whole[:, None, None]).mean(axis=(0, 2))
+    assert away[0] > away[-1]
+    assert (np.diff(found[:, -1].mean(axis=1)) > 0).all()
+
+
+def confidence_of(members: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(size=members.shape) + shift * members

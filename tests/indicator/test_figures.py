@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from lit_privq.indicator.figures import Cloud, draw_clouds, draw_lambdas, draw_maps, draw_stability, draw_truth, save
+from lit_privq.indicator.stability import rank_stability
 
 
 def test_a_point_without_a_finite_rate_is_left_out() -> None:
@@ -16,11 +17,14 @@ def test_every_experiment_has_its_panel_and_no_panel_is_empty() -> None:
     assert len(draw_clouds(clouds, "r", "security").axes) == 5
 
 
-def test_quantizers_are_listed_from_the_least_private() -> None:
-    shares = np.zeros((2, 3, 3))
-    shares[:, [2, 0, 1], [0, 1, 2]] = 1  # the third quantizer is the least private
-    figure = draw_stability("tiny", ("a", "b", "c"), (1, 2), np.ones((2, 4)), shares)
-    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["c", "a", "b"]
+def test_quantizers_are_listed_as_all_runs_rank_them_with_the_least_private_first() -> None:
+    values = np.array([[2.0, 2.1, 2.2], [3.0, 3.1, 3.2], [1.0, 1.1, 1.2]])  # the third quantizer is the least private
+    figure = draw_stability("tiny", ("a", "b", "c"), rank_stability(values, (1, 2), 4), ([1, 2], np.ones((2, 5))))
+    _, pies, *tables = figure.subfigs[0].axes + figure.subfigs[1].axes
+    assert [label.get_text() for label in pies.get_yticklabels()] == ["1: c", "2: a", "3: b"]
+    for table in tables:
+        assert [label.get_text() for label in table.get_yticklabels()] == ["c", "a", "b"]
+        np.testing.assert_array_equal(table.images[0].get_array(), np.eye(3))
 
 
 def test_a_map_a_panel_and_a_line_a_quantizer() -> None:

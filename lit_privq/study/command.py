@@ -119,6 +119,10 @@ def _check(options: argparse.Namespace) -> None:
         raise FileNotFoundError(
             f"--data_root must be a folder that holds the data sets; there is no {options.data_root}"
         )
+    given = {"slurm": [f"--slurm.{name}" for name in options.slurm], "ray": ["--address"] if options.address else []}
+    for engine, names in given.items():
+        if names and options.engine != engine:
+            raise ValueError(f"{names[0]} is for --engine {engine}; got --engine {options.engine}, change one of them")
     if options.jobs is not None and options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1; got {options.jobs}")
     check_mode()

@@ -482,6 +482,8 @@ def test_a_second_study_in_the_same_folder_is_refused(bench: Any) -> None:
         (["--config", "typo.yaml"], r"there is no file typo.yaml"),
         (["--data_root", "nowhere"], r"--data_root must be a folder"),
         (["--jobs", "0"], r"--jobs must be at least 1; got 0"),
+        (["--slurm.partition", "gpu"], r"--slurm.partition is for --engine slurm; got --engine local, change one"),
+        (["--address", "head:6379"], r"--address is for --engine ray; got --engine local, change one"),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_is_written(bench: Any, more: list[str], sentence: str) -> None:

@@ -7,6 +7,7 @@ import functools
 import glob
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from lit_privq.study.lock import locked
 from lit_privq.study.plan import Fleets, Job
 from lit_privq.study.progress import StudyProgress, duration, finished_work
 from lit_privq.study.record import read_record, stage_seconds, study_record, write_record
-from lit_privq.study.running import forget_ended
+from lit_privq.study.running import forget_ended, read_notes
 from lit_privq.study.storage import bytes_needed, check_space, n_queries, storage_line
 from lit_privq.study.study_file import Study, read_study
 from lit_privq.study.tasks import REAL, Hooks
@@ -132,8 +133,8 @@ def _run(study: Study, options: argparse.Namespace, command: str, hooks: Hooks) 
     """Everything that happens under the lock."""
     start = time.monotonic()
     root: Path = options.output
-    _remove_part_files(root)
     forget_ended(root)
+    _remove_part_files(root)
     earlier, ledger = read_record(root), Ledger(root, options.verify)
     ledger.take_waiting()
     with opened(options) as pool:
@@ -248,10 +249,16 @@ def _remove_damaged(reasons: Mapping[str, str], root: Path) -> None:
 
 
 def _remove_part_files(root: Path) -> None:
-    """Remove what killed workers had begun to write; under the lock, no other is at work."""
-    for pattern in (".*.part", "*/.*.part", "*/*/.*.part"):  # of resume checkpoints too
+    """Remove what killed workers had begun to write, and nothing of jobs that SLURM or others run meanwhile."""
+    at_work = {text for note in read_notes(root) for text in (note.name, str(note.pid))}
+    for pattern in (".*.part", "*/.*.part", "*/*/.*.part", "wandb/records/*/.*.part"):  # of resume checkpoints too
         for path in root.glob(pattern):
-            path.unlink(missing_ok=True)
+            if path.name.split(".")[-2] in at_work:
+                continue
+            if path.is_dir():  # of an audit
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _announce(

@@ -11,14 +11,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from lit_privq.audit.output import Output
 from lit_privq.study.command import Hooks, main
 from lit_privq.study.plan import Fleets, plan
+from lit_privq.study.running import JobNote
 from lit_privq.study.study_file import read_study
 
 
@@ -317,11 +320,30 @@ def test_a_worker_killed_between_write_and_rename_changes_no_result(bench: Any, 
 
 def test_part_files_of_killed_workers_are_removed(bench: Any) -> None:
     bench.study()
-    parts = [bench.output / name for name in (".results.csv.1.part", "checkpoints/none-32/.000.ckpt.1.part")]
+    names = (".results.csv.1.part", "checkpoints/none-32/.000.ckpt.1.part", "receipts/.audit.json.1.part")
+    parts = [bench.output / name for name in (*names, "wandb/records/none-32/.000.train.jsonl.1.part")]
+    for part in parts:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    audit = Output(bench.output)  # killed amid its work
+    audit.path("audit/nearest-4").mkdir(parents=True)
+    audit.path("results.csv").touch()
+    bench.study()
+    assert not any(part.exists() for part in (*parts, audit.staging))
+
+
+def test_part_files_of_jobs_that_run_elsewhere_are_left_alone(bench: Any) -> None:
+    """SLURM's jobs outlive the study that submitted them; the next start finds them at work."""
+    bench.study()
+    for name, pid in (("audit", 3), ("train-000-002", 4)):
+        note = JobNote(name, host="elsewhere", pid=pid, born="", began=0.0)
+        (bench.output / f"running/{name}.json").write_text(json.dumps(asdict(note)))
+    parts = [bench.output / f"checkpoints/none-32/.000.ckpt.{pid}.part" for pid in (4, 5)]
     for part in parts:
         part.touch()
+    Output(bench.output).staging.mkdir()
     bench.study()
-    assert not any(part.exists() for part in parts)
+    assert [part.exists() for part in (*parts, Output(bench.output).staging)] == [True, False, True]
 
 
 @pytest.mark.parametrize("choices", [{}, None, [], {"size": "3"}])

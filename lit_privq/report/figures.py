@@ -31,7 +31,7 @@ _POINTS = 72.0  # to the inch
 _WIDTH = 320.0  # points; little more than a phone's width, so that the lettering hardly shrinks there
 _LINE = 14.0  # points; height of a line of a key
 _COLUMNS = 4  # names in a line of a key
-_NARROW = 17  # letters in a line of a narrow column
+_NARROW = 18  # letters in a line of a narrow column
 _HALF = 23  # letters in half of a line
 _LONG = 16  # letters; of longer names two stand in a line
 
@@ -425,7 +425,8 @@ def _links(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
 def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]) -> tuple[Figure, Axes]:
     """A row for each variant and in it a dot for each shade: the first of several hollow, the third half filled."""
     variants = [variant for variant in view.results.variants if any(variant in shade for shade in shades.values())]
-    heights = _heights(variants)
+    names = {variant: _row_name(view, variant) for variant in variants}
+    heights = _heights(names)
     figure, axes = _canvas(heading, height=150.0 + 21.0 * heights[variants[-1]], left=112.0, bottom=44.0, top=70.0)
     look = looks(view.results)
     offsets = [6.5 / 21 * (place - (len(shades) - 1) / 2) for place in range(len(shades))]
@@ -438,7 +439,7 @@ def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]
             dot.set_data([rate.value], [y])
             axes.add_line(dot)
     axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
-    axes.set_yticks([heights[variant] for variant in variants], [_row_name(view, variant) for variant in variants])
+    axes.set_yticks(list(heights.values()), list(names.values()))
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
@@ -450,9 +451,11 @@ def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]
 def _row_name(view: View, variant: Variant) -> str:
     """A variant's name in a narrow column, where its recipe in full precision stands above it."""
     if not variant.quantized:
-        return textwrap.fill(view.titles.group(variant), _NARROW)
-    name = f"{view.titles.method(variant.method)} {_precision(variant).removesuffix('bits').rstrip()}"
-    return f"with {name}" if view.titles.recipe(variant.recipe) else name
+        return textwrap.fill(view.titles.group(variant), _NARROW, break_on_hyphens=False)
+    name = f"{view.titles.method(variant.method)}\xa0{_precision(variant).removesuffix('bits').rstrip()}"
+    return textwrap.fill(
+        f"with {name}" if view.titles.recipe(variant.recipe) else name, _NARROW, break_on_hyphens=False
+    )
 
 
 def _curve_name(view: View, variant: Variant) -> str:
@@ -473,12 +476,12 @@ def _precision(variant: Variant) -> str:
     return bits(variant) if variant.uniform else f"{variant.bits:g}{exceptions(variant).replace(' layer', '')}"
 
 
-def _heights(variants: Sequence[Variant]) -> dict[Variant, float]:
-    """Rows from the top, with a gap between methods and recipes."""
+def _heights(names: Mapping[Variant, str]) -> dict[Variant, float]:
+    """Rows from the top, with a gap between methods and recipes, and room for a name of two lines."""
     heights: dict[Variant, float] = {}
-    height, group = -1.0, variants[0].group
-    for variant in variants:
-        height += 1.0 if variant.group == group else 1.5
+    height, group = -1.0, next(iter(names)).group
+    for variant, name in names.items():
+        height += (1.0 if variant.group == group else 1.5) + 0.3 * name.count("\n")
         heights[variant], group = height, variant.group
     return heights
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from matplotlib.figure import Figure
@@ -54,3 +55,13 @@ def test_a_key_of_many_methods_takes_several_lines_and_stays_inside(
 def test_the_same_figure_gives_the_same_files(seen: View) -> None:
     first, second = (Drawing("tradeoff", tradeoff(seen), "").files() for _ in range(2))
     assert first == second
+
+
+def test_a_long_name_of_a_row_is_not_cut_and_covers_no_other(seen: View) -> None:
+    titles = replace(seen.titles, methods={"nearest": "Quantization-aware training"})
+    figure = useful(replace(seen, titles=titles))
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert "Quantization-aware\ntraining 1.58" in rows(figure)
+    assert min(box.x0 for box in boxes) > 0
+    assert all(upper.y0 > lower.y1 - 1 for upper, lower in pairwise(boxes))  # in pixels; a line has room for accents

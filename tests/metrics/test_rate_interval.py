@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lit_privq.metrics import roc
+from lit_privq.metrics import best_balanced_accuracy, roc
 from lit_privq.metrics.rate_interval import balanced_accuracy_interval, difference_interval, rate_interval, wilson
 
 
@@ -41,6 +41,19 @@ def test_an_interval_of_the_best_accuracy_holds_it_and_is_not_empty_at_perfect_s
         low, high = balanced_accuracy_interval(curve)
         assert 0.5 <= low <= float((1 + curve.tpr - curve.fpr).max() / 2) <= high <= 1
         assert high - low > 0.02
+
+
+@pytest.mark.parametrize(("inside", "others", "gap"), [(20, 20, 0.0), (20, 700, 0.0), (300, 300, 0.0), (20, 700, 2.0)])
+def test_the_best_accuracy_of_as_many_other_examples_is_covered_as_often_as_promised(
+    inside: int, others: int, gap: float
+) -> None:
+    random, members, trials = np.random.default_rng(0), np.arange(inside + others) < inside, 1500
+    curves = [roc(random.normal(size=members.size) + gap * members, members) for _ in range(trials)]
+    truth = np.mean([best_balanced_accuracy(curve) for curve in curves])
+    ends = np.array([balanced_accuracy_interval(curve) for curve in curves])
+    covered = ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean()
+    error = np.sqrt(0.05 * 0.95 / trials)
+    assert 0.93 - error < covered < 0.97 + error
 
 
 def test_independent_intervals_combine_as_the_sides_of_a_right_angle() -> None:

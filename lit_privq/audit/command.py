@@ -29,7 +29,7 @@ from lit_privq.attacks import Attack, Observed
 from lit_privq.audit.arrays import array_case, find_study, read_arrays
 from lit_privq.audit.case import Case
 from lit_privq.audit.draws import with_draws
-from lit_privq.audit.focus import WORST
+from lit_privq.audit.focus import worst_of
 from lit_privq.audit.folder import Folder, Models
 from lit_privq.audit.fronts import at_equal_accuracy
 from lit_privq.audit.gate import broken, check
@@ -317,7 +317,7 @@ class _Run:
         summary.add_slices(case, slices)
 
         def sliced(attack: str, name: str) -> bool:
-            return attack in leading or name in WORST
+            return attack in leading or name == worst_of(slices)
 
         told = self.progress.counted(where, len(case.index))
         measured = measure(case, scores, audit.max_fpr, audit.resamples, audit.seed, slices, sliced, told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, isnan
 
@@ -15,7 +15,7 @@ KEPT = 0.5
 """A model that keeps a smaller share of full precision's utility above random guessing guesses, or does little more."""
 
 PAPER_ATTACKS = ("lira_online_fixed", "lira_offline_fixed")
-WORST = (CANARIES, MOST_VULNERABLE)  # the slices that stand for the worst case, the first that there is
+_WORST = (CANARIES, MOST_VULNERABLE)  # the first that there is stands for the worst case
 
 Means = Mapping[Key, TargetMean]
 Changes = Mapping[Key, Change]
@@ -36,7 +36,7 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
     for key, mean in means.items():
         if key.against == POOL:
             parts.setdefault(key.slice, {})[key] = mean
-    whole, worst = parts[ALL], next((name for name in WORST if name in parts), "")
+    whole, worst = parts[ALL], worst_of(parts)
     attacks, metric, empty = _attacks(whole, variants), *_metric(whole)
     strongest, family = _tested(whole, changes, variants, metric, attacks[0], ALL)
     worst_strongest, worst_family = _tested(parts.get(worst, {}), changes, variants, metric, attacks[0], worst)
@@ -75,6 +75,15 @@ def _tested(
     family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
     corrected = holm([change.p for change in family.values()])
     return strongest, {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}
+
+
+def worst_of(slices: Collection[str]) -> str:
+    """The slice that stands for the worst case; empty where there is none.
+
+    >>> worst_of(["class_0", "most_vulnerable"]), worst_of(["most_vulnerable", "canaries"]), worst_of([])
+    ('most_vulnerable', 'canaries', '')
+    """
+    return next((name for name in _WORST if name in slices), "")
 
 
 def bound_of(metric: str) -> float | None:

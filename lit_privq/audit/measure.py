@@ -78,6 +78,11 @@ class PerTarget:
     influences: tuple[Influence, ...] = ()
     fpr: Floats | None = None
 
+    @property
+    def empty(self) -> bool:
+        """Whether no target has a value, as where a bound leaves a slice's own non-members no false positive."""
+        return bool(np.isnan(self.estimates).all())
+
     def own_interval(self, place: int) -> Ends:
         """The 95 % interval of one target."""
         return self.intervals[place] if self.intervals else NOWHERE
@@ -469,10 +474,11 @@ def _mean_of(means: Floats, values: Sequence[NDArray[np.bool_] | NDArray[np.floa
 
 
 def rows(case: Case, measured: Measurements) -> Iterator[Result]:
-    """The rows of results.csv, each with its own interval where there is one."""
+    """The rows of results.csv, each with its own interval where there is one; none of a slice without any value."""
     for attack, metrics in measured.items():
+        told = {key: found for key, found in metrics.items() if key.slice == ALL or not found.empty}
         for place, target in enumerate(case.index.tolist()):
-            for key, found in metrics.items():
+            for key, found in told.items():
                 what = case.dataset, case.net, case.variant, target, case.attacker, attack, key.metric
                 value, (low, high) = float(found.estimates[place]), found.own_interval(place)
                 fpr = np.nan if found.fpr is None else float(found.fpr[place])

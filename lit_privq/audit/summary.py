@@ -29,7 +29,7 @@ from lit_privq.artifacts.results import ALL, NOT_CALIBRATION, POOL, SLICE, Key, 
 from lit_privq.artifacts.variant import Variant
 from lit_privq.attacks import Attack, Observed, score_leave_one_out
 from lit_privq.audit.case import Case
-from lit_privq.audit.focus import WORST, bound_of, chance_of, conclude
+from lit_privq.audit.focus import bound_of, chance_of, conclude, worst_of
 from lit_privq.audit.measure import Masks, Measure, Measurements, PerTarget
 from lit_privq.audit.privacy import privacy_bounds
 from lit_privq.metrics import (
@@ -97,6 +97,8 @@ class Summary:
         """
         for attack, metrics in measured.items():
             for what, found in metrics.items():
+                if what.slice != ALL and found.empty:
+                    continue
                 key = Key(variant, what.metric, attacker, attack, what.slice, what.against)
                 self._add(key, index, found, chance_of(key.metric), (parents or {}).get(attack, {}).get(what))
                 if key.slice == ALL or key.against == SLICE:
@@ -181,10 +183,12 @@ class Summary:
 
     def close_slices(self, leading: Collection[str]) -> None:
         """Say which slices were measured by the leading attacks alone, once all are known."""
-        if others := [name for name in self._slices if name not in WORST]:
+        worst = worst_of(self._slices)
+        if others := [name for name in self._slices if name != worst]:
+            but = f": all but {worst}, which every attack has" if worst else ""
             self.notes.append(
-                f"slices by {' and '.join(leading)} only, to save time: all but {' and '.join(WORST)}, which every "
-                f"attack has ({', '.join(others[:_NAMED])}{' ...' * (len(others) > _NAMED)})"
+                f"slices by {' and '.join(leading)} only, to save time{but} ({', '.join(others[:_NAMED])}"
+                f"{' ...' * (len(others) > _NAMED)})"
             )
 
     def close_thresholds(self, wanted: Collection[str]) -> None:

@@ -309,6 +309,7 @@ def classes(view: View, heading: str, label: str, rates: Mapping[str, Mapping[Va
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.06)
     axes.set_xlabel(label)
+    axes.set_ylabel("Class")
     _percents(axes, axes.xaxis)
     _key(axes, [_dot(view.label(v), look[v.group], place) for place, v in enumerate(variants)])
     return figure

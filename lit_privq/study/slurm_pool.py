@@ -84,9 +84,7 @@ class SlurmPool:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Leave jobs running for the next start, unless Ctrl-C says to cancel them."""
         if kind is KeyboardInterrupt:
-            for name in self._calls:
-                if job := self._jobs.get(name):
-                    _cancel(job)
+            self._cancel_all()
 
     @property
     def size(self) -> int:
@@ -132,6 +130,19 @@ class SlurmPool:
             time.sleep(min(0.2, timeout))
         return [(self._calls.pop(name), self._outcome(self._jobs.pop(name))) for name in ended]
 
+    def _cancel_all(self) -> None:
+        """Cancel every job that was submitted, those that wait for others too, each array at once."""
+        whole = {job.job_id.partition("_")[0]: job for job in self._jobs.values()}
+        for number, job in whole.items():
+            array = job if number == job.job_id else self._job(number)
+            array.cancel(check=False)
+        for job in self._jobs.values():
+            job.paths.submitted_pickle.unlink(missing_ok=True)
+
+    def _job(self, number: str) -> Any:  # noqa: ANN401  # submitit's
+        kind = self._submitit.SlurmJob if self.cluster == "slurm" else self._submitit.LocalJob
+        return kind(folder=self.root / "slurm", job_id=number)
+
     def _submit(self, stage: str, calls: Sequence[Call], after: Sequence[str] = ()) -> None:
         """Submit calls of equal resources as arrays."""
         for start in range(0, len(calls), _ARRAY):
@@ -157,10 +168,9 @@ class SlurmPool:
         """Jobs that an earlier start submitted and of which no start has seen the end."""
         from submitit.helpers import DelayedSubmission
 
-        kind = self._submitit.SlurmJob if self.cluster == "slurm" else self._submitit.LocalJob
         for path in sorted((self.root / "slurm").glob(f"*{_SUBMITTED}")):
             task: Any = DelayedSubmission.load(path).function
-            yield task.call, kind(folder=path.parent, job_id=path.name.removesuffix(_SUBMITTED))
+            yield task.call, self._job(path.name.removesuffix(_SUBMITTED))
 
     def _executor(self) -> Any:  # noqa: ANN401  # submitit's
         return self._submitit.AutoExecutor(self.root / "slurm", cluster=self.cluster)

@@ -152,6 +152,23 @@ def test_jobs_that_were_queued_before_a_config_changed_are_cancelled_and_enter_n
     assert not {number for name, number in before.items() if "nearest" in name} & cancelled
 
 
+def nothing_starts(cluster: Path) -> None:
+    """Have sbatch count and do no more: a queue in which jobs wait for ever."""
+    sbatch = f"#!/bin/bash\necho >> {cluster}/n\necho Submitted batch job $(wc -l < {cluster}/n)\n"
+    (cluster.parent / "commands/sbatch").write_text(sbatch)
+
+
+def test_ctrl_c_cancels_what_was_submitted_and_what_waits_for_it(tmp_path: Path, cluster: Path) -> None:
+    nothing_starts(cluster)
+    calls = [Call(name, "os:getpid", (), tmp_path / "log") for name in "abc"]
+    with suppress(KeyboardInterrupt), SlurmPool(tmp_path, WORKER, {}) as pool:
+        pool.submit_ahead([("train", calls[:2]), ("query", calls[2:])])
+        pool.start(calls[0])
+        raise KeyboardInterrupt
+    assert (cluster / "cancelled").read_text().split() == ["1", "2"], "an array, and a single job behind it"
+    assert not queued(tmp_path)
+
+
 class Killed(BaseException):
     """Stands for the death of a driver."""
 
@@ -163,8 +180,7 @@ def test_a_driver_that_is_killed_while_it_submits_leaves_no_job_that_runs_twice(
     """SLURM has the array of three; submitit gave their calls to some of its jobs, and the others end without one."""
     from submitit.core.utils import JobPaths
 
-    sbatch = f"#!/bin/bash\necho >> {cluster}/n\necho Submitted batch job $(wc -l < {cluster}/n)\n"
-    (cluster.parent / "commands/sbatch").write_text(sbatch)  # a queue in which nothing ever starts
+    nothing_starts(cluster)
     calls = [Call(name, "os:getpid", (), tmp_path / "log") for name in "abc"]
     move, written = JobPaths.move_temporary_file, list[str]()
 

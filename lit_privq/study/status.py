@@ -177,6 +177,8 @@ def read_status(root: Path) -> StudyStatus:
     """
     record = read_record(root)
     config = record.get("config")
+    if not record and read_lease(root):
+        raise ValueError(f"the study in {root} has no plan yet, as its data are still being looked at; ask in a minute")
     if not isinstance(config, str) or "choices" not in record:
         raise ValueError(f"there is no started study in {root}; give the --output of a study")
     folder = Path(record.get("folder", "."))

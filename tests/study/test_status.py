@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lit_privq.study.command import main as main_of_study
+from lit_privq.study.lock import locked
 from lit_privq.study.status import last_line, main, read_status
 from tests.study.conftest import HOOKS
 
@@ -110,6 +111,8 @@ def test_asking_changes_nothing(bench: Any) -> None:
 
 def test_a_folder_without_a_study_and_a_study_from_elsewhere_are_refused(bench: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no started study in .*; give the --output of a study"):
+        read_status(tmp_path)
+    with locked(tmp_path), pytest.raises(ValueError, match=r"has no plan yet, as its data are still being looked at"):
         read_status(tmp_path)
     bench.study()
     record = json.loads((bench.output / "study.json").read_text())

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtrit
+from scipy.stats import binom
 
 from lit_privq.artifacts.variant import FULL_PRECISION
 from lit_privq.attacks import Observed
@@ -52,6 +53,7 @@ from lit_privq.metrics import (
     roc,
     tpr_at_fpr,
     trade_off,
+    wilson,
 )
 from lit_privq.metrics.epsilon import ThresholdChoice, operating_point_at
 from lit_privq.metrics.log_auroc import true_rates
@@ -119,6 +121,7 @@ def main() -> None:
         paired_on_examples,
         slices,
         slices_over_targets,
+        few_found,
         per_example,
         operating_points,
         exact,
@@ -419,6 +422,18 @@ def slices_over_targets(trials: int) -> Iterator[Row]:
 def said(gaps: tuple[float, float]) -> str:
     """One gap, or those between which it is drawn."""
     return f"gap {gaps[0]:g}" if gaps[0] == gaps[1] else f"gaps {gaps[0]:g} to {gaps[1]:g}"
+
+
+def few_found(_: int) -> Iterator[Row]:
+    """Wilson's interval of a binomial rate, without doubt of its threshold: exact, and the mean over 300 rates."""
+    for members in (20, 90):
+        counts = np.arange(members + 1)
+        low, high = np.array([wilson(count / members, members) for count in counts]).T
+        for least, most in ((0.05, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 5.0)):
+            rates = np.linspace(least, most, 300)[:, None] / members  # (rates, 1)
+            share = (binom.pmf(counts, members, rates) * ((low <= rates) & (rates <= high))).sum(1).mean()
+            setting = f"{least:g} to {most:g} of {members} members expected to be found"
+            yield Row("Wilson, mean over rates", setting, float(share), 0.0, len(rates), 0.0)
 
 
 def per_example(trials: int) -> Iterator[Row]:

@@ -57,6 +57,14 @@ def test_two_clusters_are_found_and_one_is_not_taken_for_two() -> None:
     assert one.dip_p > 0.05
 
 
+def test_runs_that_agree_because_they_share_a_target_are_not_taken_for_clusters() -> None:
+    random, found = np.random.default_rng(0), []
+    for _ in range(40):
+        targets = 0.1 + random.normal(0, 0.01, (24, 1))
+        found.append(audited(np.repeat(targets, 4, axis=1), targets=24)[0].draws[1].dip_p)
+    assert np.mean(np.array(found) < 0.05) <= 0.05
+
+
 def test_two_repeats_share_their_calibration_set_which_then_stays_unknown() -> None:
     found = audited(nested(0.02, 0.0, 0.01)[:, :2])[0].draws[1]
     assert isnan(found.calibration.value)

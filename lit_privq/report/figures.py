@@ -165,13 +165,16 @@ def _rates(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]
 
 
 def worst_case(view: View) -> Figure:
-    """Leakage of all members and of the worst-case slice, by variant, each to its strongest attacker."""
+    """Leakage of all members and of the worst-case slice, by variant that does more than guess, to the strongest."""
     worst = view.focus.worst
     found = {
         "all members": {variant: view.rate(view.focus.key(variant)) for variant in view.results.variants},
         spaced(worst): {variant: view.rate(view.focus.worst_key(variant)) for variant in view.results.variants},
     }
-    shades = {name: {v: rate for v, rate in rates.items() if rate is not None} for name, rates in found.items()}
+    shades = {
+        name: {v: rate for v, rate in rates.items() if rate is not None and v not in view.guessing}
+        for name, rates in found.items()
+    }
     return _rates(view, "The average and the worst case", shades)
 
 
@@ -437,7 +440,7 @@ def _dots(view: View, heading: str, shades: Mapping[str, Mapping[Variant, Rate]]
             y = heights[variant] + (offsets[place] if variant.quantized else 0.0)
             axes.plot(_ends(rate), [y, y], color=colour, linewidth=2.2, alpha=0.75)
             dot = _dot(name, look[variant.group], place if len(shades) > 1 else 1)
-            dot.set_data([rate.value], [y])
+            dot.set(data=([rate.value], [y]), clip_on=False)  # whole at the axis, too
             axes.add_line(dot)
     axes.set_ylim(heights[variants[-1]] + 0.8, -0.8)
     axes.set_yticks(list(heights.values()), list(names.values()))

@@ -1,12 +1,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.figures import Drawing, leakage, tradeoff, useful
+from lit_privq.report.figures import Drawing, leakage, tradeoff, useful, worst_case
+from lit_privq.report.inputs import read_inputs
 from lit_privq.report.view import View
 
 LOW = Variant("nearest", 1.58, 1.58)
@@ -28,6 +30,14 @@ def test_a_model_that_only_guesses_takes_no_room_in_figures_of_utility(seen: Vie
     assert "Nearest 1.58" not in rows(useful(guessed))
     low, lower = tradeoff(guessed).axes[0].get_ylim()[0], tradeoff(seen).axes[0].get_ylim()[0]
     assert lower < 0.634 < low
+
+
+def test_a_model_that_only_guesses_stands_in_no_worst_case(made_up: Callable[..., Path]) -> None:
+    leaks = {"none-32": [0.10, 0.11], "obc-2": [0.06, 0.07], "nearest-1.58": [0.01, 0.01]}
+    view = read_inputs(made_up(leaks, slices={"canaries": leaks}))[0]
+    focus = replace(view.focus, guessing=(LOW.name,))
+    view = replace(view, measures=replace(view.measures, focus=focus))
+    assert rows(worst_case(view)) == ["Full precision", "obc 2"]
 
 
 def test_what_a_model_that_only_guesses_leaks_is_shown(guessed: View) -> None:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.plot.style import RC, VARIABLES
+from lit_privq.report.figures import Drawing
 from lit_privq.report.headline import headline
 from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.sections import (
@@ -26,6 +27,7 @@ from lit_privq.report.sections import (
     equal_accuracy,
     exposure,
     families,
+    glance,
     indicator,
     leakage,
     notes,
@@ -42,14 +44,15 @@ from lit_privq.report.words import bound_percent, counted, percent
 
 # Every section of the page, in reading order; those of the second list are folded behind their headings.
 OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
+    glance.section,
+    numbers.section,
+)
+FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
     tradeoff.section,
     worst_case.section,
     equal_accuracy.section,
     leakage.section,
-    numbers.section,
     notes.section,
-)
-FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
     attackers.section,
     differences.section,
     draws.section,
@@ -64,6 +67,7 @@ FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (
     indicator.section,
     provenance.section,
 )
+LEADING = ("tradeoff", "worst_case", "equal_accuracy", "leakage")  # whose first figures lead the page
 
 
 def draw(directory: Path) -> Path:
@@ -114,6 +118,12 @@ def inline(name: str, svg: str, alt: str) -> Markup:
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1))
 
 
+def leading(sections: Iterable[Section]) -> list[Drawing]:
+    """The figures that stand in the open: the first of each leading section, no more than three."""
+    by_name = {section.name: section for section in sections}
+    return [by_name[name].drawings[0] for name in LEADING if name in by_name and by_name[name].drawings][:3]
+
+
 def _render(view: View, opened: list[Section], folded: list[Section], drawn: dict[str, Markup]) -> str:
     """Fill the templates: each section's own, then the page's."""
     templates = environment()
@@ -122,14 +132,16 @@ def _render(view: View, opened: list[Section], folded: list[Section], drawn: dic
         attack=view.attack_title(view.attack),
         compared=any(variant != variant.baseline for variant in view.results.variants),
     )
+    lead = leading(folded)
 
     def filled(section: Section) -> tuple[Section, Markup]:
         template = templates.get_template(f"sections/{section.name}.html.j2")
-        shown = {drawing.name: drawn[drawing.name] for drawing in section.drawings}
+        shown = {drawing.name: drawn[drawing.name] for drawing in section.drawings if drawing not in lead}
         return section, Markup(template.render(**section.values, figures=shown))
 
     return templates.get_template("page.html.j2").render(
         headline=headline(view),
+        lead=[(drawing, drawn[drawing.name]) for drawing in lead],
         opened=list(map(filled, opened)),
         folded=list(map(filled, folded)),
     )

@@ -21,7 +21,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
     }
     return Section(
         "tradeoff",
-        f"{capitalized(view.utility.name)} against leakage",
+        "How to read the figures",
         values,
         (Drawing("tradeoff", figures.tradeoff(view), alt),),
     )

@@ -17,5 +17,12 @@ for (const table of document.querySelectorAll("#numbers .tall table")) {
     });
   });
 }
+// A part that a link points at is opened: browsers do so for addresses, not all for links.
+for (const link of document.querySelectorAll('a[href^="#"]')) {
+  link.addEventListener("click", () => {
+    const part = document.querySelector(link.getAttribute("href")).closest("details");
+    if (part) part.open = true;
+  });
+}
 // Browsers that know no ::details-content print what is open.
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => (each.open = true)));

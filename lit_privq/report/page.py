@@ -19,6 +19,7 @@ from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.sections import (
     attackers,
     calibrated,
+    choice,
     classes,
     curves,
     differences,
@@ -45,6 +46,7 @@ from lit_privq.report.words import bound_percent, counted, percent
 # Every section of the page, in reading order; those of the second list are folded behind their headings.
 OPEN: tuple[Callable[[View, Inputs], Section | None], ...] = (
     glance.section,
+    choice.section,
     numbers.section,
 )
 FOLDED: tuple[Callable[[View, Inputs], Section | None], ...] = (

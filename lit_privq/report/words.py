@@ -119,6 +119,15 @@ def percent(rate: float, decimals: int = 1) -> str:
     return f"{100 * rate:.{decimals}f}{_NBSP}%" if isfinite(rate) else "–"
 
 
+def odds(prior: float) -> str:
+    """A share in words.
+
+    >>> odds(0.5), odds(0.01)
+    ('1 in 2', '1 in 100')
+    """
+    return f"1 in {1 / prior:.3g}"
+
+
 def bound_percent(bound: float) -> str:
     r"""A bound on the false-positive rate, without trailing zeros.
 

@@ -246,3 +246,12 @@ def bare(study: Path) -> View:
 def seen_with(seen: View) -> Callable[..., View]:
     """The view of the believable study with other parts of metrics.json."""
     return lambda **parts: replace(seen, measures=replace(seen.measures, **parts))
+
+
+@pytest.fixture(scope="session")
+def measured_built(measured_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the believable study with everything measured, with its page."""
+    directory = tmp_path_factory.mktemp("measured_built") / "study"
+    shutil.copytree(measured_study, directory)
+    build(directory)
+    return directory

@@ -10,7 +10,7 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
-from lit_privq.report.words import bound_percent, decimals, joined, percent, ranged
+from lit_privq.report.words import bound_percent, decimals, joined, odds, percent, ranged
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
@@ -77,7 +77,7 @@ def _who(view: View, point: ShadowThreshold) -> tuple[PageCell, ...]:
 
 def _precisions(points: Sequence[ShadowThreshold]) -> tuple[str, ...]:
     """Heads of the columns of precisions."""
-    return tuple(f"Precision if {_odds(prior)} is a member" for prior in points[0].precision)
+    return tuple(f"Precision if {odds(prior)} is a member" for prior in points[0].precision)
 
 
 def _cells(point: ShadowThreshold) -> tuple[PageCell, ...]:
@@ -90,15 +90,6 @@ def _cells(point: ShadowThreshold) -> tuple[PageCell, ...]:
 def _cell(rate: Rate, digits: int) -> PageCell:
     """A rate with its interval."""
     return PageCell(percent(rate.value, digits), ranged(rate.low, rate.high, digits))
-
-
-def _odds(prior: float) -> str:
-    """A share in words.
-
-    >>> _odds(0.5), _odds(0.01)
-    ('1 in 2', '1 in 100')
-    """
-    return f"1 in {1 / prior:.3g}"
 
 
 def _sentence(view: View, point: ShadowThreshold) -> str:
@@ -116,5 +107,5 @@ def _precision(precision: Mapping[float, Rate]) -> str:
     known = {prior: rate.value for prior, rate in precision.items() if isfinite(rate.value)}
     if not known:
         return "No example of the targets is called a member, so there is no precision."
-    shares = joined([f"{percent(value, 0)} if {_odds(prior)} is" for prior, value in known.items()])
+    shares = joined([f"{percent(value, 0)} if {odds(prior)} is" for prior, value in known.items()])
     return f"Of the examples called members, so many are members: {shares}."

@@ -1,0 +1,105 @@
+"""Which precision to ship: the least leakage that an accuracy budget allows, and what being identified then means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+
+from lit_privq.artifacts.measures import Rate, ShadowThreshold
+from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.variant import Variant
+from lit_privq.report.inputs import Inputs
+from lit_privq.report.sections.section import Section
+from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.utility import ACCURACY
+from lit_privq.report.view import View
+from lit_privq.report.words import POINTS, decimals, measure, odds, percent, ranged, spaced
+
+BUDGETS = (0.01, 0.02, 0.05)  # of accuracy, as fractions
+
+
+def section(view: View, inputs: Inputs) -> Section | None:
+    """None where there is no accuracy, or nothing to choose from."""
+    full = view.results.full_precision
+    if view.utility is not ACCURACY or full is None or view.leak(full) is None:
+        return None
+    if not any(view.cost(variant) for variant in view.results.variants):
+        return None
+    values = {"table": _table(view, full), "what": measure(view.bound), "worst": spaced(view.focus.worst)}
+    return Section("choice", "Which precision to ship", values)
+
+
+def allowed(view: View, full: Variant, budget: float) -> list[Variant]:
+    """Full precision, and the variants whose loss of accuracy stays within the budget by its whole interval."""
+    useful = [variant for variant in view.results.variants if variant not in view.guessing]
+    return [variant for variant in useful if variant == full or _largest_loss(view, variant) <= budget]
+
+
+def _largest_loss(view: View, variant: Variant) -> float:
+    """The end of the interval of the loss; of a single target that of its examples."""
+    cost = view.cost(variant)
+    if cost is None:
+        return float("inf")
+    low = cost.each[0].low if cost.verdict == "untested" and cost.each else cost.low
+    return -low if isfinite(low) else float("inf")
+
+
+def _table(view: View, full: Variant) -> PageTable:
+    """A row for each budget."""
+    priors = list(dict.fromkeys(prior for point in view.measures.thresholds for prior in point.precision))
+    worst = ("Least in the worst case",) if view.focus.worst else ()
+    heads = (
+        "Accuracy lost",
+        "Least on average",
+        *worst,
+        *(f"PPV if {odds(prior)} is a member" for prior in priors),
+    )
+    return PageTable(heads, tuple(_row(view, full, budget, priors) for budget in BUDGETS))
+
+
+def _row(view: View, full: Variant, budget: float, priors: Sequence[float]) -> PageRow:
+    """One budget: the variants with the least leakage, and how sure the attacker is of those found in the first."""
+    found = allowed(view, full, budget)
+    cells = [_least(view, found, view.focus.key)]
+    if view.focus.worst:
+        cells.append(_least(view, found, view.focus.worst_key))
+    least = _chosen(view, found, view.focus.key)
+    point = _threshold(view, least) if least else None
+    cells += [_precision(point.precision.get(prior) if point else None) for prior in priors]
+    return PageRow(f"at most {counted_points(budget)}", "", tuple(cells))
+
+
+def counted_points(budget: float) -> str:
+    """A budget in percentage points.
+
+    >>> counted_points(0.01), counted_points(0.02)
+    ('1 point', '2 points')
+    """
+    return f"{100 * budget:g} point" + ("" if budget == 0.01 else "s")
+
+
+def _chosen(view: View, variants: Sequence[Variant], key: Callable[[Variant], Key]) -> Variant | None:
+    rates = {variant: rate.value for variant in variants if (rate := view.rate(key(variant)))}
+    return min(rates, key=rates.__getitem__) if rates else None
+
+
+def _least(view: View, variants: Sequence[Variant], key: Callable[[Variant], Key]) -> PageCell:
+    """The variant with the least leakage, below it how much that is and what it costs."""
+    chosen = _chosen(view, variants, key)
+    rate = view.rate(key(chosen)) if chosen else None
+    if chosen is None or rate is None:
+        return PageCell("–")
+    cost = view.cost(chosen)
+    price = f", accuracy {POINTS.signed(cost.value)}" if cost else ""
+    return PageCell(view.label(chosen), f"{percent(rate.value, decimals(view.bound))}{price}")
+
+
+def _threshold(view: View, variant: Variant) -> ShadowThreshold | None:
+    """The headline's attack on a variant at the headline's bound, its threshold chosen on shadows."""
+    wanted = (variant, view.strongest(variant), view.attack, view.bound)
+    found = (p for p in view.measures.thresholds if (p.variant, p.attacker, p.attack, p.max_fpr) == wanted)
+    return next(found, None)
+
+
+def _precision(rate: Rate | None) -> PageCell:
+    return PageCell(percent(rate.value, 0), ranged(rate.low, rate.high, 0)) if rate else PageCell("–")

@@ -1,0 +1,85 @@
+"""The page in headless Chromium, where one is installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html import escape, unescape
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason=f"needs a headless browser, one of {', '.join(NAMES)}"),
+]
+
+
+def browse(page: str, tmp_path: Path, width: int, look: str) -> tuple[str, str]:
+    """What an expression over the page's window ``w`` gives at a width in pixels, and the browser's console."""
+    frame = f'<iframe width="{width}" height="900" style="border:0" srcdoc="{escape(page)}"></iframe><pre></pre>'
+    tell = (
+        "<script>onload = () => { const w = frames[0], d = w.document; "
+        f"document.querySelector('pre').textContent = {look}; }}</script>"
+    )
+    (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><meta charset=utf-8>{frame}{tell}", encoding="utf-8")
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+        "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--window-size=1600,1000",
+        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "frame.html").as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
+    assert found is not None
+    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+    return unescape(found[1]), console
+
+
+@pytest.fixture
+def page(measured_built: Path) -> str:
+    return (measured_built / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_nothing_of_the_page_lies_beside_the_screen_and_the_console_is_silent(
+    page: str, tmp_path: Path, width: int
+) -> None:
+    look = (
+        "(() => { d.querySelectorAll('details').forEach((each) => (each.open = true)); "
+        "return [w.innerWidth, d.documentElement.scrollWidth].join(' '); })()"
+    )
+    found, console = browse(page, tmp_path, width, look)
+    inner, needed = map(int, found.split())
+    assert inner == width
+    assert needed <= inner
+    assert console == ""
+
+
+def test_accuracy_and_leakage_stand_on_a_phones_screen_without_scrolling(page: str, tmp_path: Path) -> None:
+    look = "[...d.querySelectorAll('#glance td')].map((each) => each.getBoundingClientRect().right).join(' ')"
+    found, _ = browse(page, tmp_path, 390, look)
+    assert max(map(float, found.split())) <= 390
+
+
+def test_a_link_of_the_contents_opens_the_part_it_points_at(page: str, tmp_path: Path) -> None:
+    look = (
+        "(() => { const part = d.querySelector('#notes').closest('details'), before = part.open; "
+        "d.querySelector('nav a[href=\"#notes\"]').click(); return before + ' ' + part.open; })()"
+    )
+    found, _ = browse(page, tmp_path, 1400, look)
+    assert found == "false true"
+
+
+def test_the_numbers_are_sorted_by_value_and_a_second_click_turns_them_round(page: str, tmp_path: Path) -> None:
+    look = (
+        "(() => { const table = d.querySelector('#numbers .tall table'), head = table.tHead.rows[0].cells[2]; "
+        "const order = () => [...table.tBodies[0].rows].map((row) => parseFloat(row.cells[2].textContent)).join(' '); "
+        "head.firstChild.click(); const up = order(); head.firstChild.click(); return up + '|' + order(); })()"
+    )
+    found, _ = browse(page, tmp_path, 1400, look)
+    up, down = ([float(each) for each in part.split()] for part in found.split("|"))
+    assert len(up) > 2
+    assert up == sorted(up)
+    assert down == sorted(up, reverse=True)

@@ -13,6 +13,8 @@ from markupsafe import Markup, escape
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.plot.style import RC, VARIABLES
+from lit_privq.report.captions import caption, setting
+from lit_privq.report.export import address, csv_text, latex
 from lit_privq.report.figures import Drawing
 from lit_privq.report.headline import headline
 from lit_privq.report.inputs import Inputs, read_inputs
@@ -79,7 +81,8 @@ def draw(directory: Path) -> Path:
         opened, folded = (list(_made(which, view, inputs)) for which in (OPEN, FOLDED))
         drawings = [drawing for section in (*opened, *folded) for drawing in section.drawings]
         pictures = {drawing: drawing.files() for drawing in drawings}
-    shown = {drawing.name: inline(drawing.name, svg, drawing.alt) for drawing, (svg, _) in pictures.items()}
+    how = setting(view, inputs)
+    shown = {drawing.name: _captioned(drawing, svg, how) for drawing, (svg, _) in pictures.items()}
     html = _render(view, opened, folded, shown)
     write_figures(directory, {drawing.name: found for drawing, found in pictures.items()})
     atomic_write_bytes(directory / "report.html", html.encode())
@@ -149,10 +152,17 @@ def _render(view: View, opened: list[Section], folded: list[Section], drawn: dic
     )
 
 
+def _captioned(drawing: Drawing, svg: str, how: str) -> Markup:
+    """The inside of a figure: the picture, and the caption behind a word that opens."""
+    text = Markup("<figcaption><details><summary>Caption</summary><p>{}</p></details></figcaption>")
+    return inline(drawing.name, svg, drawing.alt) + text.format(caption(drawing, how))
+
+
 def environment() -> Environment:
     """The templates of this package, and the words that they all use."""
     made = Environment(loader=FunctionLoader(_resource), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     made.globals.update(percent=percent, bound_percent=bound_percent, counted=counted)
+    made.globals.update(address=address, csv_text=csv_text, latex=latex)
     return made
 
 

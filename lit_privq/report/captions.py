@@ -13,7 +13,8 @@ _FACTS = ("Shadow models", "Training seed", "Membership seed")
 
 def caption(drawing: Drawing, setting: str) -> str:
     """What the figure shows and how it was measured."""
-    return f"{drawing.alt.replace('; the table has the numbers', '')} {setting}"
+    shown = drawing.caption or drawing.alt.replace("; the table has the numbers", "")
+    return f"{shown} {setting}"
 
 
 def setting(view: View, inputs: Inputs) -> str:

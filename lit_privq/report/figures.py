@@ -38,11 +38,12 @@ _LONG = 16  # letters; of longer names two stand in a line
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A figure, the name of its files, and what is heard by a reader who cannot see it."""
+    """A figure, the name of its files, what is heard by who cannot see it, and perhaps a shorter caption."""
 
     name: str
     figure: Figure
     alt: str
+    caption: str = ""
 
     def files(self) -> tuple[str, bytes]:
         """The figure as SVG and as PNG; the same figure gives the same bytes."""

@@ -26,7 +26,8 @@ def section(view: View, inputs: Inputs) -> Section | None:
     if not any(view.cost(variant) for variant in view.results.variants):
         return None
     values = {"table": _table(view, full), "what": measure(view.bound), "worst": spaced(view.focus.worst)}
-    return Section("choice", "Which precision to ship", values)
+    what = "model" if len(view.results.recipes) > 1 else "precision"
+    return Section("choice", f"Which {what} to ship", values)
 
 
 def allowed(view: View, full: Variant, budget: float) -> list[Variant]:

@@ -32,7 +32,10 @@ def section(view: View, inputs: Inputs) -> Section | None:
         "dominated": "; ".join(_dominated(view, named)),
         "guessing": joined([view.label(variant) for variant in view.guessing]),
     }
-    drawings = [Drawing(_drawing(part), figures.fronts(view, part, named), _alt(view, part, named)) for part in parts]
+    drawings = [
+        Drawing(_drawing(part), figures.fronts(view, part, named), _alt(view, part, named), _caption(view, part))
+        for part in parts
+    ]
     return Section("equal_accuracy", "Rivals at equal accuracy", values, tuple(drawings))
 
 
@@ -103,4 +106,8 @@ def _alt(view: View, part: str, named: dict[str, str]) -> str:
         return f"{named[front.rival]}: {joined(_labels(view, front.points))}"
 
     fronts = "; ".join(told(front) for front in view.measures.fronts if front.slice == part)
-    return f"Accuracy against {measure(view.bound)}, {_title(part).lower()}, the front of each rival. {fronts}."
+    return f"{_caption(view, part)} {fronts}."
+
+
+def _caption(view: View, part: str) -> str:
+    return f"Accuracy against {measure(view.bound)}, {_title(part).lower()}, the front of each rival."

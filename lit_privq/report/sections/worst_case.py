@@ -30,7 +30,8 @@ def section(view: View, inputs: Inputs) -> Section | None:
         "what": measure(view.bound),
         "own": _differ(view, worst) if worst else "",
     }
-    drawings = [Drawing("worst_case", figures.worst_case(view), _alt(view))] if worst else []
+    shown = f"{capitalized(measure(view.bound))} of all members and of the {spaced(worst)}, by model."
+    drawings = [Drawing("worst_case", figures.worst_case(view), _alt(view), shown)] if worst else []
     return Section("worst_case", "The worst case", values, tuple(drawings))
 
 

@@ -93,17 +93,19 @@ def _start() -> None:
 def _ended_by_sigterm() -> Iterator[None]:
     """End with status 143 on SIGTERM, as a shell expects; Lightning alone would end with 0.
 
-    Lightning calls this handler behind its own.
+    Lightning calls this handler behind its own. It ignores SIGINT once a training was interrupted, which a caller in
+    this process would inherit: both handlers are put back.
     """
 
     def end(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, end)
+    interrupted, before = signal.getsignal(signal.SIGINT), signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupted)
 
 
 def _nobody_reads() -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from lit_privq.artifacts.results import COLUMNS, Result, gather
 from lit_privq.artifacts.variant import Variant
 from lit_privq.audit.measure import Measure, PerTarget
 from lit_privq.audit.summary import Summary
+from lit_privq.export.packed import read_packed
 from lit_privq.metrics import Influence, Noise
 
 os.environ["WANDB_MODE"] = "disabled"  # no account, no network, no processes
@@ -33,6 +35,17 @@ def one_thread() -> None:
 def conf() -> Path:
     """Folder of the configs' tiny sisters."""
     return Path(__file__).parent / "conf"
+
+
+@pytest.fixture(scope="session")
+def size_without_card() -> Callable[[Path], int]:
+    """Bytes of a packed file less its model card, which the sizes of reports leave out."""
+
+    def size(path: Path) -> int:
+        card = json.dumps(read_packed(path).about["card"], separators=(",", ":"))
+        return path.stat().st_size - (len(json.dumps(f',"card":{card}')) - 2)  # a text within JSON
+
+    return size
 
 
 @pytest.fixture(scope="session")

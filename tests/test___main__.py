@@ -41,8 +41,10 @@ def test_a_training_that_is_interrupted_ends_with_the_status_of_ctrl_c(
     conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_the_first_epochs_end(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
     assert run(fit(conf, tmp_path)) == 130
     assert not list(tmp_path.rglob("*.ckpt"))
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_full_disk_is_one_sentence_with_the_file(

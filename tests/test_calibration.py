@@ -108,12 +108,15 @@ def test_a_quantized_checkpoint_is_validated_with_its_own_weights(
 
 
 @pytest.mark.slow
-def test_a_quantized_checkpoint_is_exported_with_all_that_the_file_needs_to_know(study: Path, tmp_path: Path) -> None:
+def test_a_quantized_checkpoint_is_exported_with_all_that_the_file_needs_to_know(
+    study: Path, tmp_path: Path, size_without_card: Callable[[Path], int]
+) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     path = study / "checkpoints/nearest-4/000.ckpt"
     for name in ("x.safetensors", "x.onnx"):
         export(["--ckpt", str(path), "--output", str(tmp_path / name)])
-    assert (tmp_path / "x.safetensors").stat().st_size == read_checkpoint(path)["lit_privq"]["size_bytes"]
+    told = read_checkpoint(path)["lit_privq"]["size_bytes"]
+    assert abs(size_without_card(tmp_path / "x.safetensors") - told) < 8  # headers are a multiple of 8 bytes
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
     pool = Digits(pool_size=61).load(Path(), False)
     images = pool.test_inputs[:50]

@@ -83,10 +83,13 @@ def test_its_accuracy_is_its_own(tuned: Path) -> None:
     assert read_checkpoint(path)["lit_privq"]["accuracy"] == pytest.approx(own, abs=2e-3)  # answers near a tie
 
 
-def test_it_is_exported_like_any_quantized_model(tuned: Path, tmp_path: Path) -> None:
+def test_it_is_exported_like_any_quantized_model(
+    tuned: Path, tmp_path: Path, size_without_card: Callable[[Path], int]
+) -> None:
     path = tuned / "checkpoints/qat-2/001.ckpt"
     export(["--ckpt", str(path), "--output", str(tmp_path / "x.safetensors")])
-    assert (tmp_path / "x.safetensors").stat().st_size == read_checkpoint(path)["lit_privq"]["size_bytes"]
+    told = read_checkpoint(path)["lit_privq"]["size_bytes"]
+    assert abs(size_without_card(tmp_path / "x.safetensors") - told) < 8  # headers are a multiple of 8 bytes
     again, net = load_network(tmp_path / "x.safetensors"), load_network(path)
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in again.state_dict().items())
 

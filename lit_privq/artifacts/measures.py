@@ -326,7 +326,8 @@ class Focus:
             other recipes, with this metric and attack, by their strongest attacker. Holm's correction counts these
             tests.
         worst: the slice that stands for the worst case, canaries or else the most vulnerable examples; empty for none.
-        worst_strongest: as ``strongest``, on that slice.
+        worst_strongest: of each variant, the attacker whom the headline's attack serves best at telling that slice's
+            members from its own non-members, by the AUC; the paired one left out.
         worst_family: as ``family``, on that slice: tests of their own, with a correction of their own.
         least_costly: of the variants that lower leakage from the first recipe's full precision, the one that costs
             least utility; None where none does.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import isfinite, isnan
 
 from lit_privq.artifacts.measures import LEVEL, PAPER_BOUND, Change, Focus, TargetMean
-from lit_privq.artifacts.results import ALL, CANARIES, MOST_VULNERABLE, POOL, Key
+from lit_privq.artifacts.results import ALL, CANARIES, MOST_VULNERABLE, POOL, SLICE, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.metrics import holm
 
@@ -38,8 +38,10 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
             parts.setdefault(key.slice, {})[key] = mean
     whole, worst = parts[ALL], worst_of(parts)
     attacks, metric, empty = _attacks(whole, variants), *_metric(whole)
-    strongest, family = _tested(whole, changes, variants, metric, attacks[0], ALL)
-    worst_strongest, worst_family = _tested(parts.get(worst, {}), changes, variants, metric, attacks[0], worst)
+    strongest = _strongest(whole, variants, metric, attacks[0])
+    worst_strongest = _strongest_within(means, worst, variants, metric, attacks[0])
+    family = _tested(strongest, changes, variants, metric, attacks[0], ALL)
+    worst_family = _tested(worst_strongest, changes, variants, metric, attacks[0], worst)
     utility = next((name for name in ("r2", "accuracy") if any(key.metric == name for key in whole)), "")
     guessing = _guessing(whole, variants, utility)
     saved = {key.variant: change.value for key, change in family.items() if change.verdict == "lower"}
@@ -67,14 +69,13 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
 
 
 def _tested(
-    means: Means, changes: Changes, variants: Sequence[Variant], metric: str, attack: str, part: str
-) -> tuple[dict[str, str], dict[Key, Change]]:
-    """The strongest attackers on a slice, and the changes of its family of tests, counted together."""
-    strongest = _strongest(means, variants, metric, attack)
+    strongest: Mapping[str, str], changes: Changes, variants: Sequence[Variant], metric: str, attack: str, part: str
+) -> dict[Key, Change]:
+    """The changes of a slice's family of tests, by the strongest attackers there, counted together."""
     keys = [Key(v, metric, strongest[v.name], attack, part) for v in variants]
     family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
     corrected = holm([change.p for change in family.values()])
-    return strongest, {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}
+    return {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}
 
 
 def worst_of(slices: Collection[str]) -> str:
@@ -134,9 +135,22 @@ def _strongest(means: Means, variants: Iterable[Variant], metric: str, attack: s
     """
     found: dict[str, dict[str, float]] = {variant.name: {} for variant in variants}
     for key, mean in means.items():
-        if (key.metric, key.attack) == (metric, attack) and key.attacker != "paired":
+        if (key.metric, key.attack) == (metric, attack) and key.attacker != "paired" and not isnan(mean.value):
             found[key.variant.name][key.attacker] = mean.value
     return {name: _largest(values) for name, values in found.items()}
+
+
+def _strongest_within(means: Means, part: str, variants: Sequence[Variant], metric: str, attack: str) -> dict[str, str]:
+    """The attacker who tells a slice's members from its own non-members best; by the metric where no area was measured.
+
+    A rate at everybody's threshold may rise because the attacker accuses the slice's non-members as well, as one whose
+    shadow models are not quantized does: on Fashion-MNIST it had 55 % of the canaries of AdaRound at 1.58 bits, 47 % of
+    full precision's, and areas of 0.74 and 0.88.
+    """
+    own = {key: mean for key, mean in means.items() if key.slice == part and key.against == SLICE}
+    rates = {key: mean for key, mean in means.items() if key.slice == part and key.against == POOL}
+    by_area = _strongest(own, variants, "auc", attack)
+    return {name: by_area[name] or other for name, other in _strongest(rates, variants, metric, attack).items()}
 
 
 def _best(means: Means, variant: Variant, metric: str) -> dict[str, str]:

@@ -170,3 +170,16 @@ def test_recipes_are_tested_with_the_quantized_variants_and_only_equal_baselines
     assert focus.family == names[1:]
     assert [counted[focus.key(v)].holm for v in variants[1:]] == pytest.approx([0.003] * 3)
     assert (focus.least_costly, focus.largest) == ("obc-2", "none-32@dp"), "obc-2@dp has another baseline"
+
+
+def test_the_worst_cases_attacker_is_the_one_who_tells_the_slices_own_members_apart() -> None:
+    """An unaware attacker may accuse canaries that were not trained on as well: a larger rate, a smaller area."""
+
+    def canaries(metric: str, attacker: str, value: float, against: str) -> dict[Key, TargetMean]:
+        key = Key(TWO, metric, attacker, LIRA, "canaries", against)
+        return {key: TargetMean(value, nan, nan, nan, "untested", 2, 0, "untested")}
+
+    rates = canaries("tpr_at_0.01", "unaware", 0.6, "pool") | canaries("tpr_at_0.01", "adaptive", 0.4, "pool")
+    areas = canaries("auc", "unaware", 0.7, "slice") | canaries("auc", "adaptive", 0.8, "slice")
+    assert focus(study() | rates | areas).worst_strongest["obc-2"] == "adaptive"
+    assert focus(study() | rates).worst_strongest["obc-2"] == "unaware"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,16 @@ os.environ.pop("LIT_PRIVQ_DATA", None)
 def one_thread() -> None:
     """Small tensors: threads cost more than they give, and other processes may be running."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> None:
+    """SIGINT ends what it is sent to, in every test and its child processes.
+
+    A shell starts its background jobs with SIGINT ignored, and Lightning ignores it once a training was interrupted.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @pytest.fixture(scope="session")

@@ -235,13 +235,10 @@ def _variants(view: View, names: Sequence[str]) -> list[Variant]:
 
 def _look_of_front(view: View, front: Front) -> tuple[Look, list[Variant]]:
     """A method's look, or that of a family's first recipe, and the points that are drawn so: not a method's parent."""
-    look, points = (
-        looks(view.results),
-        sorted(_variants(view, front.points + front.dominated), key=view.results.variants.index),
-    )
+    points = sorted(_variants(view, front.points + front.dominated), key=view.results.variants.index)
     own = [variant for variant in points if variant.quantized] or points
     first = next((variant for variant in own if variant != view.results.full_precision), own[0])
-    return look[first.group], own
+    return looks(view.results)[first.group], own
 
 
 def draws(view: View, places: Mapping[Variant, Sequence[tuple[float, float]]]) -> Figure:

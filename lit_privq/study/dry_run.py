@@ -75,10 +75,8 @@ def _scripts(options: argparse.Namespace, study: Study, todo: Sequence[Job]) -> 
     """Sbatch scripts of the stages to do."""
     from lit_privq.study.slurm_pool import sbatch_script  # here: an extra
 
-    resources, stages = (
-        resources_of({}, study.resources),
-        [stage for stage in STAGES if any(job.stage == stage for job in todo)],
-    )
+    resources = resources_of({}, study.resources)
+    stages = [stage for stage in STAGES if any(job.stage == stage for job in todo)]
     for number, stage in enumerate(stages):
         n, before = sum(job.stage == stage for job in todo), [f"<{name}>" for name in stages[:number]]
         yield sbatch_script(options.output, stage, resources[stage], n, options.slurm, before)

@@ -158,13 +158,18 @@ def write_view(write_results: Callable[..., Path]) -> Callable[..., View]:
     return write
 
 
-@pytest.fixture(scope="session")
-def built(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the believable study, with its page."""
+def copied_and_built(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a study's folder, with its page."""
     directory = tmp_path_factory.mktemp("built") / "study"
     shutil.copytree(study, directory)
     build(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def built(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the believable study, with its page."""
+    return copied_and_built(study, tmp_path_factory)
 
 
 def concluded(results: Results) -> Measures:
@@ -251,7 +256,4 @@ def seen_with(seen: View) -> Callable[..., View]:
 @pytest.fixture(scope="session")
 def measured_built(measured_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the believable study with everything measured, with its page."""
-    directory = tmp_path_factory.mktemp("measured_built") / "study"
-    shutil.copytree(measured_study, directory)
-    build(directory)
-    return directory
+    return copied_and_built(measured_study, tmp_path_factory)

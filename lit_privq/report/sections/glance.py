@@ -46,20 +46,22 @@ def _useful(view: View, variant: Variant) -> PageCell:
 
 
 def _leak(view: View, variant: Variant) -> PageCell:
-    change = view.saving(variant)
-    return _rate(view, view.focus.key(variant), change is not None and change.verdict in ("lower", "higher"))
+    return _tested(view, view.focus.key(variant))
 
 
 def _worst(view: View, variant: Variant) -> PageCell:
-    if not view.focus.worst:
-        return PageCell("–")
-    change = view.measures.changes.get(view.focus.worst_key(variant))
-    return _rate(view, view.focus.worst_key(variant), change is not None and change.verdict in ("lower", "higher"))
+    return _tested(view, view.focus.worst_key(variant)) if view.focus.worst else PageCell("–")
 
 
 def _paired(view: View, variant: Variant) -> PageCell:
     """The headline's attack by the attacker who also holds the model that the variant was made from."""
     return _rate(view, Key(variant, view.metric, "paired", view.attack))
+
+
+def _tested(view: View, key: Key) -> PageCell:
+    """A mean, strong where the audit calls its change from full precision a difference."""
+    change = view.measures.changes.get(key)
+    return _rate(view, key, change is not None and change.verdict in ("lower", "higher"))
 
 
 def _rate(view: View, key: Key, strong: bool = False) -> PageCell:

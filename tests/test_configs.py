@@ -11,6 +11,7 @@ import yaml
 
 from callbacks import ThresholdAttack
 from lit_privq.artifacts.checkpoint import read_checkpoint
+from lit_privq.artifacts.config import config_tree
 from lit_privq.audit.options import parse as parse_audit
 from lit_privq.cli import PrivqCLI, run_cli
 from lit_privq.cli import main as fit
@@ -34,7 +35,7 @@ def parse(*configs: str, options: tuple[str, ...] = ()) -> PrivqCLI:
     return run_cli([*files, *options], run=False)
 
 
-@pytest.mark.parametrize("config", shipped("shadow/*.yaml", "recipe/*.yaml"))
+@pytest.mark.parametrize("config", shipped("shadow/*.yaml", "recipe/**/*.yaml"))
 def test_a_shadow_config_makes_a_classifier_and_writes_its_checkpoint(config: str) -> None:
     cli = parse(config)
     assert type(cli.model).__name__ == "Classifier"
@@ -49,7 +50,7 @@ def test_a_shadow_config_makes_a_classifier_and_writes_its_checkpoint(config: st
         assert recipe.scheduler.init_args.T_max == cli.trainer.max_epochs
 
 
-@pytest.mark.parametrize("config", shipped("shadow/*.yaml", "recipe/*.yaml"))
+@pytest.mark.parametrize("config", shipped("shadow/*.yaml", "recipe/**/*.yaml"))
 def test_a_range_of_models_makes_a_fleet_of_the_same_recipe(config: str) -> None:
     cli = parse(config, options=("--data.model_index", "0:4"))
     assert type(cli.model).__name__ == "Fleet"
@@ -150,6 +151,42 @@ def test_a_study_can_be_planned_and_prints_its_commands(
     queried = {job.rsplit("-", 2)[0].removeprefix("query-") for job in jobs if job.startswith("query-")}
     assert queried == {variant.name for variant in described.variants}
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("config", shipped("study/*_gpu.yaml"))
+def test_a_study_for_a_gpu_has_canaries_and_two_methods_against_adaptive_attackers(config: str) -> None:
+    study = read_study(ROOT / config)
+    assert all(config_tree(Path(one.shadow))["data"]["dataset"]["init_args"]["count"] > 0 for one in study.recipes)
+    assert len({row.name for row in study.quantize if row.adaptive}) >= 2
+    attacked = study.n_shadows if "leave_one_out" in study.audit else study.n_targets
+    assert study.n_shadows >= 16
+    assert attacked >= 4
+    assert any(1.58 in row.bits for row in study.quantize)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion_mnist", "tinyimagenet"])
+def test_a_data_sets_study_for_a_gpu_has_all_methods_at_the_papers_bits(name: str) -> None:
+    rows = {row.name: set(map(str, row.bits)) for row in read_study(ROOT / f"study/{name}_gpu.yaml").quantize}
+    learned = {"adaround_short", "brecq_short"}
+    assert all(rows[method] >= {"4.0", "2.0", "1.58"} for method in ("nearest", "obc", "descent", *learned))
+
+
+def test_rivals_for_a_gpu_differ_from_their_baseline_in_what_their_names_say() -> None:
+    base = config_tree(ROOT / "shadow/cifar100_width32_gpu.yaml")
+    private = {"net", "optimizer", "channels_last", "dp_sgd"}
+    differ = {}
+    for config in shipped("recipe/gpu/*.yaml"):
+        found = config_tree(ROOT / config)
+        assert {key: found[key] for key in ("data", "trainer")} == {key: base[key] for key in ("data", "trainer")}
+        ours, theirs = (one["model"]["init_args"] for one in (base, found))
+        differ[Path(config).stem] = {key for key in theirs if theirs[key] != ours.get(key)}
+    assert differ == {
+        "decay": {"optimizer"},
+        "narrow": {"net"},
+        "group_norm": {"net", "channels_last"},
+        "dp_sgd_low": private,
+        "dp_sgd_medium": private,
+    }
 
 
 def test_a_querys_config_takes_the_callbacks_that_attack() -> None:

@@ -26,13 +26,22 @@ class TinyImageNet:
 
     Args:
         pool_size: use only so many examples of the training set, drawn over all classes; None uses all.
+        n_classes: outputs of the networks, at least as many as there are classes; None for these. A config of the whole
+            data set says 200 and so does for folders that hold a part of it.
+
+    Raises:
+        ValueError: on loading, if there are more classes.
     """
 
     pool_size: int | None = None
+    n_classes: int | None = None
 
     def load(self, root: Path, download: bool) -> Pool:
         """Decode every image that is used; grey ones become RGB."""
-        n_classes, train, test = self._samples(root)
+        found, train, test = self._samples(root)
+        n_classes = found if self.n_classes is None else self.n_classes
+        if n_classes < found:
+            raise ValueError(f"n_classes must be at least the {found} of wnids.txt; got {n_classes}, leave it out")
         mean, std = (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
         return Pool("tinyimagenet", *_decode(train), *_decode(test), n_classes=n_classes, mean=mean, std=std)
 

@@ -56,6 +56,17 @@ def test_a_subset_is_the_classes_that_wnids_lists(root: Path) -> None:
     assert pool.test_labels.tolist() == [1, 0, 1]
 
 
+def test_a_network_of_all_classes_takes_a_folder_of_some(root: Path) -> None:
+    pool = TinyImageNet(n_classes=200).load(root, download=False)
+    assert pool.task.outputs == 200
+    assert pool.labels.unique().tolist() == [0, 1, 2]
+
+
+def test_fewer_outputs_than_classes_are_refused(root: Path) -> None:
+    with pytest.raises(ValueError, match=r"^n_classes must be at least the 3 of wnids.txt; got 2, leave it out$"):
+        TinyImageNet(n_classes=2).load(root, download=False)
+
+
 def test_a_smaller_pool_has_images_of_all_classes_in_the_order_of_the_whole(root: Path) -> None:
     whole, some = TinyImageNet().load(root, False), TinyImageNet(pool_size=18).load(root, False)
     rows = [next(k for k, image in enumerate(whole.inputs) if torch.equal(image, one)) for one in some.inputs]

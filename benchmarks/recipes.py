@@ -44,7 +44,7 @@ def study_of(recipe: str, epochs: int, pool_size: int, folder: Path) -> Path:
         rate = model["optimizer"]["init_args"]["lr"] * BATCH / 512
         model["optimizer"]["init_args"]["lr"] = schedule["max_lr"] = rate
         schedule["total_steps"] = epochs * -(-(pool_size // 2) // BATCH)
-    trainer |= {"max_epochs": epochs, "check_val_every_n_epoch": epochs}
+    trainer |= {"max_epochs": epochs, "check_val_every_n_epoch": epochs, "precision": "32-true"}
     query = config_tree(CONFIGS / "query/cifar10.yaml")
     query["data"] |= {"n_queries": 2, "dataset": data["dataset"], "calibration_size": data["calibration_size"]}
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 _EXAMPLE = """example:
   python -m lit_privq report runs/demo
       draws runs/demo/figures/ and runs/demo/report.html again from runs/demo/results.csv
+  python -m lit_privq report runs/demo --data configs/data/digits_canaries.yaml
+      takes pictures of the most exposed examples from the data, keeps them in runs/demo/exposed.npz and draws
   python -m lit_privq report runs/cifar10 runs/cifar100 --output runs/both
       draws one page over several finished studies
 """
@@ -56,10 +59,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser().parse_args(argv)
     if options.output is None and len(options.directories) > 1:
         raise ValueError(f"a page over {len(options.directories)} studies needs a folder; got none, add --output DIR")
+    if options.output and options.data:
+        raise ValueError("pictures are of one study; got --data beside --output, draw each study by itself first")
     if options.output is None:
+        if options.data:
+            _keep_pictures(options.directories[0], options.data, options.data_root)
         print(build(options.directories[0]))
     else:
         print(build_several(options.directories, options.output))
+
+
+def _keep_pictures(directory: Path, config: Path, root: Path | None) -> None:
+    """Take pictures from the data; a page without them is better than none."""
+    from lit_privq.report.pictures import keep  # here, as it imports torch
+
+    try:
+        keep(directory, config, root)
+    except FileNotFoundError as error:
+        print(f"the page has no new pictures of exposed examples: {error}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,4 +89,6 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("directories", metavar="DIR", type=Path, nargs="+", help="folder that holds results.csv")
     made.add_argument("--output", type=Path, help="folder of the page over several studies")
+    made.add_argument("--data", type=Path, help="config of the data, for pictures of the most exposed examples")
+    made.add_argument("--data_root", type=Path, help="where data sets lie; else the config's, or LIT_PRIVQ_DATA")
     return made

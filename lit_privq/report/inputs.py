@@ -9,6 +9,7 @@ from typing import Any
 
 from lit_privq.artifacts.json_file import read_json
 from lit_privq.artifacts.measures import read_measures
+from lit_privq.artifacts.pictures import Pictures, read_pictures
 from lit_privq.artifacts.results import read_results
 from lit_privq.artifacts.scores import AttackScores, read_scores, scores_path
 from lit_privq.artifacts.variant import Variant
@@ -25,11 +26,13 @@ class Inputs:
         study: study.json; empty where there is none.
         scores: the headline attack's, of each variant under its strongest attacker, where they were kept.
         indicator: estimates of the MIS indicator for the study's models; None where there are none.
+        pictures: of the most exposed examples; None where none were kept.
     """
 
     study: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[Variant, AttackScores] = field(default_factory=dict)
     indicator: ShadowRuns | None = None
+    pictures: Pictures | None = None
 
 
 def read_inputs(directory: Path) -> tuple[View, Inputs]:
@@ -49,7 +52,7 @@ def read_inputs(directory: Path) -> tuple[View, Inputs]:
     view = View(results, measures, Titles(study.get("titles", {}), measures.titles, study.get("recipes", {})))
     scores = {variant: _scores(directory, view, variant) for variant in results.variants}
     kept = {variant: found for variant, found in scores.items() if found is not None}
-    return view, Inputs(study, kept, read_shadows(directory / "indicator"))
+    return view, Inputs(study, kept, read_shadows(directory / "indicator"), read_pictures(directory))
 
 
 def _scores(directory: Path, view: View, variant: Variant) -> AttackScores | None:

@@ -192,6 +192,7 @@ class _Planner:
     ) -> None:
         self.study, self.root, self.fleets, self.only, self.left_out = study, root, fleets, only, sorted(left_out)
         data = ("--data.root", str(data_root)) if data_root else ()
+        self.pictures = ("--data", study.shadow, *(("--data_root", str(data_root)) if data_root else ()))
         self.shared = (*shared_options(study), *data, "--trainer.default_root_dir", str(root))
         self.tree = functools.cache(lambda config: config_tree(Path(config)))
         # The user's recipes name their own networks and data set; the checkpoints of this study may name them too.
@@ -278,7 +279,8 @@ class _Planner:
 
     def report(self) -> Iterator[Job]:
         inputs = ("results.csv", "metrics.json")
-        yield from self._whole("report", ("report", str(self.root)), {}, ("report.html",), inputs, beside="figures")
+        command = ("report", str(self.root), *self.pictures)
+        yield from self._whole("report", command, {}, ("report.html",), inputs, beside="figures")
 
     def _shares(
         self, folder: str, models: range, variants: tuple[Variant, ...]

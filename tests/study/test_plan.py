@@ -60,7 +60,7 @@ def test_a_plan_is_the_commands_a_person_could_type(bench: Any, monkeypatch: pyt
     assert f"{predict} {adaround} --data.model_index 4:6 {shared}" in commands
     assert commands[-2:] == [
         "audit --config configs/audit/tiny.yaml --input runs/confidence --output runs --n_targets 2 --report false",
-        "report runs",
+        "report runs --data configs/shadow/tiny.yaml",
     ]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from lit_privq.artifacts.pictures import Pictures
 from lit_privq.artifacts.scores import AttackScores
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
@@ -45,18 +49,25 @@ def section(view: View, inputs: Inputs) -> Section | None:
     plain = view.results.full_precision
     if plain is None or plain not in inputs.scores or view.bound is None:
         return None
-    found = exposure(inputs.scores, plain, view.bound)
+    pictured = inputs.pictures.examples.tolist() if inputs.pictures else ()
+    found = exposure(inputs.scores, plain, view.bound, pictured=pictured)
     if found is None:
         return None
+    shown = _shown(inputs.pictures) if inputs.pictures else {}
     rows = [
-        (example, [(_heat(rates[row]), percent(rates[row])) for rates in found.rates.values()])
+        (example, shown.get(example), [(_heat(rates[row]), percent(rates[row])) for rates in found.rates.values()])
         for row, example in enumerate(found.examples)
     ]
-    return Section("exposure", "The most exposed examples", {"exposure": found, "rows": rows, "choice": _choice(found)})
+    values = {"exposure": found, "rows": rows, "choice": _choice(found), "pictured": bool(shown)}
+    return Section("exposure", "The most exposed examples", values)
 
 
 def exposure(
-    scores: Mapping[Variant, AttackScores], reference: Variant, bound: float, count: int = 12
+    scores: Mapping[Variant, AttackScores],
+    reference: Variant,
+    bound: float,
+    count: int = 12,
+    pictured: Sequence[int] = (),
 ) -> Exposure | None:
     """Choose on the first half of the targets, show on the second; None where that is impossible.
 
@@ -65,6 +76,7 @@ def exposure(
         reference: the variant the choice is made on.
         bound: false-positive rate at which an example counts as identified.
         count: how many examples to show one by one; ``caught`` is about the most exposed twentieth.
+        pictured: examples to show in their place, those of which there are pictures.
     """
     plain = scores[reference]
     half = len(plain.targets) // 2
@@ -76,11 +88,13 @@ def exposure(
     order = np.lexsort((tie_break, np.where(both, _mean_rate(plain, first), np.inf)))[: int(both.sum())]
     worst = order[: max(1, plain.members.shape[1] // 20)]
     same = {variant: other for variant, other in scores.items() if _comparable(other, plain)}
+    listed = order[np.isin(order, pictured)]
+    listed = listed if len(listed) else order[:count]
     return Exposure(
         chosen_on=tuple(plain.targets[first].tolist()),
         shown_on=tuple(plain.targets[second].tolist()),
-        examples=tuple(order[:count].tolist()),
-        rates={variant: _mean_rate(other, second)[order[:count]] for variant, other in same.items()},
+        examples=tuple(listed.tolist()),
+        rates={variant: _mean_rate(other, second)[listed] for variant, other in same.items()},
         among=len(worst),
         caught={variant: _caught(other, second, worst, bound) for variant, other in same.items()},
         everyone={
@@ -131,6 +145,27 @@ def _heat(rate: float) -> int:
     [4, 3, 2, 1, 0]
     """
     return sum(rate <= step for step in (0.5, 0.05, 0.01, 0.002))
+
+
+def _shown(pictures: Pictures) -> dict[int, tuple[str, str, str]]:
+    """By example, its picture as an address of its own, its class, and how sure models are of that."""
+    addresses = map(_address, pictures.images)
+    classes = [
+        f"“{pictures.name(label)}”" + (f", in truth “{pictures.name(true)}”" if true != label else "")
+        for label, true in zip(pictures.labels.tolist(), pictures.true_labels.tolist(), strict=True)
+    ]
+    sure = [
+        f"{percent(inside)} in, {percent(outside)} out"
+        for inside, outside in zip(pictures.inside, pictures.outside, strict=True)
+    ]
+    return dict(zip(pictures.examples.tolist(), zip(addresses, classes, sure, strict=True), strict=True))
+
+
+def _address(image: NDArray[np.uint8]) -> str:
+    """An image (channels, height, width) as a PNG inside an address."""
+    file = io.BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _choice(seen: Exposure) -> str:

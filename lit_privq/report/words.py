@@ -116,7 +116,7 @@ def percent(rate: float, decimals: int = 1) -> str:
     >>> percent(0.0512), percent(float("nan"))
     ('5.1\xa0%', '–')
     """
-    return f"{100 * rate:.{decimals}f}{_NBSP}%" if isfinite(rate) else "–"
+    return f"{100 * rate:z.{decimals}f}{_NBSP}%" if isfinite(rate) else "–"
 
 
 def odds(prior: float) -> str:
@@ -172,18 +172,19 @@ class Step:
     def size(self, value: float) -> str:
         """A number without its unit.
 
-        >>> POINTS.size(0.021)
-        '2.1'
+        >>> POINTS.size(0.021), POINTS.size(-0.0001)
+        ('2.1', '0.0')
         """
-        return f"{self.scale * value:.{self.digits}f}".replace("-", "−")
+        return f"{self.scale * value:z.{self.digits}f}".replace("-", "−")
 
     def signed(self, value: float) -> str:
-        """The same with its sign.
+        """The same with its sign; what is rounded to zero has none.
 
-        >>> POINTS.signed(-0.021), POINTS.signed(0.002)
-        ('−2.1', '+0.2')
+        >>> POINTS.signed(-0.021), POINTS.signed(0.002), POINTS.signed(-0.0001)
+        ('−2.1', '+0.2', '0.0')
         """
-        return f"{self.scale * value:+.{self.digits}f}".replace("-", "−")
+        text = self.size(value)
+        return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
 POINTS = Step(100.0, 1, " points")
@@ -242,7 +243,7 @@ def ranged(low: float, high: float, digits: int = 1) -> str:
     """
     if not (isfinite(low) and isfinite(high)):
         return ""
-    return f"{100 * low:.{digits}f} to {percent(high, digits)}"
+    return f"{100 * low:z.{digits}f} to {percent(high, digits)}"
 
 
 def p_value(p: float) -> str:

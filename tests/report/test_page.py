@@ -286,3 +286,10 @@ def test_every_figure_of_the_page_has_a_caption_with_data_models_seeds_and_attac
             "LiRA",
         ):
             assert words in caption, words
+
+
+def test_every_table_is_saved_under_a_name_of_its_own(page: str) -> None:
+    names = re.findall(r'download="([^"]+)"', page)
+    assert {"glance.csv", "glance.tex", "numbers.csv", "every_attack.tex"} <= set(names)
+    assert len(names) == len(set(names))
+    assert "table.csv" not in names

@@ -1,5 +1,5 @@
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant
-from lit_privq.report.words import Titles, capitalized, measure
+from lit_privq.report.words import POINTS, Titles, capitalized, measure, percent, ranged
 
 
 def test_an_attack_and_a_method_of_one_name_share_no_title() -> None:
@@ -25,3 +25,9 @@ def test_a_recipe_stands_before_what_it_is_about_and_the_baseline_nowhere() -> N
     ]  # fmt: skip
     networks = Titles(recipes={"": "ResNet-18"})
     assert networks.label(Variant.parse("none-32")) == "ResNet-18, full precision"
+
+
+def test_what_is_rounded_to_zero_has_no_sign() -> None:
+    tiny = -0.0001
+    written = [POINTS.signed(tiny), POINTS.signed(-tiny), POINTS.size(tiny), percent(tiny), ranged(tiny, tiny)]
+    assert written == ["0.0", "0.0", "0.0", "0.0\N{NO-BREAK SPACE}%", "0.0 to 0.0\N{NO-BREAK SPACE}%"]

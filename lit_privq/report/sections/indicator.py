@@ -24,13 +24,14 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
-from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, width
+from lit_privq.report.words import Step, capitalized, counted, decimals, joined, measure, percent, width
 
 Array = NDArray[np.float64]
 
 LEAST = 4
 """Fewest quantizers for a rank correlation: of three, one order in six is the right one by chance."""
 
+_TWO_DIGITS = Step(1.0, 2, "")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -237,7 +238,7 @@ def quantizer_title(name: str) -> str:
 
 def _signed(correlation: float) -> str:
     """A correlation; there is none where all leak alike."""
-    return "undefined" if isnan(correlation) else f"{correlation:+.2f}".replace("-", "−")
+    return "undefined" if isnan(correlation) else _TWO_DIGITS.signed(correlation)
 
 
 def number(value: float) -> str:

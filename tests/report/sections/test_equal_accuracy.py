@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import nan
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from lit_privq.artifacts.measures import AtEqualAccuracy, Change, Front, read_measures, write_measures
 from lit_privq.artifacts.results import read_results
 from lit_privq.audit.fronts import at_equal_accuracy
-from lit_privq.report import figures
+from lit_privq.report import build, figures
 from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.sections.equal_accuracy import section
 from lit_privq.report.view import View
@@ -63,7 +64,7 @@ def test_the_figure_has_a_line_for_each_front_and_a_name_for_each_point(seen_wit
 
 
 @pytest.fixture
-def rivals(made_up: Callable[..., Path]) -> View:
+def rivals_folder(made_up: Callable[..., Path]) -> Path:
     """A study of two recipes with canaries, of which the quantized models keep more than of the average."""
     accuracy = {"none-32": 0.95, "descent-2": 0.94, "descent-1": 0.90, "none-32@dp": 0.96, "descent-2@dp": 0.93}
     accuracy |= {"none-32@dp_more": 0.92}
@@ -81,7 +82,19 @@ def rivals(made_up: Callable[..., Path]) -> View:
     measures = read_measures(folder / "metrics.json", results)
     families = {"dp": "DP-SGD", "dp_more": "DP-SGD"}
     write_measures(folder / "metrics.json", at_equal_accuracy(measures, results, families))
-    return read_inputs(folder)[0]
+    return folder
+
+
+@pytest.fixture
+def rivals(rivals_folder: Path) -> View:
+    """The same as the page looks at it."""
+    return read_inputs(rivals_folder)[0]
+
+
+def test_the_tables_of_rivals_are_saved_under_names_of_their_own(rivals_folder: Path) -> None:
+    names = re.findall(r'download="([^"]+)"', build(rivals_folder).read_text(encoding="utf-8"))
+    assert {"equal_accuracy.csv", "equal_accuracy_canaries.csv"} <= set(names)
+    assert len(names) == len(set(names))
 
 
 def test_canaries_have_a_table_and_a_figure_of_their_own(rivals: View) -> None:

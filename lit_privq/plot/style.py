@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from lit_privq.artifacts.results import Results
@@ -11,6 +12,11 @@ INK, MUTED, LINE, CARD = "#1c2126", "#5f6872", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">", "p", "d")
 DASHES = ("-", "--", ":")
+
+# Published methods look alike on every page; of these the first six have a colour of their own.
+PUBLISHED = (
+    "adaround", "brecq", "descent", "nearest", "obc", "sign", "gptq", "qat", "magnitude_prune", "obc_prune",
+)  # fmt: skip
 
 # The page sets these in light and dark; in the files beside it they are the colours above.
 VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", CARD: "--card"} | {
@@ -41,6 +47,19 @@ RC: Any = {  # Any: matplotlib's own name for its keys comes and goes between it
     "lines.solid_capstyle": "round",
 }
 
+# For a column of a two-column paper: lettering of 7 to 8 points where the figure is 3.3 inches wide.
+COLUMN_INCHES = 3.3
+COLUMN: Any = RC | {
+    "font.size": 7.5,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.6,
+    "xtick.major.size": 2.6,
+    "ytick.major.size": 2.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.labelpad": 3.0,
+}
+
 
 @dataclass(frozen=True)
 class Look:
@@ -51,18 +70,28 @@ class Look:
     line: str = "-"
 
 
-def looks(results: Results) -> dict[str, Look]:
-    """The look of every group of variants, a method's or a recipe's; the first recipe in full precision is in ink.
+def looks(*page: Results) -> dict[str, Look]:
+    """The look of every group of variants on a page, a method's or a recipe's.
 
-    Colours come again after the sixth group with another marker and line, markers after the twelfth.
+    The first recipe in full precision is in ink. Published methods have the same look on every page; all other groups
+    take, in order of appearance, those that no method of this page has. Colours come again after the sixth look with
+    another marker and line, markers after the twelfth.
+
+    Args:
+        page: results of all its studies, in the order of the page.
     """
-    plain = {variant.group: Look(INK, "o") for variant in results.variants if not (variant.quantized or variant.recipe)}
-    others = (group for group in dict.fromkeys(variant.group for variant in results.variants) if group not in plain)
-    return plain | {
-        group: Look(
-            COLOURS[number % len(COLOURS)],
-            MARKERS[(number + number // len(MARKERS)) % len(MARKERS)],
-            DASHES[number // len(COLOURS) % len(DASHES)],
-        )
-        for number, group in enumerate(others)
-    }
+    variants = [variant for results in page for variant in results.variants]
+    plain = {variant.group: Look(INK, "o") for variant in variants if not (variant.quantized or variant.recipe)}
+    others = [group for group in dict.fromkeys(variant.group for variant in variants) if group not in plain]
+    fixed = {group: PUBLISHED.index(group) for group in others if group in PUBLISHED}
+    free = (number for number in count() if number not in fixed.values())
+    return plain | {group: _look(fixed[group] if group in fixed else next(free)) for group in others}
+
+
+def _look(number: int) -> Look:
+    """The looks, counted."""
+    return Look(
+        COLOURS[number % len(COLOURS)],
+        MARKERS[(number + number // len(MARKERS)) % len(MARKERS)],
+        DASHES[number // len(COLOURS) % len(DASHES)],
+    )

@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
-from lit_privq.plot.style import RC, VARIABLES
+from lit_privq.plot.style import COLUMN, VARIABLES
 from lit_privq.report.captions import caption, setting
 from lit_privq.report.export import address, csv_text, latex
 from lit_privq.report.figures import Drawing
@@ -77,7 +77,7 @@ LEADING = ("tradeoff", "worst_case", "equal_accuracy", "leakage")  # whose first
 def draw(directory: Path) -> Path:
     """See :func:`lit_privq.report.build`."""
     view, inputs = read_inputs(directory)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(COLUMN):
         opened, folded = (list(_made(which, view, inputs)) for which in (OPEN, FOLDED))
         drawings = [drawing for section in (*opened, *folded) for drawing in section.drawings]
         pictures = {drawing: drawing.files() for drawing in drawings}

@@ -11,7 +11,7 @@ from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.json_file import read_json
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
-from lit_privq.plot.style import RC
+from lit_privq.plot.style import COLUMN
 from lit_privq.report import figures
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import read_inputs
@@ -24,7 +24,7 @@ from lit_privq.report.words import capitalized, decimals, measure, percent, rang
 def draw(directories: Sequence[Path], output: Path) -> Path:
     """See :func:`lit_privq.report.build_several`."""
     views = _read(directories, output)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(COLUMN):
         parts = [("Utility", list(_utilities(views))), ("Leakage", list(_leaks(views)))]
         pictures = {drawing.name: drawing.files() for _, drawings in parts for drawing in drawings}
     shown = [
@@ -70,8 +70,7 @@ def _utilities(views: dict[str, View]) -> Iterator[Drawing]:
     for name, view in views.items():
         if view.focus.utility:
             alt = f"{capitalized(view.utility.name)} by method and bits: {name}; the table has the numbers."
-            heading = f"{name}: {view.utility.name}"
-            yield Drawing(f"{view.utility.metric}_{name}", figures.useful(view, heading), alt)
+            yield Drawing(f"{view.utility.metric}_{name}", figures.useful(view, over=name), alt)
 
 
 def _leaks(views: dict[str, View]) -> Iterator[Drawing]:
@@ -81,7 +80,7 @@ def _leaks(views: dict[str, View]) -> Iterator[Drawing]:
             for attack in view.focus.attacks[place : place + 1]:
                 title = view.attack_title(attack)
                 alt = f"Leakage by method, bits and attacker under {title}: {name}; the table has the numbers."
-                yield Drawing(f"leakage_{attack}_{name}", figures.leakage(view, attack, f"{name}: {title}"), alt)
+                yield Drawing(f"leakage_{attack}_{name}", figures.leakage(view, attack, over=name), alt)
 
 
 def _table(views: dict[str, View]) -> PageTable:

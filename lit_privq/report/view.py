@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 
 from lit_privq.artifacts.measures import Change, Focus, Measures, Rate, TargetMean
 from lit_privq.artifacts.results import Key, Results
 from lit_privq.artifacts.variant import Variant
+from lit_privq.plot.style import Look, looks
 from lit_privq.report.utility import ACCURACY, R_SQUARED, Utility
 from lit_privq.report.words import NO_TITLES, Titles
 
@@ -20,11 +22,13 @@ class View:
         results: results.csv.
         measures: metrics.json.
         titles: of methods and attacks.
+        page: results of all studies on the page, in its order; empty where these are alone.
     """
 
     results: Results
     measures: Measures
     titles: Titles = NO_TITLES
+    page: tuple[Results, ...] = ()
 
     @property
     def focus(self) -> Focus:
@@ -78,6 +82,16 @@ class View:
         """The variants that only guess or lose most of their utility: left out of headline and figures of utility."""
         return tuple(variant for variant in self.results.variants if variant.name in self.focus.guessing)
 
+    @property
+    def shown(self) -> tuple[Variant, ...]:
+        """The variants that do more than guess, full precision too."""
+        return tuple(variant for variant in self.results.variants if variant.name not in self.focus.guessing)
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """Colour, marker and line of every group of variants, the same in all figures of the page."""
+        return looks(*(self.page or (self.results,)))
+
     def leak(self, variant: Variant) -> TargetMean | None:
         """Leakage to the strongest attacker; None where it was not measured."""
         found = self.measures.means.get(self.focus.key(variant))
@@ -91,6 +105,10 @@ class View:
     def saving(self, variant: Variant) -> Change | None:
         """Change of leakage from full precision; negative is a saving."""
         return self.measures.changes.get(self.focus.key(variant))
+
+    def worst_saving(self, variant: Variant) -> Change | None:
+        """The same of the worst-case slice."""
+        return self.measures.changes.get(self.focus.worst_key(variant))
 
     def cost(self, variant: Variant) -> Change | None:
         """Change of utility from full precision; negative is a cost."""

@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from lit_privq.plot.labels import place_labels
+from lit_privq.plot.labels import place_labels, text_width, wrapped
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -31,3 +31,23 @@ def test_a_lone_point_is_labelled_beside_it() -> None:
     (text,) = axes.texts
     assert np.hypot(*text.get_position()) < 12
     assert not axes.lines
+
+
+@pytest.mark.parametrize("width", [40.0, 90.0, 200.0])
+def test_a_wrapped_text_keeps_its_words_and_its_width(width: float) -> None:
+    text = "No precision leaks clearly less at 1.58\N{NO-BREAK SPACE}bits"
+    lines = wrapped(text, width, 8.0, "bold").splitlines()
+    assert " ".join(lines) == text
+    assert all(text_width(line, 8.0, "bold") <= width for line in lines if " " in line)
+    assert any("1.58\N{NO-BREAK SPACE}bits" in line for line in lines)
+
+
+def test_labels_keep_clear_of_a_text_that_is_there() -> None:
+    figure = Figure(figsize=(3, 3))
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    there = axes.text(0.52, 0.5, "random guessing", fontsize=9.5)
+    place_labels(axes, [(0.5, 0.5, "2 bits", "black")], np.empty((0, 4)))
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    label = axes.texts[-1].get_window_extent(renderer)
+    assert not label.overlaps(there.get_window_extent(renderer))

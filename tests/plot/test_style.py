@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from lit_privq.artifacts.results import Key, Results
 from lit_privq.artifacts.variant import Variant
-from lit_privq.plot.style import COLOURS, INK, MARKERS, RC, VARIABLES, looks
+from lit_privq.plot.style import COLOURS, INK, MARKERS, PUBLISHED, RC, VARIABLES, looks
 
 METHODS = (("none", 32), ("obc", 2), ("nearest", 2))
 PLAIN = Variant("none", 32, 32)
@@ -30,6 +30,23 @@ def test_more_methods_than_colours_begin_again_with_another_marker_and_line() ->
     assert first.colour == again.colour == COLOURS[0]
     assert first.line != again.line
     assert len({found[name].marker for name in names}) == len(names)
+
+
+def test_a_published_method_looks_alike_whatever_stands_before_it_on_the_page() -> None:
+    alone, after = looks(results("obc")), looks(results("mine", "descent", "other"), results("obc", "mine"))
+    assert alone["obc"] == after["obc"]
+    assert len({(look.colour, look.marker) for look in after.values()}) == len(after) == 5
+
+
+def test_the_first_published_methods_differ_in_colour_and_no_two_look_alike() -> None:
+    found = looks(results(*PUBLISHED))
+    assert len({found[name].colour for name in PUBLISHED[: len(COLOURS)]}) == len(COLOURS)
+    assert len({(found[name].colour, found[name].marker) for name in PUBLISHED}) == len(PUBLISHED)
+
+
+def test_every_published_method_is_one_of_the_configs() -> None:
+    configs = Path(__file__).parents[2] / "configs" / "ptq"
+    assert set(PUBLISHED) <= {path.stem for path in configs.glob("*.yaml")}
 
 
 def test_every_colour_of_a_figure_has_its_variable_on_the_page(tmp_path: Path) -> None:

@@ -32,8 +32,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 def allowed(view: View, full: Variant, budget: float) -> list[Variant]:
     """Full precision, and the variants whose loss of accuracy stays within the budget by its whole interval."""
-    useful = [variant for variant in view.results.variants if variant not in view.guessing]
-    return [variant for variant in useful if variant == full or _largest_loss(view, variant) <= budget]
+    return [variant for variant in view.shown if variant == full or _largest_loss(view, variant) <= budget]
 
 
 def _largest_loss(view: View, variant: Variant) -> float:

@@ -24,11 +24,11 @@ def section(view: View, inputs: Inputs) -> Section | None:
     if not leaks or len(leaks) > MOST:
         return None
     label = capitalized(measure(view.bound))
-    drawings = [Drawing("class_leakage", figures.classes(view, "Leakage by class", label, leaks), _alt(view, leaks))]
+    drawings = [Drawing("class_leakage", figures.classes(view, label, leaks, "Leakage"), _alt(view, leaks))]
     useful = {name: _useful(view, name, shown) for name in names}
     useful = {name.removeprefix(CLASS): rates for name, rates in useful.items() if rates}
     if useful:
-        figure = figures.classes(view, f"{view.utility.heading} by class", view.utility.heading, useful)
+        figure = figures.classes(view, view.utility.heading, useful)
         drawings.append(Drawing("class_utility", figure, f"{view.utility.heading} by class."))
     values = {"drawn": [drawing.name for drawing in drawings], "sentence": _sentence(view, leaks)}
     return Section("classes", "Class by class", values, tuple(drawings))
@@ -38,7 +38,7 @@ def _variants(view: View) -> list[Variant]:
     """Full precision, and the variants that the headline is about."""
     named = (view.focus.least_costly, view.focus.largest)
     chosen = [v for v in view.results.variants if v == view.results.full_precision or v.name in named]
-    quantized = [v for v in view.results.variants if v.quantized and v not in view.guessing]
+    quantized = [v for v in view.shown if v.quantized]
     return chosen if len(chosen) > 1 else [*chosen, *quantized[-1:]]
 
 

@@ -18,7 +18,9 @@ from lit_privq.report.view import View
 
 def section(view: View, inputs: Inputs) -> Section | None:
     """None where no scores were kept."""
-    drawings = tuple(_drawings(view, {variant: mean_curve(one) for variant, one in inputs.scores.items()}))
+    drawings = tuple(
+        _drawings(view, {v: mean_curve(one) for v, one in inputs.scores.items() if v not in view.guessing})
+    )
     return Section("curves", "ROC curves", {}, drawings) if drawings else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isfinite, isnan
 
 from lit_privq.artifacts.measures import Change
@@ -22,10 +23,15 @@ def section(view: View, inputs: Inputs) -> Section | None:
     found = _changes(view)
     if not found:
         return None
-    alt = "Change of leakage from full precision, with intervals; the table has the numbers."
-    drawing = Drawing("changes", figures.changes(view, found), alt)
     shown = {"table": _table(view, found), "tests": len(view.focus.family)}
-    return Section("differences", "Is the change more than chance?", shown, (drawing,))
+    return Section("differences", "Is the change more than chance?", shown, tuple(_drawings(view, found)))
+
+
+def _drawings(view: View, found: dict[str, dict[Variant, Change]]) -> Iterator[Drawing]:
+    """None where all that was compared only guesses."""
+    if any(variant in view.shown for each in found.values() for variant in each):
+        alt = "Change of leakage from full precision, with intervals; the table has the numbers."
+        yield Drawing("changes", figures.changes(view, found), alt)
 
 
 def _changes(view: View) -> dict[str, dict[Variant, Change]]:

@@ -24,18 +24,17 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 def table(view: View) -> PageTable:
     """A row for each variant that does more than guess, and no column without a number."""
-    shown = [variant for variant in view.results.variants if variant not in view.guessing]
     columns: dict[str, Column] = {
         capitalized(view.utility.name): _useful,
         capitalized(measure(view.bound)): _leak,
         "Worst case": _worst,
         "Attacker holds the parent": _paired,
     }
-    cells = {head: [cell(view, variant) for variant in shown] for head, cell in columns.items()}
+    cells = {head: [cell(view, variant) for variant in view.shown] for head, cell in columns.items()}
     kept = {head: each for head, each in cells.items() if any(cell.text != "–" for cell in each)}
     rows = (
         PageRow(view.label(variant), variant.group, tuple(each[row] for each in kept.values()))
-        for row, variant in enumerate(shown)
+        for row, variant in enumerate(view.shown)
     )
     return PageTable(("Model", *kept), tuple(rows))
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import floor, isfinite, isnan, log10, nan
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -18,8 +17,8 @@ from lit_privq.indicator.runs import FULL_PRECISION
 from lit_privq.indicator.shadows import ShadowRuns
 from lit_privq.indicator.stability import spearman
 from lit_privq.plot.labels import place_labels
-from lit_privq.plot.style import INK, MUTED, RC, Look, looks
-from lit_privq.report.figures import Drawing
+from lit_privq.plot.style import MUTED, Look
+from lit_privq.report.figures import Drawing, canvas, handle
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
@@ -135,9 +134,16 @@ class Beside:
         ):
             dots = self._dots(values)
             if dots:
-                heading, across = f"LiRA against the {what}", f"{capitalized(what)}: to the right, more private"
-                figure = draw_beside(heading, across, up, dots, scale)
+                across = f"{capitalized(what)}: to the right, more private"
+                figure = draw_beside(self._title(what, values), across, up, dots, scale)
                 yield Drawing(name, figure, f"Leakage of every variant against the {what} of its quantizer.")
+
+    def _title(self, what: str, values: Array) -> str:
+        """The rank correlation of one quantity, (Q,), with 1 - LiRA."""
+        rows, kept = list(self.rows.values()), -np.array([self.leakage(variant) for variant in self.rows])
+        if len(set(rows)) < LEAST or np.isnan(values[rows]).any():
+            return f"Too few quantizers to compare LiRA with the {what}"
+        return f"Rank correlation of {what} with 1\xa0−\xa0LiRA:\xa0{_signed(spearman(values[rows], kept))}"
 
     @property
     def verdict(self) -> str:
@@ -188,14 +194,13 @@ class Beside:
 
     def _dots(self, values: Array) -> list[VariantDot]:
         """Every variant whose quantizer has a finite value, (Q,)."""
-        look = looks(self.view.results)
         return [
             VariantDot(
                 float(values[row]),
                 self.leakage(variant),
                 self.view.titles.method(variant.method),
                 width(variant.bits) if variant.quantized else "32 bits",
-                look[variant.group],
+                self.view.looks[variant.group],
             )
             for variant, row in self.rows.items()
             if isfinite(values[row])
@@ -255,34 +260,26 @@ def number(value: float) -> str:
     return f"{value / 10**power:.1f}".replace("-", "−") + f" · 10{str(power).translate(_SUPERSCRIPTS)}"
 
 
-def draw_beside(heading: str, across: str, up: str, dots: Sequence[VariantDot], scale: str = "linear") -> Figure:
+def draw_beside(title: str, across: str, up: str, dots: Sequence[VariantDot], scale: str = "linear") -> Figure:
     """Leakage of a study's variants against what should foretell it, the precision named above each column of dots.
 
     Args:
-        heading: of the figure.
+        title: of the figure.
         across: what is known of the quantizer.
         up: what was found by attacks, a rate.
         dots: one for each variant.
         scale: of the horizontal axis.
     """
-    with mpl.rc_context(RC):
-        figure = Figure(figsize=(5.0, 4.3))
-        axes = figure.add_axes((0.17, 0.13, 0.77, 0.66))
-        for dot in dots:
-            axes.plot(dot.across, dot.up, color=dot.look.colour, marker=dot.look.marker, linestyle="none", markersize=7)
-        figure.text(0.03, 0.97, heading, va="top", fontsize=12.5, fontweight="bold", color=INK)
-        first = {dot.method: line for dot, line in reversed(list(zip(dots, axes.lines, strict=True)))}
-        names = list(dict.fromkeys(dot.method for dot in dots))
-        figure.legend(
-            [first[name] for name in names], names, loc="upper left", bbox_to_anchor=(0.01, 0.915), fontsize=10,
-            ncols=min(4, len(names)), handlelength=1.2, handletextpad=0.3, columnspacing=1.0, borderaxespad=0,
-        )  # fmt: skip
-        axes.set(xscale=scale, xlabel=across, ylabel=up)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))
-        axes.margins(x=0.12, y=0.16)
-        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # final: a line to a label must not move them
-        highest = {dot.across: dot for dot in sorted(dots, key=lambda dot: dot.up)}
-        labels = [(dot.across, dot.up, dot.label, MUTED) for dot in highest.values()]
-        others = [(dot.across, dot.up, dot.across, dot.up) for dot in dots]
-        place_labels(axes, labels, np.array(others))
+    looks = {dot.method: dot.look for dot in dots}
+    figure, axes = canvas(title, 150.0, [handle(method, look) for method, look in looks.items()])
+    for dot in dots:
+        axes.plot(dot.across, dot.up, color=dot.look.colour, marker=dot.look.marker, linestyle="none", markersize=5)
+    axes.set(xscale=scale, xlabel=across, ylabel=up)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))
+    axes.margins(x=0.12, y=0.16)
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # final: a line to a label must not move them
+    highest = {dot.across: dot for dot in sorted(dots, key=lambda dot: dot.up)}
+    labels = [(dot.across, dot.up, dot.label, MUTED) for dot in highest.values()]
+    others = [(dot.across, dot.up, dot.across, dot.up) for dot in dots]
+    place_labels(axes, labels, np.array(others), fontsize=7.0)
     return figure

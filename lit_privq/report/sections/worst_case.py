@@ -38,8 +38,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
 def _sentences(view: View) -> Iterator[str]:
     """What quantization changes for the worst case, by the tests of that slice alone."""
     worst, tests = spaced(view.focus.worst), len(view.focus.worst_family)
-    useful = [v for v in view.results.variants if v not in view.guessing]
-    lower = [v for v in useful if _verdict(view, v) == "lower"]
+    lower = [v for v in view.shown if (change := view.worst_saving(v)) and change.verdict == "lower"]
     if not tests:
         yield f"One target says nothing of the {worst} in other targets."
     elif not lower:
@@ -52,11 +51,6 @@ def _sentences(view: View) -> Iterator[str]:
         changes = {v: view.measures.changes[view.focus.worst_key(v)] for v in lower}
         best = min(lower, key=lambda v: changes[v].value)
         yield f"{view.label(best)} {phrase(changes[best], points(view.bound), tests)}."
-
-
-def _verdict(view: View, variant: Variant) -> str:
-    change = view.measures.changes.get(view.focus.worst_key(variant))
-    return change.verdict if change else ""
 
 
 def _table(view: View, names: list[str]) -> PageTable:
@@ -75,7 +69,7 @@ def _table(view: View, names: list[str]) -> PageTable:
     ]
     if view.focus.worst:
         heads = (*heads, f"Change of {spaced(view.focus.worst)}")
-        changes = (view.measures.changes.get(view.focus.worst_key(v)) for v in view.results.variants)
+        changes = map(view.worst_saving, view.results.variants)
         rows = [
             PageRow(row.name, row.group, (*row.cells, change_cell(change, points(view.bound))))
             for row, change in zip(rows, changes, strict=True)

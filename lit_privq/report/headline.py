@@ -46,7 +46,7 @@ def headline(view: View) -> Headline:
     changes = {variant: change for variant, change in found.items() if change is not None}
     if reference is None or view.leak(reference) is None or not changes:
         return Headline(" ".join(leak(view, variant) for variant in view.results.variants[:3]), ())
-    return Headline(_lead(view, changes), (" ".join(_tests(view, changes)), leak(view, reference)))
+    return Headline(_lead(view, changes), (" ".join(filter(None, _tests(view, changes))), leak(view, reference)))
 
 
 def leak(view: View, variant: Variant) -> str:
@@ -95,40 +95,61 @@ def _in_these_targets(view: View, variant: Variant, found: TargetMean) -> Iterat
 
 
 def _lead(view: View, changes: Changes) -> str:
-    """The least costly saving, or that none is shown."""
-    if len(view.results.targets) == 1:
-        return f"One target says nothing of other targets.{_in_these(view, changes)}"
+    """The least costly saving; where none is shown, what leaks at both ends of the precisions, and that."""
     chosen = {variant.name: variant for variant in changes}
     if view.focus.least_costly is not None:
         return _saving(view, "least costly saving", chosen[view.focus.least_costly])
     if view.focus.largest is not None:
         return _saving(view, "largest saving", chosen[view.focus.largest])
-    useless = [variant for variant, change in changes.items() if change.verdict == "lower"]
-    if useless:
-        return (
-            f"Leakage is lower only with {_named(view, useless)}, at the price of most of the {view.utility.name}: "
-            "these data do not show that quantization protects models that are of use."
-        )
-    alone = [variant for variant, change in changes.items() if change.alone == "lower"]
+    return f"{_both_ends(view)}. {_unclear(view, changes)}"
+
+
+def _both_ends(view: View) -> str:
+    """What full precision leaks, on average and in the worst case, and what the lowest precision of use leaks."""
+    full, lowest = view.results.full_precision, view.lowest
+    assert full is not None
+    worst = f" for the {spaced(view.focus.worst)}, the worst case" if view.rate(view.focus.worst_key(full)) else ""
+    first = f"At full precision the {measure(view.bound)} is {_average_and_worst(view, full, worst)}"
+    if lowest is None:
+        return first
+    return f"{first}; with {view.label(lowest)}, the lowest precision of use, {_average_and_worst(view, lowest)}"
+
+
+def _average_and_worst(view: View, variant: Variant, named: str = "") -> str:
+    """Both rates of a variant, and behind the second what it is of."""
+    found = [view.rate(key) for key in (view.focus.key(variant), view.focus.worst_key(variant))]
+    first, *second = [percent(rate.value, decimals(view.bound)) for rate in found if rate]
+    return f"{first}{' on average' if named else ''} and {second[0]}{named}" if second else first
+
+
+def _unclear(view: View, changes: Changes) -> str:
+    """That no saving is shown, and what comes nearest to one."""
+    targets = counted(len(view.results.targets), "target")
+    if len(view.results.targets) == 1:
+        return "One target says nothing of other targets."
+    lower = [variant for variant, change in changes.items() if change.verdict == "lower"]
+    if lower:
+        price = f"at the price of most of the {view.utility.name}"
+        if any(variant in view.shown for variant in lower):
+            price = "compared with full precision of its own recipe"
+        return f"With {targets}, leakage is clearly lower only with {_named(view, lower)}, {price}."
+    alone = [variant for variant in view.shown if variant in changes and changes[variant].alone == "lower"]
     if alone:
         return (
-            f"Taken alone, {_named(view, alone)} would lower leakage, but not with all {len(view.focus.family)} tests "
-            "counted (Holm’s correction): these data suggest, and do not show, that quantization protects."
+            f"With {targets} and all {len(view.focus.family)} tests counted (Holm’s correction), no saving is clear; "
+            f"taken alone, {_named(view, alone)} would leak less."
         )
-    return (
-        "No variant is shown to lower leakage for other targets: these data do not show that quantization protects."
-        f"{_in_these(view, changes)}"
-    )
+    return f"With {targets} no saving is clear."
 
 
 def _in_these(view: View, changes: Changes) -> str:
     """Which variants lower leakage in each of these targets, by the target's own interval."""
-    agreed = [variant for variant, change in changes.items() if change.agreed("lower")]
+    agreed = [variant for variant in view.shown if variant in changes and changes[variant].agreed("lower")]
     if not agreed:
         return ""
     targets = len(view.results.targets)
     where = "this target" if targets == 1 else f"each of these {targets} targets"
-    return f" In {where} leakage is lower with {_named(view, agreed)}, by the target’s own interval."
+    return f"In {where} leakage is lower with {_named(view, agreed)}, by the target’s own interval."
 
 
 def _named(view: View, variants: Sequence[Variant]) -> str:
@@ -178,14 +199,17 @@ def _tests(view: View, changes: Changes) -> Iterator[str]:
     if view.focus.largest is not None and view.focus.least_costly not in (None, view.focus.largest):
         largest = next(variant for variant in changes if variant.name == view.focus.largest)
         yield _saving(view, "largest saving", largest)
-    if len(changes) > FEW and tests:
-        lower, higher = ([v for v, one in changes.items() if one.verdict == side] for side in ("lower", "higher"))
-        alone = sum(change.alone != change.verdict for change in changes.values())
+    useful = {variant: change for variant, change in changes.items() if variant in view.shown}
+    lower, higher = ([v for v, one in useful.items() if one.verdict == side] for side in ("lower", "higher"))
+    if len(changes) > FEW and (lower or higher):
+        alone = sum(change.alone != change.verdict for change in useful.values())
         yield (
             f"Target by target, with all {tests} tests counted (Holm’s correction), {_with(view, lower, 'lower')} and "
             f"{_with(view, higher, 'raise')} leakage"
             + (f"; {counted(alone, 'more variant')} would differ taken alone." if alone else ".")
         )
+    if not lower:
+        yield _in_these(view, changes)
 
 
 def _with(view: View, variants: Sequence[Variant], verb: str) -> str:

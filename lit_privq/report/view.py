@@ -87,6 +87,13 @@ class View:
         """The variants that do more than guess, full precision too."""
         return tuple(variant for variant in self.results.variants if variant.name not in self.focus.guessing)
 
+    @property
+    def lowest(self) -> Variant | None:
+        """Of the first recipe's quantized models that do more than guess, the best one of the fewest bits."""
+        quantized = [v for v in self.shown if v.quantized and v.uniform and not v.recipe and self.leak(v)]
+        fewest = [v for v in quantized if v.bits == min(one.bits for one in quantized)]
+        return max(fewest, key=lambda v: found.value if (found := self.useful(v)) else 0.0, default=None)
+
     @cached_property
     def looks(self) -> dict[str, Look]:
         """Colour, marker and line of every group of variants, the same in all figures of the page."""

@@ -371,6 +371,27 @@ def useful(view: View, rows: Rows = None, over: str = "") -> Figure:
     return figure
 
 
+def last_layer(view: View, title: str, pairs: Mapping[Variant, tuple[Rate, Rate]], *, leaks: bool = False) -> Figure:
+    """Utility or leakage with a last layer at a precision of its own, and without (the paper's Fig. 4).
+
+    Args:
+        view: what the audit found.
+        title: of the figure.
+        pairs: by variant with a last layer of its own, the rate of its twin without and its own.
+        leaks: whether these are rates of leakage.
+    """
+    shades = {
+        name: {v: pair[place] for v, pair in pairs.items()} for place, name in enumerate(("all layers", "last apart"))
+    }
+    if leaks:
+        return _rates(view, title, shades)
+    figure, axes = _dots(view, title, shades)
+    if view.utility is R_SQUARED:
+        _r_squared(axes.xaxis, axes.set_xscale, [rate for pair in pairs.values() for rate in pair])
+    axes.set_xlabel(view.utility.heading)
+    return figure
+
+
 def roc(view: View, precision: float, curves: Mapping[Variant, Curve]) -> Figure:
     """ROC curves at one precision beside full precision, both axes in log scale."""
     figure, axes = canvas(findings.curves(view, precision, list(curves)), 190.0)

@@ -57,7 +57,7 @@ def test_the_page_needs_no_other_file_and_no_network(page: str) -> None:
 
 
 def test_every_exhibit_is_there(page: str) -> None:
-    assert page.count('<svg role="img"') == 1 + 3 + 1 + 1 + 3
+    assert page.count('<svg role="img"') == 1 + 3 + 1 + 1 + 3 + 2
     assert page.count("<table") == 7
     for words in (
         "The least costly saving",
@@ -77,6 +77,8 @@ def test_figures_lie_beside_the_page_as_png_and_svg(built: Path) -> None:
         "leakage_lira_online_fixed",
         "leakage_lira_offline_fixed",
         "accuracy",
+        "decoupled_accuracy",
+        "decoupled_leakage",
         "strongest",
         "changes",
         "roc_4",

@@ -507,8 +507,7 @@ def _say_why_empty(view: View, axes: Axes, variant: Variant, height: float) -> N
     """In a row that another study has filled."""
     why = "only guesses" if variant in view.guessing else "not measured"
     axes.annotate(
-        why, (0, height), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points", va="center",
-        color=MUTED, fontsize=_SMALL,
+        why, (0.5, height), xycoords=axes.get_yaxis_transform(), ha="center", va="center", color=MUTED, fontsize=_SMALL,
     )  # fmt: skip
 
 

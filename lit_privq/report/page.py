@@ -84,7 +84,7 @@ def draw(directory: Path) -> Path:
         drawings = [drawing for section in (*opened, *folded) for drawing in section.drawings]
         pictures = {drawing: drawing.files() for drawing in drawings}
     how = setting(view, inputs)
-    shown = {drawing.name: _captioned(drawing, svg, how) for drawing, (svg, _) in pictures.items()}
+    shown = {drawing.name: captioned(drawing, svg, how) for drawing, (svg, _) in pictures.items()}
     html = _render(view, opened, folded, shown)
     write_figures(directory, {drawing.name: found for drawing, found in pictures.items()})
     atomic_write_bytes(directory / "report.html", html.encode())
@@ -154,7 +154,7 @@ def _render(view: View, opened: list[Section], folded: list[Section], drawn: dic
     )
 
 
-def _captioned(drawing: Drawing, svg: str, how: str) -> Markup:
+def captioned(drawing: Drawing, svg: str, how: str) -> Markup:
     """The inside of a figure: the picture, and the caption behind a word that opens."""
     text = Markup("<figcaption><details><summary>Caption</summary><p>{}</p></details></figcaption>")
     return inline(drawing.name, svg, drawing.alt) + text.format(caption(drawing, how))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from html import escape, unescape
 from pathlib import Path
 
 import pytest
+
+from lit_privq.report.command import build_several
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
@@ -40,6 +43,33 @@ def browse(page: str, tmp_path: Path, width: int, look: str) -> tuple[str, str]:
 @pytest.fixture
 def page(measured_built: Path) -> str:
     return (measured_built / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def several(measured_study: Path, tmp_path: Path) -> str:
+    """A page over two studies with long names."""
+    folders = []
+    for name in ("tinyimagenet_of_twenty_classes", "fashion_mnist_small"):
+        folders.append(Path(shutil.copytree(measured_study, tmp_path / name)))
+        record = json.loads((folders[-1] / "study.json").read_text())
+        (folders[-1] / "study.json").write_text(json.dumps({**record, "name": name}))
+    return build_several(folders, tmp_path / "all").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_nothing_of_a_page_over_several_studies_lies_beside_the_screen_or_on_another_cell(
+    several: str, tmp_path: Path, width: int
+) -> None:
+    look = (
+        "(() => { d.querySelectorAll('details').forEach((each) => (each.open = true)); "
+        "const wide = [...d.querySelectorAll('tbody th')].filter((each) => each.scrollWidth > each.clientWidth + 1); "
+        "return [w.innerWidth, d.documentElement.scrollWidth, wide.length].join(' '); })()"
+    )
+    found, console = browse(several, tmp_path, width, look)
+    inner, needed, wide = map(int, found.split())
+    assert needed <= inner == width
+    assert wide == 0
+    assert console == ""
 
 
 @pytest.mark.parametrize("width", [390, 1400])

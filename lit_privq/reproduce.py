@@ -78,6 +78,11 @@ class Claim:
     expected: float = 0.0
     tolerance: float = 0.0
 
+    @property
+    def target(self) -> str:
+        """What a run has to give, as people write it."""
+        return f"{self.expected:g} ± {self.tolerance:g}" if self.value else "exit status 0"
+
     def command(self, output: Path) -> list[str]:
         """The command line, for this interpreter."""
         return [sys.executable, *shlex.split(self.run.format(output=shlex.quote(str(output / self.study))))]
@@ -155,13 +160,17 @@ def reproduce(name: str, claim: Claim, output: Path) -> bool:
         print(f"{name}: met: the command ended with status 0")
         return True
     met = abs(found - claim.expected) <= claim.tolerance
-    print(f"{name}: {'met' if met else 'not met'}: {found:.4g}, expected {claim.expected:g} ± {claim.tolerance:g}")
+    print(f"{name}: {'met' if met else 'not met'}: {found:.4g}, expected {claim.target}")
     return met
 
 
 def _listed(claims: Mapping[str, Claim]) -> list[str]:
-    """A line for each claim, and how to run one."""
-    lines = [f"{name:28} about {claim.minutes:g} min  {claim.says}" for name, claim in claims.items()]
+    """A line for each claim: its name, the minutes and the value to be met, the sentence; and how to run one."""
+    width = max(map(len, claims), default=0)
+    lines = [
+        f"{name:{width}}  {f'about {claim.minutes:g} min':12}  {claim.target:15}  {claim.says}"
+        for name, claim in claims.items()
+    ]
     return [*lines, f"python -m lit_privq reproduce {next(iter(claims), 'CLAIM')} runs one and compares"]
 
 

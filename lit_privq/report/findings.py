@@ -187,4 +187,5 @@ def _verb(subjects: Sequence[object], verb: str) -> str:
 
 
 def _low(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    """A label within a sentence; a name with capitals of its own, such as ResNet-18, keeps them."""
+    return text[:1].lower() + text[1:] if text.partition(" ")[0][1:].islower() else text

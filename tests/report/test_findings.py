@@ -11,6 +11,7 @@ import pytest
 from lit_privq.report import findings
 from lit_privq.report.inputs import read_inputs
 from lit_privq.report.view import View
+from lit_privq.report.words import Titles
 
 MadeUp = Callable[..., Path]
 FULL = [0.10, 0.11, 0.12, 0.13]
@@ -108,3 +109,10 @@ def test_a_cost_is_named_just_where_the_audit_shows_one(made_up: MadeUp, low: li
     leaks = {"none-32": FULL, "obc-2": CLEAR}
     view = seen(made_up(leaks, {"none-32": USEFUL["none-32"], "obc-2": low}))
     assert plain(findings.utility(view)) == title
+
+
+def test_a_networks_name_keeps_its_capitals_within_a_title(made_up: MadeUp) -> None:
+    folder = made_up({"none-32": FULL, "obc-2": CLEAR}, USEFUL)
+    view = replace(seen(folder), titles=Titles(recipes={"": "ResNet-18"}))
+    assert plain(findings.attack(view, view.attack)).endswith(" at ResNet-18, full precision")
+    assert plain(findings.attack(seen(folder), view.attack)).endswith(" at full precision")

@@ -1,3 +1,4 @@
+import fnmatch
 import json
 import re
 import shutil
@@ -295,3 +296,14 @@ def test_every_table_is_saved_under_a_name_of_its_own(page: str) -> None:
     assert {"glance.csv", "glance.tex", "numbers.csv", "every_attack.tex"} <= set(names)
     assert len(names) == len(set(names))
     assert "table.csv" not in names
+
+
+def test_the_artifacts_figures_are_drawn_under_their_names(built: Path, measured_built: Path) -> None:
+    root = Path(__file__).parents[2]
+    table = (root / "ARTIFACT.md").read_text(encoding="utf-8").partition("## Every figure")[2]
+    names = set(re.findall(r"`figures/([^`]+)`", table)) - {"accuracy_*.png"}  # of several studies, by test_several.py
+    stored = (root / "docs/results").rglob("*.png")
+    drawn = {path.name for folder in (built, measured_built) for path in (folder / "figures").iterdir()}
+    drawn |= {path.name for path in stored}
+    assert len(names) > 10
+    assert [name for name in names if not fnmatch.filter(drawn, name)] == []

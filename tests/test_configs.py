@@ -153,6 +153,13 @@ def test_a_study_can_be_planned_and_prints_its_commands(
     assert not (tmp_path / "out").exists()
 
 
+def test_every_small_study_but_that_of_rivals_has_the_papers_protocol_as_its_sister() -> None:
+    names = {Path(config).stem.rpartition("_")[0] for config in shipped("study/*_gpu.yaml", "study/*_small.yaml")}
+    figures = {"networks": "fig5", "variance": "fig6"}
+    for name in names - {"rivals"}:  # beyond the paper
+        assert read_study(ROOT / f"study/{figures.get(name, name)}.yaml").n_shadows == 64
+
+
 @pytest.mark.parametrize("config", shipped("study/*_gpu.yaml"))
 def test_a_study_for_a_gpu_has_canaries_and_two_methods_against_adaptive_attackers(config: str) -> None:
     study = read_study(ROOT / config)

@@ -15,6 +15,7 @@ from lit_privq.artifacts.pictures import Pictures, read_pictures
 from lit_privq.data import Canaries, Digits, GaussianModes, Pool, Source, half_membership
 from lit_privq.report.command import main
 from lit_privq.report.pictures import keep, pictured
+from tests.report.test_browser import CHROMIUM, browse
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DIGITS = Canaries(Digits(pool_size=1200), "label_noise", count=60)  # as configs/data/digits.yaml
@@ -85,6 +86,20 @@ def test_the_page_shows_what_was_kept_when_the_data_are_gone(folder: Path, tmp_p
     assert page.count('<img src="data:image/png;base64,') == 12
     assert page.count(", in truth “") == 6
     assert page.count("88.1\N{NO-BREAK SPACE}% in, 26.9\N{NO-BREAK SPACE}% out") == 12
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs a headless browser")
+@pytest.mark.parametrize("width", [390, 1400])
+def test_what_stands_beside_a_picture_stays_in_its_cell(folder: Path, tmp_path: Path, width: int) -> None:
+    main([str(folder), "--data", str(CONFIGS / "data/digits.yaml")])
+    look = (
+        "(() => { d.querySelectorAll('details').forEach((each) => (each.open = true)); const right = (e) => "
+        "e.getBoundingClientRect().right; return Array.from(d.querySelectorAll('.picture')).map((each) => "
+        "right(each.lastElementChild) <= right(each.closest('th'))).join(' '); })()"
+    )
+    found, console = browse((folder / "report.html").read_text(encoding="utf-8"), tmp_path, width, look)
+    assert found == " ".join(["true"] * 12)
+    assert console == ""
 
 
 def test_pictures_that_are_there_are_kept_without_reading_the_data(folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.view import View
-from lit_privq.report.words import joined, percent
+from lit_privq.report.words import decimals, joined, percent
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,13 @@ def section(view: View, inputs: Inputs) -> Section | None:
     if found is None:
         return None
     shown = _shown(inputs.pictures) if inputs.pictures else {}
+    digits = decimals(view.bound)
     rows = [
-        (example, shown.get(example), [(_heat(rates[row]), percent(rates[row])) for rates in found.rates.values()])
+        (
+            example,
+            shown.get(example),
+            [(_heat(rates[row]), percent(rates[row], digits)) for rates in found.rates.values()],
+        )
         for row, example in enumerate(found.examples)
     ]
     values = {"exposure": found, "rows": rows, "choice": _choice(found), "pictured": bool(shown)}

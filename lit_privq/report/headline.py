@@ -58,7 +58,8 @@ def leak(view: View, variant: Variant) -> str:
         return subject.rstrip()
     ends = ranged(rate.low, rate.high, digits)
     how = view.attack_title(view.attack) + (f"; {ends} {view.scope}" if ends else "")
-    what = f"{capitalized(measure(view.bound))}: {percent(found.value, digits)} ({how})"
+    gloss = " (share of members identified)" if view.bound else ""
+    what = f"{capitalized(measure(view.bound))}{gloss}: {percent(found.value, digits)} ({how})"
     return f"{subject}{what}, {'; '.join(_beside_chance(view, variant, found))}."
 
 
@@ -133,12 +134,6 @@ def _unclear(view: View, changes: Changes) -> str:
         if any(variant in view.shown for variant in lower):
             price = "compared with full precision of its own recipe"
         return f"With {targets}, leakage is clearly lower only with {_named(view, lower)}, {price}."
-    alone = [variant for variant in view.shown if variant in changes and changes[variant].alone == "lower"]
-    if alone:
-        return (
-            f"With {targets} and all {len(view.focus.family)} tests counted (Holm’s correction), no saving is clear; "
-            f"taken alone, {_named(view, alone)} would leak less."
-        )
     return f"With {targets} no saving is clear."
 
 
@@ -201,18 +196,17 @@ def _tests(view: View, changes: Changes) -> Iterator[str]:
         yield _saving(view, "largest saving", largest)
     useful = {variant: change for variant, change in changes.items() if variant in view.shown}
     lower, higher = ([v for v, one in useful.items() if one.verdict == side] for side in ("lower", "higher"))
-    if len(changes) > FEW and (lower or higher):
-        alone = sum(change.alone != change.verdict for change in useful.values())
+    alone = [variant for variant, change in useful.items() if change.alone != change.verdict]
+    if len(changes) > FEW and (lower or higher or alone):
         yield (
-            f"Target by target, with all {tests} tests counted (Holm’s correction), {_with(view, lower, 'lower')} and "
-            f"{_with(view, higher, 'raise')} leakage"
-            + (f"; {counted(alone, 'more variant')} would differ taken alone." if alone else ".")
+            f"Target by target, with all {tests} tests counted (Holm’s correction), {_move(view, lower, 'lower')} "
+            f"leakage and {_move(view, higher, 'raise')} it"
+            + (f"; {_named(view, alone)} would differ taken alone." if alone else ".")
         )
     if not lower:
         yield _in_these(view, changes)
 
 
-def _with(view: View, variants: Sequence[Variant], verb: str) -> str:
-    """How many variants do so, by name where they are few."""
-    names = f" ({_named(view, variants)})" if 0 < len(variants) <= FEW else ""
-    return f"{len(variants) or 'none'}{names} {verb}"
+def _move(view: View, variants: Sequence[Variant], verb: str) -> str:
+    """Who does so."""
+    return f"{_named(view, variants) if variants else 'none'} {verb}{'' if len(variants) > 1 else 's'}"

@@ -17,3 +17,6 @@ def test_nobody_is_named_where_all_do_more(seen: View) -> None:
     assert found is not None
     assert found.values["guessing"] == ""
     assert found.values["mixed"]
+    assert found.values["hold"] == (
+        "full-precision shadow models (unaware), shadow models quantized as the target was (adaptive)"
+    )

@@ -9,11 +9,18 @@ from torch import Tensor
 
 PENDING = 64  # rank-one terms that are subtracted from the inverses in one product; fastest of 16 to 256
 INVERSE_ELEMENTS = 2**25  # of all inverses in memory at a time: 128 MiB in float32
+GPU_SHARE = 64  # one element for so many bytes of a GPU: a sixteenth of its memory in float32
 
 
-def rows_at_once(columns: int) -> int:
-    """How many rows of so many columns are walked through together."""
-    return max(INVERSE_ELEMENTS // columns**2, 1)
+def rows_at_once(columns: int, device: torch.device) -> int:
+    """How many rows of so many columns are walked through together.
+
+    A GPU takes as many as its memory holds: a step of a few rows of a wide layer is over sooner than its kernels start.
+    """
+    elements = INVERSE_ELEMENTS
+    if device.type == "cuda":
+        elements = max(torch.cuda.get_device_properties(device).total_memory // GPU_SHARE, elements)
+    return max(elements // columns**2, 1)
 
 
 class GreedyRows(ABC):

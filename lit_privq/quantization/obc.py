@@ -70,7 +70,7 @@ def obq_rounding(weight: Tensor, inverse: Tensor, affine: Affine, levels: Tensor
     models, rows, columns = weight.shape
     model_of = torch.arange(models, device=weight.device).repeat_interleave(rows)  # (models * rows,)
     flat = (*(x.flatten(0, 1) for x in (weight, *affine)), levels.to(weight.device)[model_of])
-    parts = zip(*(torch.split(x, rows_at_once(columns)) for x in (model_of, *flat)), strict=True)
+    parts = zip(*(torch.split(x, rows_at_once(columns, weight.device)) for x in (model_of, *flat)), strict=True)
     codes = torch.cat([_RoundedRows(w, inverse[m], s, z, v).solve() for m, w, s, z, v in parts])
     return Quantized(codes.view_as(weight), *affine, levels)
 

@@ -73,7 +73,7 @@ def pruning_losses(ready: Conditioned) -> Tensor:
         if model and _same_problem(ready, model):  # another precision of the same network
             losses.append(losses[-1])
             continue
-        parts = ready.target[model].split(rows_at_once(columns))
+        parts = ready.target[model].split(rows_at_once(columns, inverse.device))
         walked = [_PrunedRows(part, inverse[model].repeat(len(part), 1, 1)).solve() for part in parts]
         losses.append(torch.cat(walked))
     return torch.stack(losses)
@@ -121,7 +121,7 @@ def least_squares(target: Tensor, gram: Tensor, kept: Tensor) -> Tensor:
     for model, (metric, mask) in enumerate(zip(gram.double(), kept, strict=True)):
         wanted = target[model].double() @ metric  # (rows, columns)
         most = int(mask.sum(dim=1).max())
-        at_once = rows_at_once(max(most, 1))
+        at_once = rows_at_once(max(most, 1), target.device)
         for rows in torch.arange(len(mask), device=mask.device).split(at_once):
             place = mask[rows].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]  # (rows, most)
             own = mask[rows].gather(1, place)  # the others only fill up the matrix

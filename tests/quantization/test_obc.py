@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -124,6 +125,14 @@ def test_rows_in_work_together_do_not_change_the_result(
     together = OBC().solve(unit)["block.conv"]
     monkeypatch.setattr(greedy, "INVERSE_ELEMENTS", 70 * 70)
     assert torch.equal(OBC().solve(unit)["block.conv"].codes, together.codes)
+
+
+def test_a_gpu_takes_a_hundred_rows_of_a_wide_layer_where_a_cpu_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = 141 * 10**9
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=memory))
+    gpu, cpu = (greedy.rows_at_once(4608, torch.device(name)) for name in ("cuda", "cpu"))
+    assert (gpu, cpu) == (103, 1)
+    assert gpu * 4608**2 * 4 <= memory / 16
 
 
 def test_quantized_inputs_are_re_targeted(make_layer: MakeLayer, make_unit: MakeUnit) -> None:

@@ -98,6 +98,7 @@ def residual_network(
     width: int,
     small_images: bool = True,
     norm: Norm = "batch",
+    stem_stride: int = 1,
 ) -> nn.Sequential:
     """Stem, one stage of blocks per entry of ``depths``, average pool and head; stages after the first halve the map.
 
@@ -109,8 +110,9 @@ def residual_network(
         width: channels of the first stage.
         small_images: see `resnet18`.
         norm: see `resnet18`.
+        stem_stride: of a stem for small images, see `small_resnet`.
     """
-    parts: list[tuple[str, nn.Module]] = (_small_stem if small_images else _stem)(in_channels, width, norm)
+    parts = _small_stem(in_channels, width, norm, stem_stride) if small_images else _stem(in_channels, width, norm)
     channels = width
     for index, depth in enumerate(depths):
         blocks = []
@@ -126,9 +128,9 @@ def residual_network(
     return net
 
 
-def _small_stem(in_channels: int, width: int, norm: Norm) -> list[tuple[str, nn.Module]]:
-    """A 3x3 convolution at full resolution."""
-    conv = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
+def _small_stem(in_channels: int, width: int, norm: Norm, stride: int) -> list[tuple[str, nn.Module]]:
+    """A 3x3 convolution at full resolution, or at stride 2 a 4x4 one at half of it, which weighs all pixels alike."""
+    conv = nn.Conv2d(in_channels, width, kernel_size=stride + 2, stride=stride, padding=1, bias=False)
     return [("conv1", conv), ("bn1", norm_layer(norm, width)), ("relu", nn.ReLU())]
 
 

@@ -40,3 +40,20 @@ def test_a_config_names_a_network_by_class_path(function: str, arguments: dict[s
     assert arguments.items() <= parser.parse_object({"net": net}).net.init_args.as_dict().items()
     with pytest.raises(ArgumentError, match="misspelt"):
         parser.parse_object({"net": {**net, "init_args": {**arguments, "misspelt": 1}}})
+
+
+@pytest.mark.parametrize("size", [16, 28, 32])
+def test_a_stem_of_stride_2_halves_the_map_and_no_pixel_weighs_less_than_another_inside_it(size: int) -> None:
+    stem = small_resnet(num_classes=10, in_channels=3, stages=4, stem_stride=2).conv1
+    stem.weight.data.fill_(1.0)
+    images = torch.zeros(1, 3, size, size, requires_grad=True)
+    answers = stem(images)
+    assert answers.shape == (1, 16, size // 2, size // 2)
+    answers.sum().backward()
+    weights = images.grad[:, :, 1:-1, 1:-1]
+    assert torch.equal(weights, torch.full_like(weights, 4 * 16))
+
+
+def test_a_stem_of_another_stride_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"stem_stride must be 1, or 2 for half the resolution; got 3"):
+        small_resnet(num_classes=10, stem_stride=3)

@@ -66,7 +66,8 @@ def attack(view: View, name: str) -> str:
     if verdict == "unclear":
         return f"{title} does not clearly beat random guessing {on}"
     if verdict == "untested" or view.bound is None:
-        return f"{title} reaches {percent(most.value, decimals(view.bound))} {on}"
+        area = "" if view.bound else "an AUC of "
+        return f"{title} reaches {area}{percent(most.value, decimals(view.bound))} {on}"
     return f"{title} finds {most.value / view.chance:.1f} times as many as chance {on}"
 
 
@@ -93,7 +94,8 @@ def strongest(view: View) -> str:
 def changes(view: View) -> str:
     """How many changes of leakage are clear, of all that were tested."""
     lower, higher = _lower(view, view.saving), [v for v in view.shown if _is(view.saving(v), "higher")]
-    told = [f"{len(some)} {_verb(some, 'leak')} {how}" for some, how in ((lower, "less"), (higher, "more")) if some]
+    sides = (some for some in ((lower, "less"), (higher, "more")) if some[0])
+    told = [f"{_subject(view, some)} {_verb(some, 'leak')} {how}" for some, how in sides]
     tests = len(view.focus.family)
     counting = f", all {tests} tests counted" if tests > 1 else ""
     return f"{joined(told) if told else 'No change of leakage is clear'}{counting}{_where(view)}"

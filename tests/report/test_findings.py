@@ -69,7 +69,7 @@ def test_all_methods_at_the_lowest_bits_are_named_by_these(made_up: MadeUp) -> N
     slices = {"canaries": dict.fromkeys(leaks, EXPOSED)}
     view = seen(made_up(leaks, slices=slices))
     assert plain(findings.average_and_worst(view)) == "1.58 bits or fewer leak less, canaries stay exposed"
-    assert plain(findings.changes(view)) == "3 leak less, all 4 tests counted"
+    assert plain(findings.changes(view)) == "1.58 bits or fewer leak less, all 4 tests counted"
 
 
 def test_a_model_that_only_guesses_is_in_no_title(made_up: MadeUp) -> None:
@@ -82,7 +82,7 @@ def test_a_model_that_only_guesses_is_in_no_title(made_up: MadeUp) -> None:
 
 def test_of_one_target_nothing_is_said_beyond_it(made_up: MadeUp) -> None:
     view = seen(made_up({"none-32": [0.5], "obc-2": [0.1]}, noise=0.01))
-    assert plain(findings.changes(view)) == "1 leaks less in this target"
+    assert plain(findings.changes(view)) == "obc 2 bits leaks less in this target"
     assert plain(findings.tradeoff(view)) == "obc 2 bits leaks less in this target"
 
 
@@ -116,3 +116,8 @@ def test_a_networks_name_keeps_its_capitals_within_a_title(made_up: MadeUp) -> N
     view = replace(seen(folder), titles=Titles(recipes={"": "ResNet-18"}))
     assert plain(findings.attack(view, view.attack)).endswith(" at ResNet-18, full precision")
     assert plain(findings.attack(seen(folder), view.attack)).endswith(" at full precision")
+
+
+def test_an_attack_that_is_measured_by_its_auc_is_said_to_reach_one(made_up: MadeUp) -> None:
+    view = seen(made_up({"none-32": [0.70, 0.71, 0.70, 0.69]}, metric="auc"))
+    assert plain(findings.tradeoff(view)) == "lira online fixed reaches an AUC of 70.0 % at full precision"

@@ -32,6 +32,12 @@ def test_scores_that_a_new_audit_does_not_make_are_removed_and_other_files_stay(
     assert left(tmp_path) == {"audit/none-32/unaware.npz": "newer", "mine.npz": "new", "audit/my.npz": "new"}
 
 
+def test_pictures_of_what_an_earlier_audit_exposed_do_not_outlive_it(tmp_path: Path) -> None:
+    (tmp_path / "exposed.npz").write_text("old")
+    write(tmp_path, "metrics.json")
+    assert left(tmp_path) == {"metrics.json": "new"}
+
+
 def test_what_a_killed_audit_left_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / ".audit.part").mkdir()
     (tmp_path / ".audit.part" / "scores.npz").write_text("half")

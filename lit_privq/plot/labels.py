@@ -27,8 +27,8 @@ def place_labels(
 ) -> None:
     """Write a text beside each point, with a thin line to it where it had to move away.
 
-    Greedy: point by point, the nearest place that overlaps least. Limits and layout of the axes must be final, and all
-    other texts of the axes written.
+    Greedy: label by label, the longest first, the nearest place that overlaps least. Limits and layout of the axes must
+    be final, and all other texts of the axes written.
 
     Args:
         axes: where to write.
@@ -49,7 +49,8 @@ def place_labels(
             np.reshape([text.get_window_extent(renderer).extents for text in axes.texts], (-1, 4)),
         ]
     )
-    for (x, y, words, colour), centre in zip(points, centres, strict=True):
+    for place in sorted(range(len(points)), key=lambda place: -len(points[place][2])):  # short ones fit anywhere
+        (x, y, words, colour), centre = points[place], centres[place]
         text = axes.annotate(words, (x, y), (0, 0), textcoords="offset points", color=colour, fontsize=fontsize)
         box = text.get_window_extent(renderer)
         places = _places(centre, box.width, box.height, _DISTANCES * size)

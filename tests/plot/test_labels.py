@@ -51,3 +51,18 @@ def test_labels_keep_clear_of_a_text_that_is_there() -> None:
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     label = axes.texts[-1].get_window_extent(renderer)
     assert not label.overlaps(there.get_window_extent(renderer))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_long_labels_among_short_ones_cover_no_point(seed: int) -> None:
+    points = np.random.default_rng(seed).uniform(0.3, 0.7, size=(9, 2)).tolist()
+    words = ["2 bits"] * 6 + ["DP-SGD, medium noise"] * 3
+    figure = Figure(figsize=(3, 2.5))
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    labels = [(x, y, text, "black") for (x, y), text in zip(points, words, strict=True)]
+    place_labels(axes, labels, np.empty((0, 4)), fontsize=7.0)
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    assert len(boxes) == 9
+    assert not any(box.contains(*axes.transData.transform(point)) for box in boxes for point in points)

@@ -381,7 +381,8 @@ def last_layer(view: View, title: str, pairs: Mapping[Variant, tuple[Rate, Rate]
         leaks: whether these are rates of leakage.
     """
     shades = {
-        name: {v: pair[place] for v, pair in pairs.items()} for place, name in enumerate(("all layers", "last apart"))
+        name: {v: pair[place] for v, pair in pairs.items()}
+        for place, name in enumerate(("same bits in all layers", "last layer apart"))
     }
     if leaks:
         return _rates(view, title, shades)

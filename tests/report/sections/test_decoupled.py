@@ -33,7 +33,9 @@ def test_what_the_last_layer_costs_and_saves_is_the_difference_of_the_twins(made
 def test_each_pair_is_a_hollow_and_a_filled_dot_in_one_row(made_up: Callable[..., Path]) -> None:
     found = drawn(made_up(LEAKS, USEFUL))
     assert found is not None
-    (axes,) = found.drawings[0].figure.axes
+    figure = found.drawings[0].figure
+    assert [text.get_text() for text in figure.legends[0].texts] == ["same bits in all layers", "last layer apart"]
+    (axes,) = figure.axes
     dots = [line for line in axes.lines if line.get_marker() != "None"]
     assert [float(dot.get_xdata()[0]) for dot in dots] == pytest.approx([0.801, 0.821])  # type: ignore[index]
     assert dots[0].get_markerfacecolor() != dots[1].get_markerfacecolor()

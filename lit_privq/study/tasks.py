@@ -9,6 +9,7 @@ import shlex
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def _performed(run: str, job: Job, root: Path, hashes: Mapping[str, str], leave_
     module, function = run.split(":")
     ended, diverged = "", None
     try:
-        getattr(importlib.import_module(module), function)(list(job.argv))
+        call = getattr(importlib.import_module(module), function)
+        copy_context().run(call, list(job.argv))  # jsonargparse leaves its parser, and thus the data, in its context
     except SystemExit as end:  # Lightning ends a fit at SIGTERM with one that has no code, as if all were done
         if end.code:
             raise

@@ -10,9 +10,11 @@ from lit_privq.study.receipt import waiting_receipts
 from lit_privq.study.tasks import perform
 
 FUNCTIONS = """
-import pathlib, weakref
+import contextvars, pathlib, weakref
 
 class Trainer: pass
+
+last = contextvars.ContextVar("last")
 
 class SIGTERMException(SystemExit): pass
 
@@ -28,6 +30,7 @@ def run(argv):
     global trainer
     one = Trainer()
     one.itself = one
+    last.set(one)  # as jsonargparse does with its parser
     trainer = weakref.ref(one)
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -73,9 +74,9 @@ class Look:
 def looks(*page: Results) -> dict[str, Look]:
     """The look of every group of variants on a page, a method's or a recipe's.
 
-    The first recipe in full precision is in ink. Published methods have the same look on every page; all other groups
-    take, in order of appearance, those that no method of this page has. Colours come again after the sixth look with
-    another marker and line, markers after the twelfth.
+    The first recipe in full precision is in ink. Published methods have the same look on every page, and under another
+    recipe the same colour; all other groups take, in order of appearance, looks that no group of this page has. Colours
+    come again after the sixth look with another marker and line, markers after the twelfth.
 
     Args:
         page: results of all its studies, in the order of the page.
@@ -83,9 +84,17 @@ def looks(*page: Results) -> dict[str, Look]:
     variants = [variant for results in page for variant in results.variants]
     plain = {variant.group: Look(INK, "o") for variant in variants if not (variant.quantized or variant.recipe)}
     others = [group for group in dict.fromkeys(variant.group for variant in variants) if group not in plain]
-    fixed = {group: PUBLISHED.index(group) for group in others if group in PUBLISHED}
-    free = (number for number in count() if number not in fixed.values())
-    return plain | {group: _look(fixed[group] if group in fixed else next(free)) for group in others}
+    taken = {group: PUBLISHED.index(group) for group in others if group in PUBLISHED}
+    for group in others:
+        if group not in taken:
+            taken[group] = next(number for number in _candidates(group) if number not in taken.values())
+    return plain | {group: _look(taken[group]) for group in others}
+
+
+def _candidates(group: str) -> Iterator[int]:
+    """The looks that suit a group, the best first."""
+    method = group.partition("@")[0]
+    return count(PUBLISHED.index(method), len(COLOURS)) if method in PUBLISHED else count()
 
 
 def _look(number: int) -> Look:

@@ -38,6 +38,16 @@ def test_a_published_method_looks_alike_whatever_stands_before_it_on_the_page() 
     assert len({(look.colour, look.marker) for look in after.values()}) == len(after) == 5
 
 
+def test_a_published_method_keeps_its_colour_under_every_recipe() -> None:
+    recipes = ("", "resnet50", "densenet121")
+    variants = [Variant(method, bits, bits, recipe=recipe) for recipe in recipes for method, bits in METHODS]
+    found = looks(Results("digits", dict.fromkeys(recipes, "net"), {Key(v, "accuracy"): {} for v in variants}))
+    for method in ("obc", "nearest"):
+        same = [look for group, look in found.items() if group.partition("@")[0] == method]
+        assert {look.colour for look in same} == {looks(results(method))[method].colour}
+        assert len({look.marker for look in same}) == 3
+
+
 def test_the_first_published_methods_differ_in_colour_and_no_two_look_alike() -> None:
     found = looks(results(*PUBLISHED))
     assert len({found[name].colour for name in PUBLISHED[: len(COLOURS)]}) == len(COLOURS)

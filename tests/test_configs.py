@@ -160,8 +160,8 @@ def test_every_small_study_but_that_of_rivals_has_the_papers_protocol_as_its_sis
         assert read_study(ROOT / f"study/{figures.get(name, name)}.yaml").n_shadows == 64
 
 
-@pytest.mark.parametrize("config", shipped("study/*_gpu.yaml"))
-def test_a_study_for_a_gpu_has_canaries_and_two_methods_against_adaptive_attackers(config: str) -> None:
+@pytest.mark.parametrize("config", shipped("study/*_gpu.yaml", "study/*_small.yaml"))
+def test_a_study_of_real_data_has_canaries_and_two_methods_against_adaptive_attackers(config: str) -> None:
     study = read_study(ROOT / config)
     assert all(config_tree(Path(one.shadow))["data"]["dataset"]["init_args"]["count"] > 0 for one in study.recipes)
     assert len({row.name for row in study.quantize if row.adaptive}) >= 2
@@ -178,22 +178,24 @@ def test_a_data_sets_study_for_a_gpu_has_all_methods_at_the_papers_bits(name: st
     assert all(rows[method] >= {"4.0", "2.0", "1.58"} for method in ("nearest", "obc", "descent", *learned))
 
 
-def test_rivals_for_a_gpu_differ_from_their_baseline_in_what_their_names_say() -> None:
-    base = config_tree(ROOT / "shadow/cifar100_width32_gpu.yaml")
+@pytest.mark.parametrize(
+    ("baseline", "rivals", "names"),
+    [
+        ("cifar100_width32_gpu", "gpu", {"decay", "narrow", "group_norm", "dp_sgd_low", "dp_sgd_medium"}),
+        ("rivals_small", "small", {"narrow", "dp_sgd"}),
+    ],
+)
+def test_rivals_differ_from_their_baseline_in_what_their_names_say(baseline: str, rivals: str, names: set[str]) -> None:
     private = {"net", "optimizer", "channels_last", "dp_sgd"}
+    says = {"decay": {"optimizer"}, "narrow": {"net"}, "group_norm": {"net", "channels_last"}}
+    base = config_tree(ROOT / f"shadow/{baseline}.yaml")
     differ = {}
-    for config in shipped("recipe/gpu/*.yaml"):
+    for config in shipped(f"recipe/{rivals}/*.yaml"):
         found = config_tree(ROOT / config)
         assert {key: found[key] for key in ("data", "trainer")} == {key: base[key] for key in ("data", "trainer")}
         ours, theirs = (one["model"]["init_args"] for one in (base, found))
         differ[Path(config).stem] = {key for key in theirs if theirs[key] != ours.get(key)}
-    assert differ == {
-        "decay": {"optimizer"},
-        "narrow": {"net"},
-        "group_norm": {"net", "channels_last"},
-        "dp_sgd_low": private,
-        "dp_sgd_medium": private,
-    }
+    assert differ == {name: says.get(name, private) for name in names}
 
 
 def test_a_querys_config_takes_the_callbacks_that_attack() -> None:

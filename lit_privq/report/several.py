@@ -169,26 +169,19 @@ def _facts(view: View) -> str:
 
 def glance(views: Mapping[str, View]) -> PageTable:
     """A row for each study and method, a column for each precision."""
-    precisions = sorted({v.bits for view in views.values() for v in _plain(view)}, reverse=True)
+    precisions = sorted({v.bits for view in views.values() for v in view.plain}, reverse=True)
     rows = [
         PageRow(spaced(name), name, (PageCell(view.titles.method(method)), *_at(view, method, precisions)))
         for name, view in views.items()
-        for method in dict.fromkeys(variant.method for variant in _plain(view))
-        if any(variant.method == method for variant in _plain(view) if variant in view.shown)
+        for method in dict.fromkeys(variant.method for variant in view.plain)
+        if any(variant.method == method for variant in view.plain if variant in view.shown)
     ]
     return PageTable(("Study", "Method", "Full precision", *map(width, precisions)), tuple(rows))
 
 
-def _plain(view: View) -> list[Variant]:
-    """The first recipe's quantized variants of one precision."""
-    return [
-        variant for variant in view.results.variants if variant.quantized and variant.uniform and not variant.recipe
-    ]
-
-
 def _at(view: View, method: str, precisions: Sequence[float]) -> Iterator[PageCell]:
     """A method at full and at every other precision."""
-    by_bits = {variant.bits: variant for variant in _plain(view) if variant.method == method}
+    by_bits = {variant.bits: variant for variant in view.plain if variant.method == method}
     for variant in (view.results.full_precision, *map(by_bits.get, precisions)):
         if variant in view.guessing:
             yield PageCell("only guesses")

@@ -88,9 +88,14 @@ class View:
         return tuple(variant for variant in self.results.variants if variant.name not in self.focus.guessing)
 
     @property
+    def plain(self) -> tuple[Variant, ...]:
+        """The first recipe's quantized variants with one precision in all layers."""
+        return tuple(v for v in self.results.variants if v.quantized and v.uniform and not v.recipe)
+
+    @property
     def lowest(self) -> Variant | None:
         """Of the first recipe's quantized models that do more than guess, the best one of the fewest bits."""
-        quantized = [v for v in self.shown if v.quantized and v.uniform and not v.recipe and self.leak(v)]
+        quantized = [variant for variant in self.plain if variant in self.shown and self.leak(variant)]
         fewest = [v for v in quantized if v.bits == min(one.bits for one in quantized)]
         return max(fewest, key=lambda v: found.value if (found := self.useful(v)) else 0.0, default=None)
 

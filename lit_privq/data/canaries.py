@@ -29,8 +29,8 @@ class Canaries:
         source: the data set.
         kind: ``label_noise``, a true image with a wrong label; ``blank``, an image of the mean colour;
             ``out_of_distribution``, an image of ``other``; ``noise``, random pixels; ``duplicate``, another pool
-            example shifted by one pixel in each direction, with that example's label. Labels are drawn uniformly: of
-            label noise from the wrong ones, of the next three from all.
+            example shifted by one pixel in each direction, with that example's label. Labels are drawn uniformly from
+            the classes that the pool has: of label noise from the wrong ones, of the next three from all.
         count: canaries, at least 1 and fewer than the pool has examples.
         seed: of which examples they replace and of what they are.
         other: the data set of out-of-distribution canaries; its images are resized, bilinearly, and their channels
@@ -90,6 +90,8 @@ class Canaries:
             )
         if not pool.n_classes:
             raise ValueError(f"canaries need classes, and the labels of {pool.name} are values; leave Canaries out")
+        if self.kind == "label_noise" and (pool.labels == pool.labels[0]).all():
+            raise ValueError(f"label noise needs a wrong class, and all examples of {pool.name} have the same label")
         if self.kind != "label_noise" and (pool.inputs.dtype != torch.uint8 or pool.inputs.dim() != 4):
             raise ValueError(
                 f"{self.kind} canaries are images, and examples of {pool.name} are {pool.inputs.dtype} "
@@ -97,7 +99,8 @@ class Canaries:
             )
 
     def _labels(self, pool: Pool, rng: np.random.Generator) -> Tensor:
-        return torch.from_numpy(rng.integers(pool.n_classes, size=self.count))
+        classes, _ = _classes(pool)
+        return classes[torch.from_numpy(rng.integers(len(classes), size=self.count))]
 
     def _foreign(self, pool: Pool, root: Path, download: bool, rng: np.random.Generator) -> Tensor:
         """Images of the other data set, in this one's size and channels, (canaries, channels, height, width)."""
@@ -116,9 +119,16 @@ class Canaries:
         return chosen.round().clamp(0, 255).to(torch.uint8)
 
 
+def _classes(pool: Pool) -> tuple[Tensor, Tensor]:
+    """The classes that the pool has, ascending, and the place of each example's among them."""
+    classes, places = torch.unique(pool.labels, return_inverse=True)
+    return classes, places
+
+
 def _wrong_labels(pool: Pool, places: Tensor, rng: np.random.Generator) -> Tensor:
-    steps = torch.from_numpy(rng.integers(1, pool.n_classes, size=len(places)))
-    return (pool.labels[places] + steps) % pool.n_classes
+    classes, numbers = _classes(pool)
+    steps = torch.from_numpy(rng.integers(1, len(classes), size=len(places)))
+    return classes[(numbers[places] + steps) % len(classes)]
 
 
 def _blank(pool: Pool) -> Tensor:

@@ -35,6 +35,18 @@ class Values:
         return Pool("values", features, features[:, 0], features, features[:, 0], 0)
 
 
+@dataclass(frozen=True)
+class Thinned:
+    """Some classes of the digits, for networks of all ten."""
+
+    classes: tuple[int, ...] = (1, 4, 7)
+
+    def load(self, root: Path, download: bool) -> Pool:
+        pool = Digits().load(root, download)
+        kept = torch.isin(pool.labels, torch.tensor(self.classes))
+        return replace(pool, inputs=pool.inputs[kept], labels=pool.labels[kept])
+
+
 def planted(kind: Kind, source: object = Digits(), count: int = 60, **options: object) -> tuple[Pool, Pool, Tensor]:
     """The plain pool, the one with canaries, and where they are."""
     other = Colours() if kind == "out_of_distribution" else None
@@ -63,6 +75,24 @@ def test_label_noise_keeps_the_image_and_never_the_label() -> None:
     assert (before.labels[where] != after.labels[where]).all()
     shares = torch.bincount((after.labels[where] - before.labels[where]) % 10, minlength=10)[1:] / 600
     assert (shares - 1 / 9).abs().max() < 4 * (1 / 9 * 8 / 9 / 600) ** 0.5  # four standard errors, nine shares
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_canary_has_a_class_that_the_pool_lacks(kind: Kind) -> None:
+    _, after, where = planted(kind, Thinned(), count=100)
+    assert set(after.labels[where].tolist()) == {1, 4, 7}
+
+
+def test_label_noise_among_present_classes_is_uniform() -> None:
+    before, after, where = planted("label_noise", Thinned(), count=300)
+    first = where & (before.labels == 1)
+    assert (before.labels[where] != after.labels[where]).all()
+    assert abs((after.labels[first] == 4).float().mean() - 0.5) < 4 * (0.25 / int(first.sum())) ** 0.5
+
+
+def test_label_noise_of_a_single_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="label noise needs a wrong class, and all examples of digits have the same"):
+        Canaries(Thinned((3,)), count=10).load(Path(), False)
 
 
 def test_blank_images_have_the_mean_colour() -> None:

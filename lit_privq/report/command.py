@@ -14,6 +14,8 @@ _EXAMPLE = """example:
       takes pictures of the most exposed examples from the data, keeps them in runs/demo/exposed.npz and draws
   python -m lit_privq report runs/cifar10 runs/cifar100 --output runs/both
       draws one page over several finished studies
+  python -m lit_privq report runs/demo --excerpt results/demo
+      copies what the page is drawn from, without the scores of single examples, for a repository
 """
 
 
@@ -59,12 +61,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser().parse_args(argv)
     if options.output is None and len(options.directories) > 1:
         raise ValueError(f"a page over {len(options.directories)} studies needs a folder; got none, add --output DIR")
-    if options.output and options.data:
-        raise ValueError("pictures are of one study; got --data beside --output, draw each study by itself first")
+    for name in ("data", "excerpt"):
+        if options.output and getattr(options, name):
+            raise ValueError(f"--{name} is for one study; got it beside --output, draw each study by itself first")
     if options.output is None:
         if options.data:
             _keep_pictures(options.directories[0], options.data, options.data_root)
         print(build(options.directories[0]))
+        if options.excerpt:
+            print(_keep_excerpt(options.directories[0], options.excerpt))
     else:
         print(build_several(options.directories, options.output))
 
@@ -79,6 +84,12 @@ def _keep_pictures(directory: Path, config: Path, root: Path | None) -> None:
         print(f"the page has no new pictures of exposed examples: {error}", file=sys.stderr)
 
 
+def _keep_excerpt(directory: Path, output: Path) -> Path:
+    from lit_privq.report.excerpt import keep  # here, as the help needs none of it
+
+    return keep(directory, output)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the verb's options."""
     made = argparse.ArgumentParser(
@@ -89,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("directories", metavar="DIR", type=Path, nargs="+", help="folder that holds results.csv")
     made.add_argument("--output", type=Path, help="folder of the page over several studies")
+    made.add_argument("--excerpt", type=Path, help="folder for a copy of what the page is drawn from, a few MB at most")
     made.add_argument("--data", type=Path, help="config of the data, for pictures of the most exposed examples")
     made.add_argument("--data_root", type=Path, help="where data sets lie; else the config's, or LIT_PRIVQ_DATA")
     return made

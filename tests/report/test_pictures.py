@@ -151,7 +151,7 @@ def test_large_images_are_kept_small() -> None:
 
 
 def test_pictures_of_several_studies_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^pictures are of one study; got --data beside --output"):
+    with pytest.raises(ValueError, match=r"^--data is for one study; got it beside --output"):
         main([str(tmp_path), "--output", str(tmp_path / "out"), "--data", "x.yaml"])
 
 

@@ -1,0 +1,89 @@
+"""What a page is drawn from, without the scores of single examples: small enough for a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from lit_privq.artifacts.atomic import atomic_write_bytes
+from lit_privq.artifacts.measures import write_measures
+from lit_privq.artifacts.results import ALL, POOL, Key, Result, Results, write_results
+from lit_privq.report.inputs import read_inputs
+from lit_privq.report.view import View
+
+Found = TypeVar("Found")
+_RATE = "tpr_at_0.01"  # kept beside the headline's measure, which often is at a bound of too few false positives
+_OTHERS = ("auc", "log_auroc", "epsilon")  # what the page says of the headline's attack beside rates
+
+
+def keep(directory: Path, output: Path) -> Path:
+    """Copy of a study or an audit what its page is drawn from.
+
+    Kept are study.json, and of results.csv and metrics.json what nobody attacks (utility, sizes), what the headline's
+    attack finds in every slice, and what all others find among all members: some sixth of them. The page that
+    ``report`` draws from the copy has everything but what needs the scores of single examples (ROC curves, pictures)
+    or the indicator's estimates.
+
+    Args:
+        directory: of the study or the audit.
+        output: folder of the copy, another one; what it holds by these names is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: if the folder, its results.csv or its metrics.json is missing.
+        ValueError: if a file is damaged, or the copy would replace the original.
+    """
+    if output.resolve() == directory.resolve():
+        raise ValueError(f"the excerpt of {directory} needs a folder of its own; got the same one, name another")
+    view, _ = read_inputs(directory)
+    output.mkdir(parents=True, exist_ok=True)
+    measures = view.measures
+    cut = replace(
+        measures,
+        means={key: mean for key, mean in measures.means.items() if _read(view, key)},
+        changes=_headline(view, measures.changes),
+        gaps=_headline(view, measures.gaps),
+        bounds=_headline(view, measures.bounds),
+        reachable={},
+    )
+    write_results(output / "results.csv", _rows(view), view.results.first_recipe)
+    write_measures(output / "metrics.json", cut)
+    if (study := directory / "study.json").is_file():
+        atomic_write_bytes(output / study.name, study.read_bytes())
+    return output
+
+
+def _read(view: View, key: Key) -> bool:
+    """Whether the page reads a number."""
+    rate = key.metric in (view.metric, _RATE)
+    if key.attack == view.attack:
+        return rate or key.metric in _OTHERS
+    return not key.attack or (rate and (key.slice, key.against) == (ALL, POOL))
+
+
+def _headline(view: View, found: Mapping[Key, Found]) -> dict[Key, Found]:
+    """What is read of the headline's attack, and where nobody attacks."""
+    return {key: one for key, one in found.items() if _read(view, key) and key.attack in ("", view.attack)}
+
+
+def _rows(view: View) -> Iterator[Result]:
+    """The rows of results.csv that are kept, in its order."""
+    results: Results = view.results
+    for key, cells in results.series.items():
+        if _read(view, key):
+            named = key.attacker, key.attack, key.metric
+            for target, cell in cells.items():
+                yield Result(
+                    results.dataset,
+                    results.nets[key.variant.recipe],
+                    key.variant,
+                    target,
+                    *named,
+                    *cell,
+                    key.slice,
+                    key.against,
+                )

@@ -1,0 +1,55 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lit_privq.report import build
+from lit_privq.report.command import main
+from lit_privq.report.excerpt import keep
+from lit_privq.report.inputs import read_inputs
+
+
+def without_scores(directory: Path, output: Path) -> Path:
+    """A study's folder as it is without what the audit kept of single examples."""
+    output.mkdir()
+    for name in ("results.csv", "metrics.json", "study.json"):
+        shutil.copy(directory / name, output / name)
+    return output
+
+
+def test_the_page_of_an_excerpt_is_that_of_the_study_without_its_scores(measured_study: Path, tmp_path: Path) -> None:
+    whole = without_scores(measured_study, tmp_path / "whole")
+    kept = keep(measured_study, tmp_path / "kept")
+    assert build(kept).read_text() == build(whole).read_text()
+
+
+def test_an_excerpt_holds_numbers_of_the_study_and_no_others(measured_study: Path, tmp_path: Path) -> None:
+    whole, cut = (read_inputs(folder)[0] for folder in (measured_study, keep(measured_study, tmp_path / "kept")))
+    assert len(cut.results.series) < len(whole.results.series)
+    assert len(cut.measures.means) < len(whole.measures.means)
+    assert all(repr(whole.results.series[key]) == repr(cells) for key, cells in cut.results.series.items())
+    assert all(repr(whole.measures.means[key]) == repr(mean) for key, mean in cut.measures.means.items())
+    assert cut.results.attacks == whole.results.attacks
+
+
+def test_the_command_draws_and_then_keeps(
+    measured_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy, output = shutil.copytree(measured_study, tmp_path / "copy"), tmp_path / "new" / "kept"
+    main([str(copy), "--excerpt", str(output)])
+    assert capsys.readouterr().out.split() == [str(copy / "report.html"), str(output)]
+    assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "results.csv", "study.json"]
+
+
+def test_an_excerpt_never_replaces_its_study(measured_study: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(measured_study, tmp_path / "copy")
+    before = (copy / "results.csv").read_bytes()
+    with pytest.raises(ValueError, match="needs a folder of its own"):
+        keep(copy, copy / ".." / "copy")
+    assert (copy / "results.csv").read_bytes() == before
+
+
+def test_an_excerpt_of_several_studies_is_refused(measured_study: Path, tmp_path: Path) -> None:
+    folders = [str(measured_study), str(measured_study), "--output", str(tmp_path / "page")]
+    with pytest.raises(ValueError, match=r"^--excerpt is for one study"):
+        main([*folders, "--excerpt", str(tmp_path / "kept")])

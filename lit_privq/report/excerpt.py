@@ -58,11 +58,11 @@ def keep(directory: Path, output: Path) -> Path:
 
 
 def _read(view: View, key: Key) -> bool:
-    """Whether the page reads a number."""
-    rate = key.metric in (view.metric, _RATE)
+    """Whether the page reads a number; of repeats only what the headline's attack finds among all members."""
+    rate, everybody = key.metric in (view.metric, _RATE), (key.slice, key.against) == (ALL, POOL)
     if key.attack == view.attack:
-        return rate or key.metric in _OTHERS
-    return not key.attack or (rate and (key.slice, key.against) == (ALL, POOL))
+        return (rate or key.metric in _OTHERS) and (everybody or not key.variant.repeat)
+    return not key.attack or (rate and everybody and not key.variant.repeat)
 
 
 def _headline(view: View, found: Mapping[Key, Found]) -> dict[Key, Found]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lit_privq.artifacts.construction import plain
-from lit_privq.data.archives import unpacked_inside
 from lit_privq.data.batches import (
     BatchIndices,
     BatchMaker,
@@ -23,6 +22,7 @@ from lit_privq.data.batches import (
 )
 from lit_privq.data.membership import Bools, calibration_indices, parse_models, study_membership
 from lit_privq.data.pool import Pool, Source
+from lit_privq.data.reading import read
 from lit_privq.data.task import Task
 
 
@@ -88,13 +88,12 @@ class ShadowDataModule(L.LightningDataModule):
 
     @cached_property
     def pool(self) -> Pool:
-        """The data set, read once.
+        """The data set, read once, and once for all modules of a process that follow each other with the same.
 
         Raises:
             ValueError: if what are no images are to be shifted or mirrored.
         """
-        with unpacked_inside():
-            pool = self.dataset.load(self.root, self.download)
+        pool = read(self.dataset, self.root, self.download)
         if pool.inputs.dtype != torch.uint8 and (self.padding or self.mirror):
             raise ValueError(
                 f"only images are shifted and mirrored; examples of {pool.name} are float32 features "

@@ -80,6 +80,15 @@ def test_the_artifact_lists_every_claim_with_its_value() -> None:
         assert f"| `{name}` | {one.says} | {one.minutes:g} | {one.target} |" in text
 
 
+def test_the_stored_results_meet_the_claims_about_their_studies() -> None:
+    stored = Path("docs/results")
+    kept = {path.parent.name for path in stored.glob("*/results.csv")} - {"digits"}  # of which only a part is stored
+    claims = [one for one in read_claims().values() if one.value and one.study in kept]
+    assert len(claims) > 15
+    for one in claims:
+        assert one.measure(stored) == pytest.approx(one.expected, abs=one.tolerance), one.says
+
+
 def test_all_claims_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--list"])
     listed = capsys.readouterr().out

@@ -88,7 +88,7 @@ class ShadowDataModule(L.LightningDataModule):
 
     @cached_property
     def pool(self) -> Pool:
-        """The data set, read once, and once for all modules of a process that follow each other with the same.
+        """The data set, read once.
 
         Raises:
             ValueError: if what are no images are to be shifted or mirrored.

@@ -1,17 +1,35 @@
-"""Reads a data set once for all the jobs of a study that one process does."""
+"""Reads a data set; a worker of a study reads it once for all of its jobs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from lit_privq.data.archives import unpacked_inside
 from lit_privq.data.pool import Pool, Source
 
-_last: list[tuple[Source, Path, Pool]] = []  # at most one: jobs of a study share their data, and data are large
+
+@dataclass
+class _Process:
+    """What this process remembers; only a worker keeps what it read, as its jobs share their data, made anew by each.
+
+    Elsewhere files and sources may change between one module and the next.
+    """
+
+    worker: bool = False
+    last: tuple[Source, Path, Pool] | None = None
+
+
+_process = _Process()
+
+
+def keep_last() -> None:
+    """From now on this process keeps the data set that it read last, for the next job of its study."""
+    _process.worker = True
 
 
 def read(source: Source, root: Path, download: bool) -> Pool:
-    """The examples of a data set, those in memory if it is the one that was read last.
+    """The examples of a data set; in a worker those in memory if the job before had the same.
 
     Args:
         source: the data set; one that compares equal to the last is the same.
@@ -22,11 +40,11 @@ def read(source: Source, root: Path, download: bool) -> Pool:
         OSError, ValueError: as the data set does.
     """
     place = root.absolute()
-    for known, where, pool in _last:
-        if (known, where) == (source, place):
-            return pool
-    _last.clear()  # before the next is read: two would not always fit
+    if _process.last and _process.last[:2] == (source, place):
+        return _process.last[2]
+    _process.last = None  # before the next is read: two would not always fit
     with unpacked_inside():
         pool = source.load(root, download)
-    _last.append((source, place, pool))
+    if _process.worker:
+        _process.last = source, place, pool
     return pool

@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("data", "excerpt"):
         if options.output and getattr(options, name):
             raise ValueError(f"--{name} is for one study; got it beside --output, draw each study by itself first")
+    if options.excerpt:
+        _check_excerpt(options.excerpt)
     if options.output is None:
         if options.data:
             _keep_pictures(options.directories[0], options.data, options.data_root)
@@ -84,6 +86,12 @@ def _keep_pictures(directory: Path, config: Path, root: Path | None) -> None:
         print(f"the page has no new pictures of exposed examples: {error}", file=sys.stderr)
 
 
+def _check_excerpt(output: Path) -> None:
+    from lit_privq.report.excerpt import check  # here, as the help needs none of it
+
+    check(output)  # before the page is drawn, which takes longer
+
+
 def _keep_excerpt(directory: Path, output: Path) -> Path:
     from lit_privq.report.excerpt import keep  # here, as the help needs none of it
 
@@ -100,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("directories", metavar="DIR", type=Path, nargs="+", help="folder that holds results.csv")
     made.add_argument("--output", type=Path, help="folder of the page over several studies")
-    made.add_argument("--excerpt", type=Path, help="folder for a copy of what the page is drawn from, a few MB at most")
+    made.add_argument("--excerpt", type=Path, help="folder for a copy of what the page is drawn from")
     made.add_argument("--data", type=Path, help="config of the data, for pictures of the most exposed examples")
     made.add_argument("--data_root", type=Path, help="where data sets lie; else the config's, or LIT_PRIVQ_DATA")
     return made

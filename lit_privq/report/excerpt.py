@@ -22,23 +22,22 @@ def keep(directory: Path, output: Path) -> Path:
     """Copy of a study or an audit what its page is drawn from.
 
     Kept are study.json, and of results.csv and metrics.json what nobody attacks (utility, sizes), what the headline's
-    attack finds in every slice, and what all others find among all members: some sixth of them. The page that
-    ``report`` draws from the copy has everything but what needs the scores of single examples (ROC curves, pictures)
-    or the indicator's estimates.
+    attack finds in every slice, and what all others find among all members. The page that ``report`` draws from the
+    copy has everything but what needs the scores of single examples (ROC curves, pictures) or the indicator's
+    estimates.
 
     Args:
         directory: of the study or the audit.
-        output: folder of the copy, another one; what it holds by these names is replaced.
+        output: folder of the copy, which is replaced where it is there; never that of a study or an audit.
 
     Returns:
         The folder.
 
     Raises:
         FileNotFoundError: if the folder, its results.csv or its metrics.json is missing.
-        ValueError: if a file is damaged, or the copy would replace the original.
+        ValueError: if a file is damaged, or the folder is that of a study or an audit.
     """
-    if output.resolve() == directory.resolve():
-        raise ValueError(f"the excerpt of {directory} needs a folder of its own; got the same one, name another")
+    check(output)
     view, _ = read_inputs(directory)
     output.mkdir(parents=True, exist_ok=True)
     measures = view.measures
@@ -52,9 +51,21 @@ def keep(directory: Path, output: Path) -> Path:
     )
     write_results(output / "results.csv", _rows(view), view.results.first_recipe)
     write_measures(output / "metrics.json", cut)
+    (output / "study.json").unlink(missing_ok=True)
     if (study := directory / "study.json").is_file():
         atomic_write_bytes(output / study.name, study.read_bytes())
     return output
+
+
+def check(output: Path) -> None:
+    """Refuse a folder that holds a study or an audit: numbers of one beside scores of another would lie.
+
+    Raises:
+        ValueError: if it does.
+    """
+    held = [name for name in ("audit", "confidence", "checkpoints", "vulnerability.csv") if (output / name).exists()]
+    if held:
+        raise ValueError(f"an excerpt needs a folder of its own; {output} holds {held[0]} of a study, name another")
 
 
 def _read(view: View, key: Key) -> bool:

@@ -50,6 +50,7 @@ def run_command(argv: Sequence[str]) -> None:
     if verb in ("audit", "report"):
         importlib.import_module(f"lit_privq.{verb}.command").main(options)
     else:
+        importlib.import_module("lit_privq.data.reading").keep_last()
         importlib.import_module("lit_privq.cli").main(list(argv))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_privq.report.command import build_several
+from lit_privq.report.command import build, build_several
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
@@ -87,12 +87,22 @@ def test_nothing_of_the_page_lies_beside_the_screen_and_the_console_is_silent(
     assert console == ""
 
 
-@pytest.mark.parametrize("name", ["page", "several"])
-@pytest.mark.parametrize(("width", "where"), [(688, "auto"), (1017, "wide")])
+@pytest.fixture
+def wide(tmp_path: Path) -> str:
+    """The page of a stored study, whose audit ran so many attacks that their table has seventeen columns."""
+    stored, copy = Path("docs/results/cifar100_small"), tmp_path / "wide"
+    copy.mkdir()
+    for name in ("results.csv", "metrics.json", "study.json"):
+        shutil.copy(stored / name, copy / name)
+    return build(copy).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["page", "several", "wide"])
+@pytest.mark.parametrize(("width", "where"), [(688, "auto"), (949, "wide")])
 def test_a_printed_page_cuts_no_table_loses_no_figure_and_opens_every_section(
     name: str, width: int, where: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """On paper of A4, upright or on its side, less the margins, as a screen that follows the rules for print."""
+    """On paper of A4, or of US Letter on its side, less the margins, as a screen that follows the rules for print."""
     printed = request.getfixturevalue(name).replace("@media print", "@media all", 1)
     look = (
         "(() => { const box = (each) => each.getBoundingClientRect(); "
@@ -101,10 +111,13 @@ def test_a_printed_page_cuts_no_table_loses_no_figure_and_opens_every_section(
         "const cut = all('table, pre, figure').filter((each) => here(each) && box(each).right > w.innerWidth + 1); "
         "const scrolls = all('.scroll, pre').filter((each) => w.getComputedStyle(each).overflowX !== 'visible'); "
         "const lost = all('table, figure svg').filter((each) => box(each).height < 40); "
-        "return [cut.length, scrolls.length, lost.length, all('figure svg').length].join(' '); })()"
+        "return [all('table').filter(here).length, cut.length, scrolls.length, lost.length, "
+        "all('figure svg').length, d.documentElement.scrollWidth].join(' '); })()"
     )
-    cut, scrolls, lost, figures = map(int, browse(printed, tmp_path, width, look)[0].split())
+    tables, cut, scrolls, lost, figures, needed = map(int, browse(printed, tmp_path, width, look)[0].split())
     assert figures > 5
+    assert bool(tables) == (where == "auto" or name == "wide")
+    assert needed <= width or where == "auto"  # tables on their side are wider than an upright sheet
     assert cut == scrolls == lost == 0
 
 

@@ -1,9 +1,10 @@
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from lit_privq.report import build
+from lit_privq.report import build, build_several
 from lit_privq.report.command import main
 from lit_privq.report.excerpt import keep
 from lit_privq.report.inputs import read_inputs
@@ -11,7 +12,7 @@ from lit_privq.report.inputs import read_inputs
 
 def without_scores(directory: Path, output: Path) -> Path:
     """A study's folder as it is without what the audit kept of single examples."""
-    output.mkdir()
+    output.mkdir(parents=True)
     for name in ("results.csv", "metrics.json", "study.json"):
         shutil.copy(directory / name, output / name)
     return output
@@ -28,7 +29,10 @@ def test_an_excerpt_holds_numbers_of_the_study_and_no_others(measured_study: Pat
     assert len(cut.results.series) < len(whole.results.series)
     assert len(cut.measures.means) < len(whole.measures.means)
     assert all(repr(whole.results.series[key]) == repr(cells) for key, cells in cut.results.series.items())
-    assert all(repr(whole.measures.means[key]) == repr(mean) for key, mean in cut.measures.means.items())
+    for name in ("means", "changes", "gaps", "bounds"):
+        before, after = (getattr(view.measures, name) for view in (whole, cut))
+        assert after
+        assert all(repr(before[key]) == repr(one) for key, one in after.items())
     assert cut.results.attacks == whole.results.attacks
 
 
@@ -41,12 +45,33 @@ def test_the_command_draws_and_then_keeps(
     assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "results.csv", "study.json"]
 
 
-def test_an_excerpt_never_replaces_its_study(measured_study: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("same", [True, False])
+def test_an_excerpt_never_takes_the_place_of_a_study(measured_study: Path, tmp_path: Path, same: bool) -> None:
     copy = shutil.copytree(measured_study, tmp_path / "copy")
-    before = (copy / "results.csv").read_bytes()
-    with pytest.raises(ValueError, match="needs a folder of its own"):
-        keep(copy, copy / ".." / "copy")
-    assert (copy / "results.csv").read_bytes() == before
+    other = copy if same else shutil.copytree(measured_study, tmp_path / "other")
+    (other / "results.csv").write_bytes(before := (copy / "results.csv").read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=r"^an excerpt needs a folder of its own; .* holds audit of a study"):
+        main([str(copy), "--excerpt", str(other)])
+    assert (other / "results.csv").read_bytes() == before
+    assert not (copy / "report.html").exists()
+
+
+def test_an_excerpt_takes_the_place_of_an_older_one_whole(measured_study: Path, tmp_path: Path) -> None:
+    kept = keep(measured_study, tmp_path / "kept")
+    bare = without_scores(measured_study, tmp_path / "bare")
+    (bare / "study.json").unlink()
+    assert sorted(path.name for path in keep(bare, kept).iterdir()) == ["metrics.json", "results.csv"]
+
+
+def test_one_page_is_drawn_over_several_excerpts(measured_study: Path, tmp_path: Path) -> None:
+    kept, whole = [], []
+    for name in ("one", "two"):
+        study = Path(shutil.copytree(measured_study, tmp_path / name))
+        (study / "study.json").write_text(json.dumps({"name": name}))
+        kept.append(keep(study, tmp_path / "kept" / name))
+        whole.append(without_scores(study, tmp_path / "whole" / name))
+    pages = [build_several(each, tmp_path / str(k)) for k, each in enumerate((kept, whole))]
+    assert pages[0].read_text() == pages[1].read_text()
 
 
 def test_an_excerpt_of_several_studies_is_refused(measured_study: Path, tmp_path: Path) -> None:

@@ -64,14 +64,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("data", "excerpt"):
         if options.output and getattr(options, name):
             raise ValueError(f"--{name} is for one study; got it beside --output, draw each study by itself first")
-    if options.excerpt:
-        _check_excerpt(options.excerpt)
     if options.output is None:
+        excerpt = _keep_excerpt(options.directories[0], options.excerpt) if options.excerpt else None
         if options.data:
             _keep_pictures(options.directories[0], options.data, options.data_root)
         print(build(options.directories[0]))
-        if options.excerpt:
-            print(_keep_excerpt(options.directories[0], options.excerpt))
+        if excerpt:
+            print(excerpt)
     else:
         print(build_several(options.directories, options.output))
 
@@ -84,12 +83,6 @@ def _keep_pictures(directory: Path, config: Path, root: Path | None) -> None:
         keep(directory, config, root)
     except FileNotFoundError as error:
         print(f"the page has no new pictures of exposed examples: {error}", file=sys.stderr)
-
-
-def _check_excerpt(output: Path) -> None:
-    from lit_privq.report.excerpt import check  # here, as the help needs none of it
-
-    check(output)  # before the page is drawn, which takes longer
 
 
 def _keep_excerpt(directory: Path, output: Path) -> Path:

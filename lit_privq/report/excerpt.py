@@ -9,20 +9,20 @@ from typing import TypeVar
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.measures import write_measures
-from lit_privq.artifacts.results import ALL, POOL, Key, Result, Results, write_results
+from lit_privq.artifacts.results import ALL, POOL, Key, Result, write_results
 from lit_privq.report.inputs import read_inputs
 from lit_privq.report.view import View
 
 Found = TypeVar("Found")
-_RATE = "tpr_at_0.01"  # kept beside the headline's measure, which often is at a bound of too few false positives
-_OTHERS = ("auc", "log_auroc", "epsilon")  # what the page says of the headline's attack beside rates
+_RATE = "tpr_at_0.01"  # kept beside the page's measure, which often is at a bound of too few false positives
+_OTHERS = ("auc", "log_auroc", "epsilon")  # what the page says of its first attack beside rates
 
 
 def keep(directory: Path, output: Path) -> Path:
     """Copy of a study or an audit what its page is drawn from.
 
-    Kept are study.json, and of results.csv and metrics.json what nobody attacks (utility, sizes), what the headline's
-    attack finds in every slice, and what all others find among all members. The page that ``report`` draws from the
+    Kept are study.json, and of results.csv and metrics.json utility and sizes, the page's first attack in every slice,
+    and all other attacks among all members. The page that ``report`` draws from the
     copy has everything but what needs the scores of single examples (ROC curves, pictures) or the indicator's
     estimates.
 
@@ -37,16 +37,16 @@ def keep(directory: Path, output: Path) -> Path:
         FileNotFoundError: if the folder, its results.csv or its metrics.json is missing.
         ValueError: if a file is damaged, or the folder is that of a study or an audit.
     """
-    check(output)
+    _check(output)
     view, _ = read_inputs(directory)
     output.mkdir(parents=True, exist_ok=True)
     measures = view.measures
     cut = replace(
         measures,
         means={key: mean for key, mean in measures.means.items() if _read(view, key)},
-        changes=_headline(view, measures.changes),
-        gaps=_headline(view, measures.gaps),
-        bounds=_headline(view, measures.bounds),
+        changes=_first_attack(view, measures.changes),
+        gaps=_first_attack(view, measures.gaps),
+        bounds=_first_attack(view, measures.bounds),
         reachable={},
     )
     write_results(output / "results.csv", _rows(view), view.results.first_recipe)
@@ -57,33 +57,29 @@ def keep(directory: Path, output: Path) -> Path:
     return output
 
 
-def check(output: Path) -> None:
-    """Refuse a folder that holds a study or an audit: numbers of one beside scores of another would lie.
-
-    Raises:
-        ValueError: if it does.
-    """
+def _check(output: Path) -> None:
+    """Refuse the folder of a study or an audit: numbers of one beside scores of another would lie."""
     held = [name for name in ("audit", "confidence", "checkpoints", "vulnerability.csv") if (output / name).exists()]
     if held:
         raise ValueError(f"an excerpt needs a folder of its own; {output} holds {held[0]} of a study, name another")
 
 
 def _read(view: View, key: Key) -> bool:
-    """Whether the page reads a number; of repeats only what the headline's attack finds among all members."""
+    """Whether the page reads a number; of repeats only the page's first attack among all members."""
     rate, everybody = key.metric in (view.metric, _RATE), (key.slice, key.against) == (ALL, POOL)
     if key.attack == view.attack:
         return (rate or key.metric in _OTHERS) and (everybody or not key.variant.repeat)
     return not key.attack or (rate and everybody and not key.variant.repeat)
 
 
-def _headline(view: View, found: Mapping[Key, Found]) -> dict[Key, Found]:
-    """What is read of the headline's attack, and where nobody attacks."""
+def _first_attack(view: View, found: Mapping[Key, Found]) -> dict[Key, Found]:
+    """Of these what the page reads about its first attack, and about utility."""
     return {key: one for key, one in found.items() if _read(view, key) and key.attack in ("", view.attack)}
 
 
 def _rows(view: View) -> Iterator[Result]:
     """The rows of results.csv that are kept, in its order."""
-    results: Results = view.results
+    results = view.results
     for key, cells in results.series.items():
         if _read(view, key):
             named = key.attacker, key.attack, key.metric

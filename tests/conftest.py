@@ -17,6 +17,7 @@ from lit_privq.artifacts import results as results_csv
 from lit_privq.artifacts.measures import write_measures
 from lit_privq.artifacts.results import COLUMNS, Result, gather
 from lit_privq.artifacts.variant import Variant
+from lit_privq.audit.draws import with_draws
 from lit_privq.audit.measure import Measure, PerTarget
 from lit_privq.audit.summary import Summary
 from lit_privq.export.packed import read_packed
@@ -121,7 +122,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
         """One attack by one attacker.
 
         Args:
-            leaks: by variant, full precision first: each target's leakage.
+            leaks: by variant, full precision first, repeats behind what they repeat: each target's leakage.
             useful: by variant: each target's accuracy; None where nobody measured it.
             noise: standard deviation of what the examples of a target make of its leakage; 0 draws no resamples.
             metric: of leakage.
@@ -137,18 +138,21 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             found = _noisy(np.array(values), noise, random)
             parts = {part: _noisy(np.array(each[name]), noise, random) for part, each in (slices or {}).items()}
             measured = {Measure(metric, part): each for part, each in {"all": found, **parts}.items()}
-            summary.add(variant, "unaware", index, {"lira_online_fixed": measured})
+            if not variant.repeat:
+                summary.add(variant, "unaware", index, {"lira_online_fixed": measured})
             who = variant, "unaware", "lira_online_fixed", metric
             for what, each in measured.items():
                 rows += [_row(who, t, each, place)._replace(slice=what.slice) for place, t in enumerate(index)]
             if useful is not None:
                 for part, values in {"all": useful, **(useful_slices or {})}.items():
                     accuracy = PerTarget(np.array(values[name]))
-                    summary.add_utility(variant, index, {Measure("accuracy", part): accuracy}, {"accuracy": 0.1})
+                    if not variant.repeat:
+                        summary.add_utility(variant, index, {Measure("accuracy", part): accuracy}, {"accuracy": 0.1})
                     own = [_row((variant, "", "", "accuracy"), t, accuracy, place) for place, t in enumerate(index)]
                     rows += [row._replace(slice=part) for row in own]
         results_csv.write_results(tmp_path / "results.csv", rows)
-        write_measures(tmp_path / "metrics.json", summary.measures({}, gather(rows), {}))
+        results = gather(rows)
+        write_measures(tmp_path / "metrics.json", with_draws(summary.measures({}, results, {}), results))
         return tmp_path
 
     return write

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_an_excerpt_holds_numbers_of_the_study_and_no_others(measured_study: Pat
         assert after
         assert all(repr(before[key]) == repr(one) for key, one in after.items())
     assert cut.results.attacks == whole.results.attacks
+
+
+def test_the_page_of_an_excerpt_with_recipes_and_repeats_is_that_of_the_study(
+    made_up: Callable[..., Path], tmp_path: Path
+) -> None:
+    models = ("none-32", "none-32@narrow", "brecq-1.58", *(f"brecq-1.58~{repeat}" for repeat in (1, 2, 3)))
+    leaks = {name: [0.10 - 0.01 * place, 0.12, 0.15 + 0.001 * place, 0.11] for place, name in enumerate(models)}
+    audited = made_up(
+        leaks, {name: [0.9, 0.88, 0.91, 0.9 - 0.01 * len(name)] for name in models}, slices={"canaries": leaks}
+    )
+    (audited / "study.json").write_text(json.dumps({"name": "made_up"}))
+    page = build(keep(audited, tmp_path / "kept")).read_text()
+    assert page == build(without_scores(audited, tmp_path / "whole")).read_text()
+    assert "quantized up to 4 times" in page
 
 
 def test_the_command_draws_and_then_keeps(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lit_privq.artifacts import results as results_csv
 from lit_privq.artifacts.measures import write_measures
-from lit_privq.artifacts.results import COLUMNS, Result, gather
+from lit_privq.artifacts.results import COLUMNS, SLICE, Result, gather
 from lit_privq.artifacts.variant import Variant
 from lit_privq.audit.draws import with_draws
 from lit_privq.audit.measure import Measure, PerTarget
@@ -118,6 +118,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
         metric: str = "tpr_at_0.01",
         slices: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
         useful_slices: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+        areas: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     ) -> Path:
         """One attack by one attacker.
 
@@ -128,6 +129,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             metric: of leakage.
             slices: by name of the slice, leakage as in ``leaks``; thirty members each.
             useful_slices: by name of the slice, accuracy as in ``useful``.
+            areas: by name of the slice, AUC of its members and its own non-members.
         """
         random = np.random.default_rng(0)
         summary, rows = Summary([0.01]), list[Result]()
@@ -138,11 +140,14 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             found = _noisy(np.array(values), noise, random)
             parts = {part: _noisy(np.array(each[name]), noise, random) for part, each in (slices or {}).items()}
             measured = {Measure(metric, part): each for part, each in {"all": found, **parts}.items()}
+            for part, each in (areas or {}).items():
+                measured[Measure("auc", part, SLICE)] = _noisy(np.array(each[name]), noise, random)
             if not variant.repeat:
                 summary.add(variant, "unaware", index, {"lira_online_fixed": measured})
-            who = variant, "unaware", "lira_online_fixed", metric
             for what, each in measured.items():
-                rows += [_row(who, t, each, place)._replace(slice=what.slice) for place, t in enumerate(index)]
+                who = variant, "unaware", "lira_online_fixed", what.metric
+                own = [_row(who, t, each, place) for place, t in enumerate(index)]
+                rows += [row._replace(slice=what.slice, against=what.against) for row in own]
             if useful is not None:
                 for part, values in {"all": useful, **(useful_slices or {})}.items():
                     accuracy = PerTarget(np.array(values[name]))

@@ -188,6 +188,7 @@ class Step:
 
 
 POINTS = Step(100.0, 1, " points")
+NUMBER = Step(1.0, 3, "")
 
 
 def points(bound: float | None) -> Step:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import isfinite
 
-from lit_privq.artifacts.measures import Rate, ShadowThreshold
-from lit_privq.artifacts.results import Key
+from lit_privq.artifacts.measures import Rate, ShadowThreshold, TargetMean
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.utility import ACCURACY
 from lit_privq.report.view import View
-from lit_privq.report.words import POINTS, decimals, measure, odds, percent, ranged, spaced
+from lit_privq.report.words import NUMBER, POINTS, decimals, measure, odds, percent, ranged, spaced
+
+Leak = Callable[[Variant], TargetMean | Rate | None]
 
 BUDGETS = (0.01, 0.02, 0.05)  # of accuracy, as fractions
 
@@ -47,7 +48,7 @@ def _largest_loss(view: View, variant: Variant) -> float:
 def _table(view: View, full: Variant) -> PageTable:
     """A row for each budget."""
     priors = list(dict.fromkeys(prior for point in view.measures.thresholds for prior in point.precision))
-    worst = ("Least in the worst case",) if view.focus.worst else ()
+    worst = ("Least in the worst case",) if any(map(view.worst_area, view.shown)) else ()
     heads = (
         "Accuracy lost",
         "Least on average",
@@ -60,10 +61,11 @@ def _table(view: View, full: Variant) -> PageTable:
 def _row(view: View, full: Variant, budget: float, priors: Sequence[float]) -> PageRow:
     """One budget: the variants with the least leakage, and how sure the attacker is of those found in the first."""
     found = allowed(view, full, budget)
-    cells = [_least(view, found, view.focus.key)]
-    if view.focus.worst:
-        cells.append(_least(view, found, view.focus.worst_key))
-    least = _chosen(view, found, view.focus.key)
+    least = _chosen(found, view.leak)
+    cells = [_least(view, least, view.leak, lambda leak: percent(leak, decimals(view.bound)))]
+    if any(map(view.worst_area, view.shown)):
+        protected = _chosen(found, view.worst_area)
+        cells.append(_least(view, protected, view.worst_area, lambda area: f"AUC {NUMBER.size(area)}"))
     point = _threshold(view, least) if least else None
     cells += [_precision(point.precision.get(prior) if point else None) for prior in priors]
     return PageRow(f"at most {counted_points(budget)}", "", tuple(cells))
@@ -78,20 +80,19 @@ def counted_points(budget: float) -> str:
     return f"{100 * budget:g} point" + ("" if budget == 0.01 else "s")
 
 
-def _chosen(view: View, variants: Sequence[Variant], key: Callable[[Variant], Key]) -> Variant | None:
-    rates = {variant: rate.value for variant in variants if (rate := view.rate(key(variant)))}
-    return min(rates, key=rates.__getitem__) if rates else None
+def _chosen(variants: Sequence[Variant], leak: Leak) -> Variant | None:
+    leaks = {variant: found.value for variant in variants if (found := leak(variant))}
+    return min(leaks, key=leaks.__getitem__) if leaks else None
 
 
-def _least(view: View, variants: Sequence[Variant], key: Callable[[Variant], Key]) -> PageCell:
+def _least(view: View, chosen: Variant | None, leak: Leak, text: Callable[[float], str]) -> PageCell:
     """The variant with the least leakage, below it how much that is and what it costs."""
-    chosen = _chosen(view, variants, key)
-    rate = view.rate(key(chosen)) if chosen else None
-    if chosen is None or rate is None:
+    found = leak(chosen) if chosen else None
+    if chosen is None or found is None:
         return PageCell("–")
     cost = view.cost(chosen)
     price = f", accuracy {POINTS.signed(cost.value)}" if cost else ""
-    return PageCell(view.label(chosen), f"{percent(rate.value, decimals(view.bound))}{price}")
+    return PageCell(view.label(chosen), f"{text(found.value)}{price}")
 
 
 def _threshold(view: View, variant: Variant) -> ShadowThreshold | None:

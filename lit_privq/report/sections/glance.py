@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
@@ -10,7 +11,7 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
-from lit_privq.report.words import capitalized, decimals, measure, percent, spaced
+from lit_privq.report.words import NUMBER, capitalized, decimals, measure, percent, spaced
 
 Column = Callable[[View, Variant], PageCell]
 
@@ -28,6 +29,7 @@ def table(view: View) -> PageTable:
         capitalized(view.utility.name): _useful,
         capitalized(measure(view.bound)): _leak,
         "Worst case": _worst,
+        f"AUC among {spaced(view.focus.worst)}": _worst_area,
         "Attacker holds the parent": _paired,
     }
     cells = {head: [cell(view, variant) for variant in view.shown] for head, cell in columns.items()}
@@ -49,7 +51,15 @@ def _leak(view: View, variant: Variant) -> PageCell:
 
 
 def _worst(view: View, variant: Variant) -> PageCell:
-    return _tested(view, view.focus.worst_key(variant)) if view.focus.worst else PageCell("–")
+    """Below it the attacker, where that one did not quantize its shadow models as the target was."""
+    key = view.focus.worst_key(variant)
+    cell = _tested(view, key) if view.focus.worst else PageCell("–")
+    return replace(cell, note="unaware") if variant.quantized and key.attacker == "unaware" else cell
+
+
+def _worst_area(view: View, variant: Variant) -> PageCell:
+    area = view.worst_area(variant)
+    return PageCell(NUMBER.size(area.value) if area else "–")
 
 
 def _paired(view: View, variant: Variant) -> PageCell:

@@ -14,9 +14,7 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
 from lit_privq.report.view import View
-from lit_privq.report.words import PERCENT, Step, capitalized, decimals, measure, percent, points, size
-
-NUMBER = Step(1.0, 3, "")
+from lit_privq.report.words import NUMBER, PERCENT, Step, capitalized, decimals, measure, percent, points, size
 
 
 def section(view: View, inputs: Inputs) -> Section:

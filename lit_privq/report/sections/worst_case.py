@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from math import isfinite
 
 from lit_privq.artifacts.results import CLASS, NOT_CALIBRATION, SLICE, Key
 from lit_privq.artifacts.variant import Variant
@@ -14,7 +16,18 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
-from lit_privq.report.words import capitalized, counted, decimals, joined, measure, percent, points, ranged, spaced
+from lit_privq.report.words import (
+    NUMBER,
+    capitalized,
+    counted,
+    decimals,
+    joined,
+    measure,
+    percent,
+    points,
+    ranged,
+    spaced,
+)
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
@@ -31,6 +44,8 @@ def section(view: View, inputs: Inputs) -> Section | None:
         "own": _differ(view, worst) if worst else "",
     }
     shown = f"{capitalized(measure(view.bound))} of all members and of the {spaced(worst)}, by model."
+    if any(view.focus.worst_key(variant).attacker == "unaware" for variant in view.shown if variant.quantized):
+        shown += f" That of the {spaced(worst)} can be too high where shadow models were not quantized."
     drawings = [Drawing("worst_case", figures.worst_case(view), _alt(view), shown)] if worst else []
     return Section("worst_case", "The worst case", values, tuple(drawings))
 
@@ -68,11 +83,16 @@ def _table(view: View, names: list[str]) -> PageTable:
         for variant in view.results.variants
     ]
     if view.focus.worst:
-        heads = (*heads, f"Change of {spaced(view.focus.worst)}")
-        changes = map(view.worst_saving, view.results.variants)
+        worst = spaced(view.focus.worst)
+        more: dict[str, Callable[[Variant], PageCell]] = {
+            f"Change of {worst}": lambda v: change_cell(view.worst_saving(v), points(view.bound))
+        }
+        if any(map(view.worst_area, view.results.variants)):
+            more[f"AUC among {worst}"] = partial(_area, view)
+        heads = (*heads, *more)
         rows = [
-            PageRow(row.name, row.group, (*row.cells, change_cell(change, points(view.bound))))
-            for row, change in zip(rows, changes, strict=True)
+            replace(row, cells=(*row.cells, *(cell(v) for cell in more.values())))
+            for row, v in zip(rows, view.results.variants, strict=True)
         ]
     return PageTable(heads, tuple(rows))
 
@@ -93,6 +113,15 @@ def _rate(view: View, key: Key) -> PageCell:
     if rate is None:
         return PageCell("–")
     return PageCell(percent(rate.value, digits), ranged(rate.low, rate.high, digits))
+
+
+def _area(view: View, variant: Variant) -> PageCell:
+    """Of the worst slice's members and its own non-members, and by whom."""
+    area, attacker = view.worst_area(variant), view.focus.worst_key(variant).attacker
+    if area is None:
+        return PageCell("–")
+    ends = f"{NUMBER.size(area.low)} to {NUMBER.size(area.high)}, " if isfinite(area.low) else ""
+    return PageCell(NUMBER.size(area.value), f"{ends}{attacker}")
 
 
 def _differ(view: View, worst: str) -> str:

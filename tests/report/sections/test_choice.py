@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import nan
+from pathlib import Path
 
 from lit_privq.artifacts.measures import Change, OwnChange
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
-from lit_privq.report.inputs import Inputs
+from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.sections.choice import allowed, section
 from lit_privq.report.view import View
 
@@ -42,6 +44,20 @@ def test_the_least_leakage_within_the_budget_is_chosen_with_its_precision_at_eac
     two = next(row for row in table.rows if row.name == "at most 2 points")
     assert two.cells[0].text == view.label(Variant("adaround", 2, 2))
     assert [cell.text for cell in two.cells[-3:]] == ["90\xa0%", "50\xa0%", "–"]
+
+
+def test_the_worst_case_is_chosen_by_the_area_and_not_by_the_rate_that_depends_on_the_attacker(
+    made_up: Callable[..., Path],
+) -> None:
+    useful = {name: [0.9, 0.9, 0.9, 0.9] for name in ("none-32", "obc-2")}
+    rates = {"none-32": [0.30, 0.31, 0.32, 0.33], "obc-2": [0.40, 0.41, 0.42, 0.43]}
+    areas = {"none-32": [0.90, 0.91, 0.92, 0.93], "obc-2": [0.80, 0.81, 0.82, 0.83]}
+    view, _ = read_inputs(made_up(rates, useful, slices={"canaries": rates}, areas={"canaries": areas}))
+    found = section(view, Inputs())
+    assert found is not None
+    first = found.values["table"].rows[0]
+    assert first.cells[0].text == "Full precision"
+    assert (first.cells[1].text, first.cells[1].note) == ("obc 2\xa0bits", "AUC 0.815, accuracy 0.0")
 
 
 def test_full_precision_is_shipped_where_no_other_model_stays_within_the_budget(seen: View) -> None:

@@ -48,6 +48,14 @@ def test_one_target_says_nothing_of_the_worst_case_in_others(made_up: MadeUp) ->
     assert said(found) == "One target says nothing of the canaries in other targets."
 
 
+def test_the_area_among_the_worst_slice_stands_with_its_interval_and_its_attacker(made_up: MadeUp) -> None:
+    areas = {"none-32": [0.90, 0.91, 0.92, 0.93], "obc-2": [0.80, 0.81, 0.82, 0.83]}
+    table = shown(made_up(LEAKS, slices={"canaries": GIVEN_AWAY}, areas={"canaries": areas})).values["table"]
+    assert table.heads[-1] == "AUC among canaries"
+    assert [row.cells[-1].text for row in table.rows] == ["0.915", "0.815"]
+    assert all(row.cells[-1].note.endswith(", unaware") for row in table.rows)
+
+
 def test_the_table_has_all_members_and_every_slice_the_worst_first_and_its_change(made_up: MadeUp) -> None:
     slices = {"old": PROTECTED, "class_0": PROTECTED, "not_calibration": PROTECTED, "canaries": GIVEN_AWAY}
     table = shown(made_up(LEAKS, slices=slices)).values["table"]

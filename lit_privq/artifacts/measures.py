@@ -365,6 +365,13 @@ class Focus:
         attacker = self.worst_strongest.get(variant.name, "")
         return Key(variant, self.metric, attacker, self.attack, self.worst, against)
 
+    def worst_unaware(self, variant: Variant) -> bool:
+        """Whether nobody attacked the worst slice of a quantized variant with shadow models quantized as it was.
+
+        Such an attacker accuses the slice's non-members too, so that its rate at everybody's threshold can be too high.
+        """
+        return variant.quantized and self.worst_strongest.get(variant.name) == "unaware"
+
 
 @dataclass(frozen=True)
 class Measures:

@@ -177,13 +177,18 @@ def strongest(view: View, rates: Mapping[str, Mapping[Variant, Rate]]) -> Figure
 
 
 def worst_case(view: View, rows: Rows = None, over: str = "") -> Figure:
-    """Leakage of all members and of the worst-case slice, by variant that does more than guess, to the strongest."""
-    found = {
-        "all members": {variant: view.rate(view.focus.key(variant)) for variant in view.shown},
-        spaced(view.focus.worst): {variant: view.rate(view.focus.worst_key(variant)) for variant in view.shown},
-    }
-    shades = {name: {v: rate for v, rate in rates.items() if rate} for name, rates in found.items()}
-    return _rates(view, findings.average_and_worst(view), shades, rows, over)
+    """Leakage of all members and of the worst-case slice, by variant that does more than guess, to the strongest.
+
+    What only an unaware attacker measured of the slice has a mark of its own: it can be too high.
+    """
+    worst, unaware = spaced(view.focus.worst), f"{spaced(view.focus.worst)}, unaware"
+    shades: dict[str, dict[Variant, Rate]] = {"all members": {}, worst: {}, unaware: {}}
+    for variant in view.shown:
+        whose = unaware if view.focus.worst_unaware(variant) else worst
+        for name, key in (("all members", view.focus.key(variant)), (whose, view.focus.worst_key(variant))):
+            if rate := view.rate(key):
+                shades[name][variant] = rate
+    return _rates(view, findings.average_and_worst(view), {n: each for n, each in shades.items() if each}, rows, over)
 
 
 def _rates(

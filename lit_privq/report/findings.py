@@ -50,7 +50,8 @@ def average_and_worst(view: View) -> str:
     if average:
         after = "stay exposed" if _exposed(view, average) else "are not clearly safer"
         return f"{_subject(view, average)} {_verb(average, 'leak')} less, {whom} {after}{where}"
-    return f"No {_thing(view)} clearly protects {whom}{where}"
+    what = "TPR" if view.bound else "AUC"
+    return f"No {_thing(view)} clearly lowers the {what} of {whom}{where}"
 
 
 def attack(view: View, name: str) -> str:
@@ -119,7 +120,7 @@ def draws(view: View, runs: int) -> str:
     """Whether runs fall into clusters."""
     apart = [one for one in view.measures.draws if one.dip_p < LEVEL]
     if not apart:
-        return f"{counted(runs, 'run')} form no two clusters"
+        return f"{counted(runs, 'run')} show no two clusters"
     named = {variant.name: view.label(variant) for variant in view.results.variants}
     whose = joined(list(dict.fromkeys(named[one.variant] for one in apart)))
     measured = [view.utility.name if one.metric == view.utility.metric else measure(view.bound) for one in apart]

@@ -55,6 +55,13 @@ def test_a_model_that_only_guesses_stands_in_no_worst_case(made_up: Callable[...
     assert rows(worst_case(view)) == ["Full precision", "obc 2"]
 
 
+def test_the_worst_case_of_an_unaware_attacker_has_a_mark_of_its_own(made_up: Callable[..., Path]) -> None:
+    leaks = {"none-32": [0.10, 0.11], "obc-2": [0.06, 0.07]}
+    view = read_inputs(made_up(leaks, slices={"canaries": leaks}))[0]
+    dots = [line for line in worst_case(view).axes[0].lines if line.get_marker() not in ("None", "")]
+    assert [dot.get_label() for dot in dots] == ["all members", "canaries", "all members", "canaries, unaware"]
+
+
 def test_a_model_that_only_guesses_stands_in_no_figure_of_leakage(seen: View, guessed: View) -> None:
     for draw in (partial(leakage, attack="lira_offline_fixed"), _changes, _strongest):
         assert "Nearest 1.58" in rows(draw(seen))

@@ -52,9 +52,8 @@ def _leak(view: View, variant: Variant) -> PageCell:
 
 def _worst(view: View, variant: Variant) -> PageCell:
     """Below it the attacker, where that one did not quantize its shadow models as the target was."""
-    key = view.focus.worst_key(variant)
-    cell = _tested(view, key) if view.focus.worst else PageCell("–")
-    return replace(cell, note="unaware") if variant.quantized and key.attacker == "unaware" else cell
+    cell = _tested(view, view.focus.worst_key(variant)) if view.focus.worst else PageCell("–")
+    return replace(cell, note="unaware") if view.focus.worst_unaware(variant) else cell
 
 
 def _worst_area(view: View, variant: Variant) -> PageCell:

@@ -44,7 +44,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
         "own": _differ(view, worst) if worst else "",
     }
     shown = f"{capitalized(measure(view.bound))} of all members and of the {spaced(worst)}, by model."
-    if any(view.focus.worst_key(variant).attacker == "unaware" for variant in view.shown if variant.quantized):
+    if any(map(view.focus.worst_unaware, view.shown)):
         shown += f" That of the {spaced(worst)} can be too high where shadow models were not quantized."
     drawings = [Drawing("worst_case", figures.worst_case(view), _alt(view), shown)] if worst else []
     return Section("worst_case", "The worst case", values, tuple(drawings))

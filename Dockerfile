@@ -3,6 +3,6 @@ FROM python:3.12-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /lit_privq
 COPY . .
-RUN python -m venv .venv && .venv/bin/pip install --no-cache-dir '.[completion,dp,onnx]' --constraint constraints.txt
+RUN PIP_NO_CACHE_DIR=1 make .venv/.installed
 ENV PATH=/lit_privq/.venv/bin:$PATH OMP_WAIT_POLICY=passive
 CMD ["lit_privq", "study", "--config", "configs/study/digits.yaml", "--output", "runs/demo"]

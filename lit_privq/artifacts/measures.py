@@ -366,7 +366,7 @@ class Focus:
         return Key(variant, self.metric, attacker, self.attack, self.worst, against)
 
     def worst_unaware(self, variant: Variant) -> bool:
-        """Whether nobody attacked the worst slice of a quantized variant with shadow models quantized as it was.
+        """Whether the strongest attacker on the worst slice of a quantized variant has shadow models in full precision.
 
         Such an attacker accuses the slice's non-members too, so that its rate at everybody's threshold can be too high.
         """

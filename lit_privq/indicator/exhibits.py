@@ -16,7 +16,7 @@ from lit_privq.indicator.figures import Cloud, draw_clouds, draw_lambdas, draw_m
 from lit_privq.indicator.problems import FiniteTruth
 from lit_privq.indicator.quantizers import compared_quantizers
 from lit_privq.indicator.runs import StoredRuns
-from lit_privq.indicator.stability import rank_stability
+from lit_privq.indicator.stability import Stability, rank_stability
 
 Array = NDArray[np.float64]
 
@@ -51,7 +51,14 @@ def _stability(title: str, one: StoredRuns) -> Figure:
     runs = one.r.shape[1]
     stable = rank_stability(one.r, [size for size in SIZES if size < runs])
     lira = [size for size in SUBSET_SIZES if size < runs], one.stability_of_lira()
-    return draw_stability(f"{title}, {runs} runs", one.quantizers, stable, lira)
+    return draw_stability(f"{title}, {runs} runs: {_settled(stable, lira)}", one.quantizers, stable, lira)
+
+
+def _settled(stable: Stability, lira: tuple[Sequence[int], Array]) -> str:
+    """The rank correlation with all runs that the indicator reaches, and LiRA with the fewest runs."""
+    said = f"ranks by {stable.sizes[-1]} correlate {np.median(stable.spearman[-1]):.2f} with those by all"
+    sizes, correlation = lira
+    return f"{said}, LiRA's by {sizes[0]} {np.median(correlation[0]):.2f}" if correlation.size else said
 
 
 def _against_lira(one: StoredRuns) -> Cloud:

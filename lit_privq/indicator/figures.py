@@ -64,7 +64,7 @@ def draw_stability(title: str, names: Sequence[str], stable: Stability, lira: tu
         left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
         settling, pies = left.subplots(2, 1, height_ratios=[1, 2.6], sharex=True)
         _draw_settling(settling, stable, lira)
-        settling.set_title(title, loc="left")
+        figure.suptitle(title, x=0.01, ha="left")
         _draw_pies(pies, sizes, shares, ordered)
         for axes, size in zip(right.subplots(2, 1), _compared(sizes), strict=True):
             _draw_confusion(axes, shares[size], ordered)

@@ -80,6 +80,13 @@ def test_the_artifact_lists_every_claim_with_its_value() -> None:
         assert f"| `{name}` | {one.says} | {one.minutes:g} | {one.target} |" in text
 
 
+def test_the_findings_name_claims_that_exist() -> None:
+    rows = [line for line in Path("docs/results/findings.md").read_text().splitlines() if line.count("|") > 3]
+    named = re.findall(r"`(\w+)`", " ".join(line.split("|")[-2] for line in rows))
+    assert len(named) > 10
+    assert set(named) <= set(read_claims())
+
+
 def test_the_stored_results_meet_the_claims_about_their_studies() -> None:
     stored = Path("docs/results")
     kept = {path.parent.name for path in stored.glob("*/results.csv")} - {"digits"}  # of which only a part is stored

@@ -23,6 +23,7 @@ from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.view import View
 from lit_privq.report.words import (
+    NUMBER,
     Titles,
     capitalized,
     counted,
@@ -191,11 +192,11 @@ def _at(view: View, method: str, precisions: Sequence[float]) -> Iterator[PageCe
 
 def _three(view: View, variant: Variant) -> PageCell:
     """Leakage, strong where it is clearly less than at full precision; below it accuracy and worst case."""
-    leak, worst, useful = view.leak(variant), view.rate(view.focus.worst_key(variant)), view.useful(variant)
+    leak, worst, useful = view.leak(variant), view.worst_area(variant), view.useful(variant)
     digits, saving = decimals(view.bound), view.saving(variant)
     name = "R²" if view.utility is R_SQUARED else "acc."
     notes = [f"{name} {view.utility.text(useful.value)}"] if useful else []
-    notes += [f"worst {percent(worst.value, digits)}"] if worst else []
+    notes += [f"worst AUC {NUMBER.size(worst.value)}"] if worst else []
     clear = saving is not None and saving.verdict in ("lower", "higher")
     return PageCell(percent(leak.value, digits) if leak else "–", ", ".join(notes), clear)
 

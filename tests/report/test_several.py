@@ -60,7 +60,8 @@ def two(made_up: Callable[..., Path]) -> dict[str, View]:
     one = {"none-32": FULL, "obc-4": FULL, "obc-2": CLEAR}
     canaries = {"none-32": EXPOSED, "obc-4": EXPOSED, "obc-2": SAFER}
     useful = {"none-32": [0.9] * 4, "obc-4": [0.89, 0.9, 0.9, 0.9], "obc-2": [0.85, 0.86, 0.85, 0.85]}
-    first = read_inputs(made_up(one, useful, slices={"canaries": canaries}))[0]
+    areas = {"none-32": [0.99] * 4, "obc-4": [0.99] * 4, "obc-2": [0.81, 0.82, 0.81, 0.84]}
+    first = read_inputs(made_up(one, useful, slices={"canaries": canaries}, areas={"canaries": areas}))[0]
     other = {"none-32": FULL, "brecq-2": UNCLEAR, "obc-2": FULL}
     canaries = {"none-32": EXPOSED, "brecq-2": EXPOSED, "obc-2": EXPOSED}
     useful = {"none-32": [0.8] * 4, "brecq-2": [0.7, 0.71, 0.7, 0.7], "obc-2": [0.1] * 4}
@@ -84,7 +85,7 @@ def test_the_small_table_has_a_row_for_each_study_and_method_and_says_who_only_g
     assert [(row.name, row.cells[0].text) for row in table.rows] == [("first", "obc"), ("second", "brecq")]
     low = table.rows[0].cells[-1]
     assert (low.text.replace("\xa0", " "), low.strong) == ("7.5 %", True)
-    assert low.note.replace("\xa0", " ") == "acc. 85.2 %, worst 57.8 %"
+    assert low.note.replace("\xa0", " ") == "acc. 85.2 %, worst AUC 0.820"
     assert not table.rows[1].cells[-1].strong
     assert table.rows[1].cells[2].text == "–"
 

@@ -127,6 +127,15 @@ def test_accuracy_and_leakage_stand_on_a_phones_screen_without_scrolling(page: s
     assert max(map(float, found.split())) <= 390
 
 
+def test_so_does_the_worst_case_beside_an_attacker_who_holds_the_parent(tmp_path: Path) -> None:
+    stored = shutil.copytree("docs/results/rivals_small", tmp_path / "stored")
+    page = build(stored).read_text(encoding="utf-8")
+    assert page.index("AUC among canaries") < page.index("Attacker holds the parent")
+    look = "[...d.querySelectorAll('#glance td')].map((each) => each.getBoundingClientRect().right).join(' ')"
+    found, _ = browse(page, tmp_path, 390, look)
+    assert max(map(float, found.split())) <= 390
+
+
 def test_a_link_of_the_contents_opens_the_part_it_points_at(page: str, tmp_path: Path) -> None:
     look = (
         "(() => { const part = d.querySelector('#notes').closest('details'), before = part.open; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lit_privq.report.words import PERCENT, POINTS, Step
+from lit_privq.report.words import NUMBER, PERCENT, POINTS, Step
 
 
 @dataclass(frozen=True)
@@ -45,4 +45,4 @@ class Utility:
 
 
 ACCURACY = Utility("accuracy", "accuracy", "Test accuracy", "is right on {} of the test set", PERCENT, POINTS)
-R_SQUARED = Utility("r2", "R²", "R² on the test set", "has an R² of {} on the test set", "", Step(1.0, 3, ""))
+R_SQUARED = Utility("r2", "R²", "R² on the test set", "has an R² of {} on the test set", "", NUMBER)

@@ -87,14 +87,23 @@ def test_nothing_of_the_page_lies_beside_the_screen_and_the_console_is_silent(
     assert console == ""
 
 
+def stored(name: str, tmp_path: Path) -> str:
+    """The page of a study in docs/results."""
+    return build(shutil.copytree(Path("docs/results", name), tmp_path / name)).read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def wide(tmp_path: Path) -> str:
-    """The page of a stored study, whose audit ran so many attacks that their table has seventeen columns."""
-    stored, copy = Path("docs/results/cifar100_small"), tmp_path / "wide"
-    copy.mkdir()
-    for name in ("results.csv", "metrics.json", "study.json"):
-        shutil.copy(stored / name, copy / name)
-    return build(copy).read_text(encoding="utf-8")
+    """A page whose audit ran so many attacks that their table has seventeen columns."""
+    return stored("cifar100_small", tmp_path)
+
+
+@pytest.fixture
+def paired(tmp_path: Path) -> str:
+    """A page with the worst case beside an attacker who holds the parent."""
+    page = stored("rivals_small", tmp_path)
+    assert page.index("AUC among canaries") < page.index("Attacker holds the parent")
+    return page
 
 
 @pytest.mark.parametrize("name", ["page", "several", "wide"])
@@ -121,18 +130,12 @@ def test_a_printed_page_cuts_no_table_loses_no_figure_and_opens_every_section(
     assert cut == scrolls == lost == 0
 
 
-def test_accuracy_and_leakage_stand_on_a_phones_screen_without_scrolling(page: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["page", "paired"])
+def test_accuracy_and_leakage_stand_on_a_phones_screen_without_scrolling(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     look = "[...d.querySelectorAll('#glance td')].map((each) => each.getBoundingClientRect().right).join(' ')"
-    found, _ = browse(page, tmp_path, 390, look)
-    assert max(map(float, found.split())) <= 390
-
-
-def test_so_does_the_worst_case_beside_an_attacker_who_holds_the_parent(tmp_path: Path) -> None:
-    stored = shutil.copytree("docs/results/rivals_small", tmp_path / "stored")
-    page = build(stored).read_text(encoding="utf-8")
-    assert page.index("AUC among canaries") < page.index("Attacker holds the parent")
-    look = "[...d.querySelectorAll('#glance td')].map((each) => each.getBoundingClientRect().right).join(' ')"
-    found, _ = browse(page, tmp_path, 390, look)
+    found, _ = browse(request.getfixturevalue(name), tmp_path, 390, look)
     assert max(map(float, found.split())) <= 390
 
 

@@ -129,7 +129,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             metric: of leakage.
             slices: by name of the slice, leakage as in ``leaks``; thirty members each.
             useful_slices: by name of the slice, accuracy as in ``useful``.
-            areas: by name of the slice, AUC of its members and its own non-members.
+            areas: by name of the slice, AUC of its members and its own non-members; if not given, as leakage.
         """
         random = np.random.default_rng(0)
         summary, rows = Summary([0.01]), list[Result]()
@@ -140,7 +140,7 @@ def made_up(tmp_path: Path) -> Callable[..., Path]:
             found = _noisy(np.array(values), noise, random)
             parts = {part: _noisy(np.array(each[name]), noise, random) for part, each in (slices or {}).items()}
             measured = {Measure(metric, part): each for part, each in {"all": found, **parts}.items()}
-            for part, each in (areas or {}).items():
+            for part, each in (slices or {} if areas is None else areas).items():
                 measured[Measure("auc", part, SLICE)] = _noisy(np.array(each[name]), noise, random)
             if not variant.repeat:
                 summary.add(variant, "unaware", index, {"lira_online_fixed": measured})

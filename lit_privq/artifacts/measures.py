@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
-from lit_privq.artifacts.results import POOL, Key, Results
+from lit_privq.artifacts.results import POOL, SLICE, Key, Results
 from lit_privq.artifacts.variant import Variant
 
 Verdict = Literal["lower", "higher", "unclear", "untested"]
@@ -328,7 +328,7 @@ class Focus:
         worst: the slice that stands for the worst case, canaries or else the most vulnerable examples; empty for none.
         worst_strongest: of each variant, the attacker whom the headline's attack serves best at telling that slice's
             members from its own non-members, by the AUC; the paired one left out.
-        worst_family: as ``family``, on that slice: tests of their own, with a correction of their own.
+        worst_family: as ``family``, by the AUC among that slice: tests of their own, with a correction of their own.
         least_costly: of the variants that lower leakage from the first recipe's full precision, the one that costs
             least utility; None where none does.
         largest: of the same, the one that lowers it most; None where none does.
@@ -360,8 +360,15 @@ class Focus:
         """The headline's leakage, or another metric, of the strongest attacker of a variant."""
         return Key(variant, metric or self.metric, self.strongest.get(variant.name, ""), self.attack)
 
-    def worst_key(self, variant: Variant, against: str = POOL) -> Key:
-        """The headline's leakage on the worst slice, by the attacker who is strongest there."""
+    def worst_key(self, variant: Variant) -> Key:
+        """The worst case: the AUC of that slice's members and its own non-members, by the attacker strongest there.
+
+        Rates at everybody's threshold cannot be compared between attackers, see :meth:`worst_unaware`.
+        """
+        return self.worst_rate(variant, SLICE)._replace(metric="auc")
+
+    def worst_rate(self, variant: Variant, against: str = POOL) -> Key:
+        """The headline's leakage on the worst slice, by the same attacker."""
         attacker = self.worst_strongest.get(variant.name, "")
         return Key(variant, self.metric, attacker, self.attack, self.worst, against)
 

@@ -41,8 +41,10 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
     attacks, metric, empty = _attacks(whole, variants), *_metric(whole)
     strongest = _strongest(whole, variants, metric, attacks[0])
     worst_strongest = _strongest_within(rates, areas, variants, metric, attacks[0])
-    family = _tested(strongest, changes, variants, metric, attacks[0], ALL)
-    worst_family = _tested(worst_strongest, changes, variants, metric, attacks[0], worst)
+    family = _tested([Key(v, metric, strongest[v.name], attacks[0]) for v in variants], changes)
+    worst_family = _tested(
+        [Key(v, "auc", worst_strongest[v.name], attacks[0], worst, SLICE) for v in variants if worst], changes
+    )
     utility = next((name for name in ("r2", "accuracy") if any(key.metric == name for key in whole)), "")
     guessing = _guessing(whole, variants, utility)
     saved = {key.variant: change.value for key, change in family.items() if change.verdict == "lower"}
@@ -69,11 +71,8 @@ def conclude(means: Means, changes: Changes, variants: Sequence[Variant]) -> tup
     return focus, {**changes, **family, **worst_family}
 
 
-def _tested(
-    strongest: Mapping[str, str], changes: Changes, variants: Sequence[Variant], metric: str, attack: str, part: str
-) -> dict[Key, Change]:
-    """The changes of a slice's family of tests, by the strongest attackers there, counted together."""
-    keys = [Key(v, metric, strongest[v.name], attack, part) for v in variants]
+def _tested(keys: Iterable[Key], changes: Changes) -> dict[Key, Change]:
+    """The changes of one family of tests, counted together."""
     family = {key: changes[key] for key in keys if key in changes and isfinite(changes[key].p)}
     corrected = holm([change.p for change in family.values()])
     return {key: _counted(change, p) for (key, change), p in zip(family.items(), corrected, strict=True)}

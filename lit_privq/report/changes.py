@@ -12,13 +12,14 @@ _VERBS: dict[Verdict, str] = {"lower": "lowers", "higher": "raises"}
 _SIDES: dict[Verdict, str] = {"lower": "below", "higher": "above"}
 
 
-def phrase(change: Change, step: Step = POINTS, tests: int = 1) -> str:
+def phrase(change: Change, step: Step = POINTS, tests: int = 1, what: str = "leakage") -> str:
     r"""A change of leakage as a verb and what follows, for other targets and, where these agree, in each of these.
 
     Args:
         change: as the audit judged it.
         step: how a difference is written.
         tests: how many are counted in Holm's correction.
+        what: changes.
 
     >>> phrase(Change(-0.02, -0.03, -0.01, 0.002, 0.002, "lower", "lower"))
     'lowers leakage by 2.0 points (1.0 to 3.0), p\xa0=\xa00.002'
@@ -26,13 +27,13 @@ def phrase(change: Change, step: Step = POINTS, tests: int = 1) -> str:
     'changes leakage by +0.1 points (−1.0 to +1.0), p\xa0=\xa00.8: no difference shown for other targets'
     """
     if change.verdict == "untested":
-        return _in_this_target(change.each[0], step)
+        return _in_this_target(change.each[0], step, what)
     p = p_value(change.p)
     if change.alone != "unclear" and tests > 1:
         p += f" taken alone, {p_value(change.holm)} with all {tests} tests counted"
     if change.verdict != "unclear":
-        return f"{_moves(change, step)}, {p}"
-    return f"{_changes(change, step)}, {p}: no difference shown for other targets{_agreement(change)}"
+        return f"{_moves(change, step, what)}, {p}"
+    return f"{_changes(change, step, what)}, {p}: no difference shown for other targets{_agreement(change)}"
 
 
 def change_cell(change: Change | None, step: Step = POINTS, *, p: bool = False) -> PageCell:
@@ -50,17 +51,17 @@ def change_cell(change: Change | None, step: Step = POINTS, *, p: bool = False) 
     return PageCell(text, note if shown else f"{note}: unclear", shown)
 
 
-def _moves(change: Change | OwnChange, step: Step) -> str:
+def _moves(change: Change | OwnChange, step: Step, what: str) -> str:
     """A difference that is one."""
     near, far = sorted((abs(change.low), abs(change.high)))
     by = f"by {step.size(abs(change.value))}{step.unit} ({step.size(near)} to {step.size(far)})"
-    return f"{_VERBS[change.verdict]} leakage {by}"
+    return f"{_VERBS[change.verdict]} {what} {by}"
 
 
-def _changes(change: Change | OwnChange, step: Step) -> str:
+def _changes(change: Change | OwnChange, step: Step, what: str) -> str:
     """A difference that may be none."""
     ends = _ends(change, step)
-    return f"changes leakage by {step.signed(change.value)}{step.unit}" + (f" ({ends})" if ends else "")
+    return f"changes {what} by {step.signed(change.value)}{step.unit}" + (f" ({ends})" if ends else "")
 
 
 def _ends(change: Change | OwnChange, step: Step) -> str:
@@ -68,11 +69,11 @@ def _ends(change: Change | OwnChange, step: Step) -> str:
     return "" if isnan(change.low) else f"{step.signed(change.low)} to {step.signed(change.high)}"
 
 
-def _in_this_target(own: OwnChange, step: Step) -> str:
+def _in_this_target(own: OwnChange, step: Step, what: str) -> str:
     """What one target says, which is nothing of others."""
     if own.verdict in _VERBS:
-        return f"{_moves(own, step)} in this target; others are another question"
-    return f"{_changes(own, step)} in this target" + (": no difference shown" if own.verdict == "unclear" else "")
+        return f"{_moves(own, step, what)} in this target; others are another question"
+    return f"{_changes(own, step, what)} in this target" + (": no difference shown" if own.verdict == "unclear" else "")
 
 
 def _agreement(change: Change) -> str:

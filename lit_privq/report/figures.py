@@ -185,7 +185,7 @@ def worst_case(view: View, rows: Rows = None, over: str = "") -> Figure:
     shades: dict[str, dict[Variant, Rate]] = {"all members": {}, worst: {}, unaware: {}}
     for variant in view.shown:
         whose = unaware if view.focus.worst_unaware(variant) else worst
-        for name, key in (("all members", view.focus.key(variant)), (whose, view.focus.worst_key(variant))):
+        for name, key in (("all members", view.focus.key(variant)), (whose, view.focus.worst_rate(variant))):
             if rate := view.rate(key):
                 shades[name][variant] = rate
     return _rates(view, findings.average_and_worst(view), {n: each for n, each in shades.items() if each}, rows, over)
@@ -230,11 +230,15 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
         dot = handle("", marks[variant], int(variant.name in filled))
         dot.set_data([leak.value], [useful.value])
         axes.add_line(dot)
-    axes.set_xlim(0 if view.bound is not None else None, max(leak.value for leak, _ in places.values()) * 1.12)
+    bound, chance = (view.bound, view.chance) if part == ALL else (None, 0.5)
+    if bound is not None:
+        axes.set_xlim(0, max(leak.value for leak, _ in places.values()) * 1.12)
     _accuracies(axes, [Rate(useful.value, nan, nan) for _, useful in places.values()], odds=True)
-    _percents(axes, axes.xaxis)
-    axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
-    _chance(axes, view.chance)
+    if part == ALL:
+        _percents(axes, axes.xaxis)
+    measured = capitalized(measure(bound)) if part == ALL else f"AUC among {spaced(part)}"
+    axes.set_xlabel(f"{measured}\n({view.attack_title(view.attack)})")
+    _chance(axes, chance)
     spots = np.array([[x.value, y.value, x.value, y.value] for x, y in places.values()])
     single = {front.points for front in shown if len(front.points + front.dominated) == 1}  # the key has their names
     labels = [

@@ -50,8 +50,7 @@ def average_and_worst(view: View) -> str:
     if average:
         after = "stay exposed" if _exposed(view, average) else "are not clearly safer"
         return f"{_subject(view, average)} {_verb(average, 'leak')} less, {whom} {after}{where}"
-    what = "TPR" if view.bound else "AUC"
-    return f"No {_thing(view)} clearly lowers the {what} of {whom}{where}"
+    return f"No {_thing(view)} clearly lowers the AUC among {whom}{where}"
 
 
 def attack(view: View, name: str) -> str:

@@ -11,6 +11,7 @@ from lit_privq.report.changes import phrase
 from lit_privq.report.view import View
 from lit_privq.report.words import (
     FEW,
+    NUMBER,
     bound_percent,
     capitalized,
     counted,
@@ -109,18 +110,19 @@ def _both_ends(view: View) -> str:
     """What full precision leaks, on average and in the worst case, and what the lowest precision of use leaks."""
     full, lowest = view.results.full_precision, view.lowest
     assert full is not None
-    worst = f" for the {spaced(view.focus.worst)}, the worst case" if view.rate(view.focus.worst_key(full)) else ""
-    first = f"At full precision the {measure(view.bound)} is {_average_and_worst(view, full, worst)}"
+    average, among = f"the {measure(view.bound)} is ", f"the AUC among the {spaced(view.focus.worst)}, the worst case, "
+    first = f"At full precision {_average_and_worst(view, full, average, among)}"
     if lowest is None:
         return first
     return f"{first}; with {view.label(lowest)}, the lowest precision of use, {_average_and_worst(view, lowest)}"
 
 
-def _average_and_worst(view: View, variant: Variant, named: str = "") -> str:
-    """Both rates of a variant, and behind the second what it is of."""
-    found = [view.rate(key) for key in (view.focus.key(variant), view.focus.worst_key(variant))]
-    first, *second = [percent(rate.value, decimals(view.bound)) for rate in found if rate]
-    return f"{first}{' on average' if named else ''} and {second[0]}{named}" if second else first
+def _average_and_worst(view: View, variant: Variant, average: str = "", among: str = "") -> str:
+    """Leakage of a variant and the AUC among its worst case, each behind what it is."""
+    leak, worst = view.rate(view.focus.key(variant)), view.worst(variant)
+    assert leak is not None
+    first = f"{average}{percent(leak.value, decimals(view.bound))}"
+    return f"{first} and {among}{NUMBER.size(worst.value)}" if worst else first
 
 
 def _unclear(view: View, changes: Changes) -> str:
@@ -167,11 +169,12 @@ def _saving(view: View, role: str, variant: Variant) -> str:
 
 def _worst(view: View, variant: Variant) -> str:
     """What remains of the worst case, as the end of a sentence; empty where the audit knows no such slice."""
-    rate = view.rate(view.focus.worst_key(variant)) if view.focus.worst else None
-    if rate is None:
+    full, area = view.results.full_precision, view.worst(variant)
+    before = view.worst(full) if full else None
+    if area is None or before is None:
         return ""
-    found = percent(rate.value, decimals(view.bound))
-    return f"; of the {spaced(view.focus.worst)}, the worst case, {found} are still found"
+    change = f"goes from {NUMBER.size(before.value)} to {NUMBER.size(area.value)}"
+    return f"; the AUC among the {spaced(view.focus.worst)}, the worst case, {change}"
 
 
 def _price(view: View, cost: Change | None) -> str:

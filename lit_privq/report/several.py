@@ -19,11 +19,14 @@ from lit_privq.report.captions import setting
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.page import captioned, environment, write_figures
-from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.table import PageCell, PageRow, PageTable, rate_cell
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.view import View
 from lit_privq.report.words import (
     NUMBER,
+    PERCENT,
+    POINTS,
+    Step,
     Titles,
     capitalized,
     counted,
@@ -31,7 +34,7 @@ from lit_privq.report.words import (
     joined,
     measure,
     percent,
-    ranged,
+    points,
     spaced,
     width,
 )
@@ -152,14 +155,14 @@ def ends(views: Mapping[str, View]) -> str:
 def _found(models: Sequence[tuple[View, Variant]]) -> str:
     """The range over studies of what is found, of all members and of the worst case."""
     average = [rate.value for view, v in models if (rate := view.rate(view.focus.key(v)))]
-    worst = [rate.value for view, v in models if (rate := view.rate(view.focus.worst_key(v)))]
+    worst = [rate.value for view, v in models if (rate := view.worst(v))]
     names = joined(list(dict.fromkeys(f"the {spaced(view.focus.worst)}" for view, _ in models if view.focus.worst)))
-    told = [f"{_range(values)} of {whom}" for values, whom in ((average, "all members"), (worst, names)) if values]
-    return f"{joined(told)} are found" if told else ""
+    found = [f"{_range(average, POINTS, PERCENT)} of all members are found"] if average else []
+    return joined([*found, f"the AUC among {names} is {_range(worst, NUMBER)}"] if worst else found)
 
 
-def _range(values: Sequence[float]) -> str:
-    return ranged(min(values), max(values)) if max(values) > min(values) else percent(values[0])
+def _range(values: Sequence[float], step: Step, unit: str = "") -> str:
+    return " to ".join(dict.fromkeys(map(step.size, (min(values), max(values))))) + unit
 
 
 def _facts(view: View) -> str:
@@ -192,7 +195,7 @@ def _at(view: View, method: str, precisions: Sequence[float]) -> Iterator[PageCe
 
 def _three(view: View, variant: Variant) -> PageCell:
     """Leakage, strong where it is clearly less than at full precision; below it accuracy and worst case."""
-    leak, worst, useful = view.leak(variant), view.worst_area(variant), view.useful(variant)
+    leak, worst, useful = view.leak(variant), view.worst(variant), view.useful(variant)
     digits, saving = decimals(view.bound), view.saving(variant)
     name = "R²" if view.utility is R_SQUARED else "acc."
     notes = [f"{name} {view.utility.text(useful.value)}"] if useful else []
@@ -251,5 +254,4 @@ def _cells(views: Mapping[str, View], variant: Variant) -> Iterator[PageCell]:
         if view.focus.utility:
             rate = view.rate(Key(variant, view.utility.metric))
             yield PageCell(view.utility.text(rate.value)) if rate else PageCell("–")
-        rate, digits = view.rate(view.focus.key(variant)), decimals(view.bound)
-        yield PageCell(percent(rate.value, digits), ranged(rate.low, rate.high, digits)) if rate else PageCell("–")
+        yield rate_cell(view.rate(view.focus.key(variant)), points(view.bound), PERCENT)

@@ -7,7 +7,7 @@ from functools import cached_property
 from math import isnan
 
 from lit_privq.artifacts.measures import Change, Focus, Measures, Rate, TargetMean
-from lit_privq.artifacts.results import SLICE, Key, Results
+from lit_privq.artifacts.results import Key, Results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.style import Look, looks
 from lit_privq.report.utility import ACCURACY, R_SQUARED, Utility
@@ -118,16 +118,13 @@ class View:
         """Change of leakage from full precision; negative is a saving."""
         return self.measures.changes.get(self.focus.key(variant))
 
+    def worst(self, variant: Variant) -> Rate | None:
+        """The AUC among the worst-case slice; None where it was not measured."""
+        return self.rate(self.focus.worst_key(variant))
+
     def worst_saving(self, variant: Variant) -> Change | None:
-        """The same of the worst-case slice."""
+        """Change of that AUC from full precision; negative is a saving."""
         return self.measures.changes.get(self.focus.worst_key(variant))
-
-    def worst_area(self, variant: Variant) -> Rate | None:
-        """AUC among the worst-case slice: of its members and its own non-members, so that attackers can be compared.
-
-        At the threshold of all non-members the unaware attacker may accuse the slice's non-members as well.
-        """
-        return self.rate(self.focus.worst_key(variant, SLICE)._replace(metric="auc"))
 
     def cost(self, variant: Variant) -> Change | None:
         """Change of utility from full precision; negative is a cost."""

@@ -102,7 +102,7 @@ def wide(tmp_path: Path) -> str:
 def paired(tmp_path: Path) -> str:
     """A page with the worst case beside an attacker who holds the parent."""
     page = stored("rivals_small", tmp_path)
-    assert page.index("AUC among canaries") < page.index("Attacker holds the parent")
+    assert page.index("AUC among canaries") < page.index("if the attacker holds the parent")
     return page
 
 

@@ -47,7 +47,7 @@ def test_a_saving_is_the_title_just_where_the_audit_shows_one(made_up: MadeUp, l
         (CLEAR, SAFER, "obc 2 bits leaks less, of canaries too"),
         (CLEAR, EXPOSED, "obc 2 bits leaks less, canaries stay exposed"),
         (UNCLEAR, SAFER, "obc 2 bits leaks less of canaries, not clearly on average"),
-        (UNCLEAR, EXPOSED, "No precision clearly lowers the TPR of canaries"),
+        (UNCLEAR, EXPOSED, "No precision clearly lowers the AUC among canaries"),
     ],
 )
 def test_average_and_worst_case_are_told_apart(

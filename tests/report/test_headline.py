@@ -153,12 +153,12 @@ def test_a_saving_is_said_together_with_the_worst_case(made_up: Callable[..., Pa
     view, _ = read_inputs(made_up(LEAKS, slices={"most_vulnerable": RARE, "canaries": CANARIES}))
     sentence, _ = said(view)
     assert sentence.startswith("The largest saving is obc 2 bits: it brings the TPR at 1 % FPR from 11.5 % to 7.5 %")
-    assert sentence.endswith("; of the canaries, the worst case, 98.5 % are still found.")
+    assert sentence.endswith("; the AUC among the canaries, the worst case, goes from 0.998 to 0.985.")
 
 
 def test_without_canaries_the_worst_case_is_that_of_the_most_vulnerable(made_up: Callable[..., Path]) -> None:
     view, _ = read_inputs(made_up(LEAKS, slices={"class_0": CANARIES, "most_vulnerable": RARE}))
-    assert said(view)[0].endswith("; of the most vulnerable, the worst case, 25.0 % are still found.")
+    assert said(view)[0].endswith("; the AUC among the most vulnerable, the worst case, goes from 0.550 to 0.250.")
 
 
 def test_without_a_worst_case_nothing_is_said_of_one(made_up: Callable[..., Path]) -> None:
@@ -173,8 +173,8 @@ def test_without_a_saving_both_ends_are_said_on_average_and_in_the_worst_case(ma
     canaries = UNCLEAR | {"none-32": [0.99, 0.98, 0.97, 0.98], "obc-2": [0.9, 0.6, 0.9, 0.6]}
     sentence, details = said(read_inputs(made_up(UNCLEAR, slices={"canaries": canaries}))[0])
     assert sentence == (
-        "At full precision the TPR at 1 % FPR is 11.5 % on average and 98.0 % for the canaries, the worst case; with "
-        "obc 2 bits, the lowest precision of use, 10.0 % and 75.0 %. With 4 targets no saving is clear."
+        "At full precision the TPR at 1 % FPR is 11.5 % and the AUC among the canaries, the worst case, 0.980; with "
+        "obc 2 bits, the lowest precision of use, 10.0 % and 0.750. With 4 targets no saving is clear."
     )
     assert "no saving" not in details
 

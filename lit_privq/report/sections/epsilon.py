@@ -55,7 +55,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 def _worst(view: View, variants: Sequence[Variant]) -> dict[Variant, PrivacyBounds]:
     """Of the worst-case slice before its own non-members, by the attacker who is strongest there."""
-    keys = {v: view.focus.worst_key(v, SLICE)._replace(metric="epsilon") for v in variants}
+    keys = {v: view.focus.worst_rate(v, SLICE)._replace(metric="epsilon") for v in variants}
     return {v: view.measures.bounds[key] for v, key in keys.items() if key in view.measures.bounds}
 
 

@@ -1,77 +1,76 @@
-"""The small table that a reader takes to a meeting: utility, leakage, worst case, and the attacker with the parent."""
+"""The small tables that a reader takes to a meeting: utility, leakage and worst case, by method and precision."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 
+from lit_privq.artifacts.measures import Change, Rate, TargetMean
 from lit_privq.artifacts.results import Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.table import EMPTY, PageCell, PageRow, PageTable, without_empty
 from lit_privq.report.view import View
-from lit_privq.report.words import NUMBER, capitalized, decimals, measure, percent, spaced
+from lit_privq.report.words import NUMBER, Step, bits, capitalized, measure, points, spaced
 
-Column = Callable[[View, Variant], PageCell]
+Found = Callable[[Variant], TargetMean | Rate | None]
+Moved = Callable[[Variant], Change | None]
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
     """None where nothing is compared: the headline then says all."""
     if len(view.results.variants) < 2:
         return None
-    return Section("glance", "At a glance", {"table": table(view), "worst": spaced(view.focus.worst)})
+    return Section("glance", "At a glance", {"tables": tables(view), "worst": spaced(view.focus.worst)})
 
 
-def table(view: View) -> PageTable:
-    """A row for each variant that does more than guess, and no column without a number."""
-    columns: dict[str, Column] = {
-        capitalized(view.utility.name): _useful,
-        capitalized(measure(view.bound)): _leak,
-        "Worst case": _worst,
-        f"AUC among {spaced(view.focus.worst)}": _worst_area,
-        "Attacker holds the parent": _paired,
+def tables(view: View) -> dict[str, tuple[str, PageTable]]:
+    """By name, a title and a table of what was measured of any variant."""
+    leakage, unit = f"{capitalized(measure(view.bound))}, %", ", %" if view.utility.unit else ""
+    found = {
+        view.utility.metric: (f"{view.utility.heading}{unit}", _grid(view, view.useful, view.utility.step)),
+        "leakage": (leakage, _grid(view, view.leak, points(view.bound), view.saving)),
+        "worst": (f"AUC among {spaced(view.focus.worst)}", _grid(view, view.worst, NUMBER, view.worst_saving)),
+        "parent": (
+            f"{leakage}, if the attacker holds the parent",
+            _grid(view, partial(_paired, view), points(view.bound)),
+        ),
     }
-    cells = {head: [cell(view, variant) for variant in view.shown] for head, cell in columns.items()}
-    kept = {head: each for head, each in cells.items() if any(cell.text != "–" for cell in each)}
-    rows = (
-        PageRow(view.label(variant), variant.group, tuple(each[row] for each in kept.values()))
-        for row, variant in enumerate(view.shown)
-    )
-    return PageTable(("Model", *kept), tuple(rows))
+    return {name: (title, table) for name, (title, table) in found.items() if table.rows}
 
 
-def _useful(view: View, variant: Variant) -> PageCell:
-    found = view.useful(variant)
-    return PageCell(view.utility.text(found.value) if found else "–")
-
-
-def _leak(view: View, variant: Variant) -> PageCell:
-    return _tested(view, view.focus.key(variant))
-
-
-def _worst(view: View, variant: Variant) -> PageCell:
-    """Below it the attacker, where that one did not quantize its shadow models as the target was."""
-    cell = _tested(view, view.focus.worst_key(variant)) if view.focus.worst else PageCell("–")
-    return replace(cell, note="unaware") if view.focus.worst_unaware(variant) else cell
-
-
-def _worst_area(view: View, variant: Variant) -> PageCell:
-    area = view.worst_area(variant)
-    return PageCell(NUMBER.size(area.value) if area else "–")
-
-
-def _paired(view: View, variant: Variant) -> PageCell:
+def _paired(view: View, variant: Variant) -> Rate | None:
     """The headline's attack by the attacker who also holds the model that the variant was made from."""
-    return _rate(view, Key(variant, view.metric, "paired", view.attack))
+    return view.rate(Key(variant, view.metric, "paired", view.attack))
 
 
-def _tested(view: View, key: Key) -> PageCell:
-    """A mean, strong where the audit calls its change from full precision a difference."""
-    change = view.measures.changes.get(key)
-    return _rate(view, key, change is not None and change.verdict in ("lower", "higher"))
+def _grid(view: View, found: Found, step: Step, moved: Moved = lambda _: None) -> PageTable:
+    """A row for each method, a column for each precision, strong where the audit shows a difference."""
+
+    def cell(variant: Variant | None) -> PageCell:
+        number, change = (found(variant), moved(variant)) if variant else (None, None)
+        differs = change is not None and change.verdict in ("lower", "higher")
+        return PageCell(step.size(number.value), strong=differs) if number else EMPTY
+
+    rows = _by_precision(view)
+    shown = sorted(view.shown, key=lambda variant: (-variant.bits, -variant.last_bits, variant.layers))
+    heads = list(dict.fromkeys(map(_precision, shown)))
+    filled = (
+        PageRow(view.titles.group(first), first.recipe, tuple(map(cell, map(row.get, heads)))) for first, row in rows
+    )
+    return without_empty(PageTable(("Method", *heads), tuple(filled)))
 
 
-def _rate(view: View, key: Key, strong: bool = False) -> PageCell:
-    rate = view.rate(key)
-    return PageCell(percent(rate.value, decimals(view.bound)) if rate else "–", strong=strong)
+def _by_precision(view: View) -> list[tuple[Variant, dict[str, Variant]]]:
+    """What does more than guess by method, or by recipe that none quantized, beside its full-precision parent."""
+    rows: dict[str, dict[str, Variant]] = {}
+    for variant in view.shown:
+        rows.setdefault(variant.group, {_precision(variant.parent): variant.parent})[_precision(variant)] = variant
+    parents = {variant.parent.group for variant in view.shown if variant.quantized}
+    return [(list(row.values())[-1], row) for group, row in rows.items() if group not in parents]
+
+
+def _precision(variant: Variant) -> str:
+    """A precision that may be broken between lines."""
+    return bits(variant).replace("\N{NO-BREAK SPACE}", " ") if variant.quantized else "Full precision"

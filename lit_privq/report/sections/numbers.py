@@ -12,9 +12,9 @@ from lit_privq.artifacts.variant import Variant
 from lit_privq.report.changes import change_cell
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
+from lit_privq.report.table import PageCell, PageRow, PageTable, attackers, rate_cell, without_empty
 from lit_privq.report.view import View
-from lit_privq.report.words import NUMBER, PERCENT, Step, capitalized, decimals, measure, percent, points, size
+from lit_privq.report.words import NUMBER, PERCENT, capitalized, decimals, measure, percent, points, size
 
 
 def section(view: View, inputs: Inputs) -> Section:
@@ -41,33 +41,24 @@ def summary(view: View) -> PageTable:
         "Exported size",
         "Weights left in float",
     )
-    return _without_empty(PageTable(heads, tuple(_summary_row(view, one, each) for one in view.results.variants)))
+    return without_empty(PageTable(heads, tuple(_summary_row(view, one, each) for one in view.results.variants)))
 
 
 def _summary_row(view: View, variant: Variant, each: tuple[str, ...]) -> PageRow:
     """One variant."""
     strongest = view.strongest(variant)
     cells = (
-        _cell(view, Key(variant, view.utility.metric), view.utility.step, view.utility.unit),
+        rate_cell(view.rate(Key(variant, view.utility.metric)), view.utility.step, view.utility.unit),
         _rate(view, view.focus.key(variant), False),
         change_cell(view.cost(variant), view.utility.step),
         change_cell(view.saving(variant), points(view.bound)),
         *(_rate(view, Key(variant, view.metric, name, view.attack), name == strongest) for name in each),
-        *(_cell(view, view.focus.key(variant, metric), NUMBER) for metric in ("auc", "log_auroc")),
-        _cell(view, Key(variant, "mae"), NUMBER),
+        *(rate_cell(view.rate(view.focus.key(variant, metric)), NUMBER) for metric in ("auc", "log_auroc")),
+        rate_cell(view.rate(Key(variant, "mae")), NUMBER),
         PageCell(size(view.results.values(variant, "size_bytes"))),
         PageCell(_most(view.results.values(variant, "float_weights"))),
     )
     return PageRow(view.label(variant), variant.group, cells)
-
-
-def _without_empty(table: PageTable) -> PageTable:
-    """The table less the columns that say nothing in any row."""
-    kept = [
-        column for column, _ in enumerate(table.heads[1:]) if any(row.cells[column].text != "–" for row in table.rows)
-    ]
-    rows = (replace(row, cells=tuple(row.cells[column] for column in kept)) for row in table.rows)
-    return PageTable((table.heads[0], *(table.heads[1 + column] for column in kept)), tuple(rows))
 
 
 def all_attacks(view: View) -> PageTable:
@@ -96,18 +87,9 @@ def _most(counts: Mapping[int, float]) -> str:
 
 def _rate(view: View, key: Key, strong: bool) -> PageCell:
     """A true-positive rate, or an AUC, in percent; with the false-positive rate really reached where that is low."""
-    cell = _cell(view, key, points(view.bound), PERCENT, strong)
+    cell = rate_cell(view.rate(key), points(view.bound), PERCENT, strong=strong)
     reached = [found.fpr for found in view.results.cells(*key).values() if isfinite(found.fpr)]
     if view.bound is None or not reached or fmean(reached) >= view.bound / 2:
         return cell
     read = f"at {percent(fmean(reached), decimals(view.bound) + 1)} FPR"
     return replace(cell, note=f"{cell.note} {read}".lstrip())
-
-
-def _cell(view: View, key: Key, step: Step, unit: str = "", strong: bool = False) -> PageCell:
-    """A number, and below it its interval."""
-    rate = view.rate(key)
-    if rate is None:
-        return PageCell("–")
-    ends = f"{step.size(rate.low)} to {step.size(rate.high)}{unit}" if isfinite(rate.low) else ""
-    return PageCell(f"{step.size(rate.value)}{unit}", ends, strong)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from math import isfinite
 
 from lit_privq.artifacts.results import CLASS, NOT_CALIBRATION, SLICE, Key
 from lit_privq.artifacts.variant import Variant
@@ -14,10 +13,11 @@ from lit_privq.report.changes import change_cell, phrase
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.table import EMPTY, PageCell, PageRow, PageTable, rate_cell
 from lit_privq.report.view import View
 from lit_privq.report.words import (
     NUMBER,
+    PERCENT,
     capitalized,
     counted,
     decimals,
@@ -25,7 +25,6 @@ from lit_privq.report.words import (
     measure,
     percent,
     points,
-    ranged,
     spaced,
 )
 
@@ -54,22 +53,23 @@ def _sentences(view: View) -> Iterator[str]:
     """What quantization changes for the worst case, by the tests of that slice alone."""
     worst, tests = spaced(view.focus.worst), len(view.focus.worst_family)
     lower = [v for v in view.shown if (change := view.worst_saving(v)) and change.verdict == "lower"]
+    what = f"the AUC among the {worst}"
     if not tests:
         yield f"One target says nothing of the {worst} in other targets."
     elif not lower:
-        yield f"No variant is shown to lower the leakage of the {worst} for other targets."
+        yield f"No variant is shown to lower {what} for other targets."
     else:
         names = joined([view.label(v) for v in lower]) if len(lower) <= 3 else counted(len(lower), "variant")
         verb = "lowers" if len(lower) == 1 else "lower"
-        said = f"{names} {verb} the leakage of the {worst}."
+        said = f"{names} {verb} {what}."
         yield f"With all {tests} tests on this slice counted, {said}" if tests > 1 else capitalized(said)
         changes = {v: view.measures.changes[view.focus.worst_key(v)] for v in lower}
         best = min(lower, key=lambda v: changes[v].value)
-        yield f"{view.label(best)} {phrase(changes[best], points(view.bound), tests)}."
+        yield f"{view.label(best)} {phrase(changes[best], NUMBER, tests, 'it')}."
 
 
 def _table(view: View, names: list[str]) -> PageTable:
-    """A row for each variant: all members, then each slice; below the worst one its change from full precision."""
+    """A row for each variant: all members, then each slice; of the worst one the AUC too, and how that changes."""
     columns: dict[str, Callable[[Variant], Key]] = {"All members": view.focus.key}
     for name in names:
         head = f"{capitalized(spaced(name))} ({view.measures.slices[name]})"
@@ -85,10 +85,9 @@ def _table(view: View, names: list[str]) -> PageTable:
     if view.focus.worst:
         worst = spaced(view.focus.worst)
         more: dict[str, Callable[[Variant], PageCell]] = {
-            f"Change of {worst}": lambda v: change_cell(view.worst_saving(v), points(view.bound))
+            f"AUC among {worst}": partial(_area, view),
+            "Change of that AUC": lambda v: change_cell(view.worst_saving(v), NUMBER),
         }
-        if any(map(view.worst_area, view.results.variants)):
-            more[f"AUC among {worst}"] = partial(_area, view)
         heads = (*heads, *more)
         rows = [
             replace(row, cells=(*row.cells, *(cell(v) for cell in more.values())))
@@ -100,7 +99,7 @@ def _table(view: View, names: list[str]) -> PageTable:
 def _key(view: View, variant: Variant, name: str) -> Key:
     """The headline's leakage on a slice: by its strongest attacker on the worst one, else by that of all members."""
     if name == view.focus.worst:
-        return view.focus.worst_key(variant)
+        return view.focus.worst_rate(variant)
     return view.focus.key(variant)._replace(slice=name)
 
 
@@ -109,25 +108,19 @@ def _attacker(view: View, name: str) -> bool:
 
 
 def _rate(view: View, key: Key) -> PageCell:
-    rate, digits = view.rate(key), decimals(view.bound)
-    if rate is None:
-        return PageCell("–")
-    return PageCell(percent(rate.value, digits), ranged(rate.low, rate.high, digits))
+    return rate_cell(view.rate(key), points(view.bound), PERCENT)
 
 
 def _area(view: View, variant: Variant) -> PageCell:
     """Of the worst slice's members and its own non-members, and by whom."""
-    area, attacker = view.worst_area(variant), view.focus.worst_key(variant).attacker
-    if area is None:
-        return PageCell("–")
-    ends = f"{NUMBER.size(area.low)} to {NUMBER.size(area.high)}, " if isfinite(area.low) else ""
-    return PageCell(NUMBER.size(area.value), f"{ends}{attacker}")
+    cell, attacker = rate_cell(view.worst(variant), NUMBER), view.focus.worst_key(variant).attacker
+    return cell if cell == EMPTY else replace(cell, note=f"{cell.note}, {attacker}".lstrip(", "))
 
 
 def _differ(view: View, worst: str) -> str:
     """What the other rule says of full precision: the threshold set by the slice's own non-members."""
     full = view.results.full_precision
-    rate = view.rate(view.focus.worst_key(full, SLICE)) if full else None
+    rate = view.rate(view.focus.worst_rate(full, SLICE)) if full else None
     if rate is None:
         return ""
     return (
@@ -140,7 +133,7 @@ def _alt(view: View) -> str:
     """The figure in words."""
     parts = []
     for variant in view.results.variants:
-        found = [view.rate(key) for key in (view.focus.key(variant), view.focus.worst_key(variant))]
+        found = [view.rate(key) for key in (view.focus.key(variant), view.focus.worst_rate(variant))]
         if all(found):
             shown = " and ".join(percent(rate.value, decimals(view.bound)) for rate in found if rate)
             parts.append(f"{view.label(variant)} {shown}")

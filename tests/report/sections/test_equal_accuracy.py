@@ -36,8 +36,9 @@ def test_a_study_without_rivals_has_no_such_section(seen: View) -> None:
 def test_each_variant_stands_beside_each_front_or_is_said_to_lie_outside(seen_with: Seen) -> None:
     found = section(seen_with(fronts=FRONTS, at_equal_accuracy=BESIDE), Inputs())
     assert found is not None
-    ((title, table),) = found.values["tables"]
-    assert (title, table.heads) == ("All members", ("Model", "less Weaker training"))
+    ((title, what, table),) = found.values["tables"]
+    assert (title, what.replace("\xa0", " ")) == ("All members", "TPR at 1 % FPR")
+    assert table.heads == ("Model", "less Weaker training")
     two, ternary = (row.cells[0] for row in table.rows)
     assert two.text.replace("\xa0", " ").startswith("−2.0")
     assert two.strong
@@ -100,15 +101,15 @@ def test_the_tables_of_rivals_are_saved_under_names_of_their_own(rivals_folder: 
 def test_canaries_have_a_table_and_a_figure_of_their_own(rivals: View) -> None:
     found = section(rivals, Inputs())
     assert found is not None
-    (every, table), (canaries, own) = found.values["tables"]
-    assert (every, canaries) == ("All members", "Canaries")
+    (every, _, table), (canaries, what, own) = found.values["tables"]
+    assert (every, canaries, what) == ("All members", "Canaries", "AUC among canaries")
     column = table.heads.index("less DP-SGD") - 1
     assert own.heads == table.heads
     cells = [
         next(row for row in part.rows if row.name.replace("\xa0", " ").casefold() == "descent 2 bits").cells[column]
         for part in (table, own)
     ]
-    assert [cell.text.split()[0] for cell in cells] == ["+1.5", "+78.6"]  # the front lies 42 % of its odds on
+    assert [cell.text.split()[0] for cell in cells] == ["+1.5", "+0.786"]  # the front lies 42 % of its odds on
     assert [drawing.name for drawing in found.drawings] == ["equal_accuracy", "equal_accuracy_canaries"]
     assert [drawing.figure.texts[0].get_text() for drawing in found.drawings] == [
         "At equal accuracy quantized models leak less in 1\nand more in 3 of 4 comparisons",

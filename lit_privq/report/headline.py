@@ -130,12 +130,10 @@ def _unclear(view: View, changes: Changes) -> str:
     targets = counted(len(view.results.targets), "target")
     if len(view.results.targets) == 1:
         return "One target says nothing of other targets."
-    lower = [variant for variant, change in changes.items() if change.verdict == "lower"]
+    lower = [variant for variant, change in changes.items() if change.verdict == "lower" and variant in view.shown]
     if lower:
-        price = f"at the price of most of the {view.utility.name}"
-        if any(variant in view.shown for variant in lower):
-            price = "compared with full precision of its own recipe"
-        return f"With {targets}, leakage is clearly lower only with {_named(view, lower)}, {price}."
+        beside = "compared with full precision of its own recipe"
+        return f"With {targets}, leakage is clearly lower only with {_named(view, lower)}, {beside}."
     return f"With {targets} no saving is clear."
 
 

@@ -39,6 +39,7 @@ _NAMES = 80.0  # width of the names of rows
 _COLUMNS = 4  # of a key, at most
 _ONE_LINE, _TWO_LINES = 28.0, 37.0  # below the axes: ticks and the name of the axis
 _ERRS = 4.0  # where some networks err this many times as often as others, accuracy stands on a scale of log-odds
+_CROWDED = 18  # points whose names leave room for each other
 
 
 Rows = Sequence[Variant] | None
@@ -78,7 +79,10 @@ class Curve:
 
 
 def tradeoff(view: View) -> Figure:
-    """Accuracy, or R², against leakage to the strongest attacker (the paper's Fig. 1)."""
+    """Accuracy, or R², against leakage to the strongest attacker (the paper's Fig. 1).
+
+    In a crowded figure only full precision and the lowest precision of each line have their names.
+    """
     places = _places(view)
     groups = {variant.group: view.titles.group(variant) for variant in places if variant.quantized}
     handles = [handle(title, view.looks[group]) for group, title in groups.items()]
@@ -105,7 +109,9 @@ def tradeoff(view: View) -> Figure:
     _percents(axes, axes.xaxis)
     axes.set_xlabel(f"{capitalized(measure(view.bound))}\n({view.attack_title(view.attack)})")
     _chance(axes, view.chance)
-    points = [(x.value, y.value, _place_name(view, v), view.looks[v.group].colour) for v, (x, y) in places.items()]
+    lowest = {variant.group: variant for variant in sorted(places, key=lambda one: -one.bits)}
+    named = [v for v in places if len(places) <= _CROWDED or not v.quantized or lowest[v.group] == v]
+    points = [(places[v][0].value, places[v][1].value, _place_name(view, v), view.looks[v.group].colour) for v in named]
     lines = np.concatenate([_upright(axes, view.chance), *(_beads(line) for _, line in links)])
     obstacles = np.concatenate([*(_crossed(*place) for place in places.values()), lines])
     place_labels(axes, points, obstacles, fontsize=_SMALL)

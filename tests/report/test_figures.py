@@ -160,3 +160,15 @@ def test_a_long_name_of_a_row_is_not_cut_and_covers_no_other(seen: View) -> None
     assert "Quantization-aware\ntraining 1.58" in rows(figure)
     assert min(box.x0 for box in boxes) > 0
     assert all(upper.y0 > lower.y1 - 1 for upper, lower in pairwise(boxes))  # in pixels; a line has room for accents
+
+
+@pytest.mark.parametrize(("methods", "named"), [(4, 1 + 4 * 4), (5, 1 + 5)])
+def test_a_crowded_figure_names_full_precision_and_the_end_of_each_line(
+    made_up: Callable[..., Path], methods: int, named: int
+) -> None:
+    names = [f"{letter}-{bits}" for letter in "abcdefgh"[:methods] for bits in (8, 4, 2, 1)]
+    leaks = {"none-32": [0.3, 0.31]} | {name: [0.2 - 0.008 * i, 0.21 - 0.008 * i] for i, name in enumerate(names)}
+    useful = {name: [rates[0] + 0.5, rates[1] + 0.5] for name, rates in leaks.items()}
+    axes = tradeoff(read_inputs(made_up(leaks, useful))[0]).axes[0]
+    shown = [text.get_text() for text in axes.texts if "bit" in text.get_text() or "precision" in text.get_text()]
+    assert len(shown) == named

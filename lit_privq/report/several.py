@@ -136,12 +136,24 @@ def _by_method(variants: Sequence[Variant]) -> list[Variant]:
 
 
 def lead(views: Mapping[str, View]) -> str:
-    """In how many studies lower precision leaks less."""
+    """In how many studies lower precision leaks less, on average and in the worst case."""
     less = [name for name, view in views.items() if view.focus.least_costly or view.focus.largest]
-    where = f"{len(less)} of {len(views)} studies ({joined(less)})" if less else f"none of {len(views)} studies"
-    if len(less) == len(views):
-        where = f"all {len(views)} studies"
-    return f"Lower precision leaks clearly less in {where}."
+    worst = [name for name, view in views.items() if any(_protects(view, variant) for variant in view.shown)]
+    known = any(view.focus.worst_family for view in views.values())
+    also = f", in the worst case in {_where(worst, views)}" if known else ""
+    return f"Lower precision leaks clearly less in {_where(less, views)}{also}."
+
+
+def _protects(view: View, variant: Variant) -> bool:
+    change = view.worst_saving(variant)
+    return variant.quantized and change is not None and change.verdict == "lower"
+
+
+def _where(names: Sequence[str], views: Mapping[str, View]) -> str:
+    """Some of the studies."""
+    if len(names) == len(views):
+        return f"all {len(views)} studies"
+    return f"{len(names)} of {len(views)} studies ({joined(list(names))})" if names else f"none of {len(views)} studies"
 
 
 def ends(views: Mapping[str, View]) -> str:

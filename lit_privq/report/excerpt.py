@@ -9,20 +9,21 @@ from typing import TypeVar
 
 from lit_privq.artifacts.atomic import atomic_write_bytes
 from lit_privq.artifacts.measures import write_measures
-from lit_privq.artifacts.results import ALL, POOL, Key, Result, write_results
+from lit_privq.artifacts.results import ALL, POOL, SLICE, Key, Result, write_results
 from lit_privq.report.inputs import read_inputs
 from lit_privq.report.view import View
 
 Found = TypeVar("Found")
 _RATE = "tpr_at_0.01"  # kept beside the page's measure, which often is at a bound of too few false positives
-_OTHERS = ("auc", "log_auroc", "epsilon")  # what the page says of its first attack beside rates
+_AREAS = ("auc", "log_auroc")  # what the page says of its first attack beside rates, of all members
 
 
 def keep(directory: Path, output: Path) -> Path:
     """Copy of a study or an audit what its page is drawn from.
 
-    Kept are study.json, and of results.csv and metrics.json utility and sizes, the page's first attack in every slice,
-    and all other attacks among all members. The page that ``report`` draws from the
+    Kept are study.json, and of metrics.json utility and sizes, the page's first attack in every slice, and all other
+    attacks among all members; of results.csv the same of each target, slices other than the worst case only where there
+    is one target, as the page reads the means of several. The page that ``report`` draws from the
     copy has everything but what needs the scores of single examples (ROC curves, pictures) or the indicator's
     estimates.
 
@@ -67,8 +68,9 @@ def _check(output: Path) -> None:
 def _read(view: View, key: Key) -> bool:
     """Whether the page reads a number; of repeats only the page's first attack among all members."""
     rate, everybody = key.metric in (view.metric, _RATE), (key.slice, key.against) == (ALL, POOL)
+    own = key.metric == "epsilon" or (key.metric == "auc" and key.against == SLICE)
     if key.attack == view.attack:
-        return (rate or key.metric in _OTHERS) and (everybody or not key.variant.repeat)
+        return (rate or own or (everybody and key.metric in _AREAS)) and (everybody or not key.variant.repeat)
     return not key.attack or (rate and everybody and not key.variant.repeat)
 
 
@@ -80,8 +82,9 @@ def _first_attack(view: View, found: Mapping[Key, Found]) -> dict[Key, Found]:
 def _rows(view: View) -> Iterator[Result]:
     """The rows of results.csv that are kept, in its order."""
     results = view.results
+    slices = {ALL, view.focus.worst}
     for key, cells in results.series.items():
-        if _read(view, key):
+        if _read(view, key) and (key.slice in slices or len(results.targets) == 1):
             named = key.attacker, key.attack, key.metric
             for target, cell in cells.items():
                 yield Result(

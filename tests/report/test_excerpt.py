@@ -51,6 +51,20 @@ def test_the_page_of_an_excerpt_with_recipes_and_repeats_is_that_of_the_study(
     assert "quantized up to 4 times" in page
 
 
+@pytest.mark.parametrize("targets", [1, 3])
+def test_slices_of_single_targets_are_kept_where_the_page_reads_them(
+    made_up: Callable[..., Path], tmp_path: Path, targets: int
+) -> None:
+    leaks = {"none-32": [0.10, 0.12, 0.11][:targets], "obc-2": [0.07, 0.08, 0.06][:targets]}
+    slices = {"canaries": leaks, "class_0": leaks, "most_vulnerable": leaks}
+    audited = made_up(leaks, {"none-32": [0.9] * targets, "obc-2": [0.8] * targets}, slices=slices)
+    (audited / "study.json").write_text(json.dumps({"name": "made_up"}))
+    kept = keep(audited, tmp_path / "kept")
+    assert build(kept).read_text() == build(without_scores(audited, tmp_path / "whole")).read_text()
+    held = {key.slice for key in read_inputs(kept)[0].results.series}
+    assert held == {"all", *(slices if targets == 1 else ["canaries"])}
+
+
 def test_the_command_draws_and_then_keeps(
     measured_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

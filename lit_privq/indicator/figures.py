@@ -13,16 +13,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from lit_privq.indicator.stability import Stability
 from lit_privq.plot.labels import place_labels
-from lit_privq.plot.style import CARD, COLOURS, INK, MARKERS, MUTED, RC
+from lit_privq.plot.style import CARD, COLOURS, COLUMN, COLUMN_INCHES, INK, MARKERS, MUTED
 
 Array = NDArray[np.float64]
 
 _FAMILIES = ("sign", "ternary", "absmean", "uniform")
+_PAGE_INCHES = 7.0  # both columns of a paper
+_STYLE = COLUMN | {
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.6,
+    "legend.fontsize": 7,
+    "axes.titlesize": 7.5,
+    "figure.titlesize": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def draw_stability(title: str, names: Sequence[str], stable: Stability, lira: tu
     """
     sizes, shares = stable.sizes, stable.shares[:, stable.order]  # (sizes, quantizers as ranked by all runs, ranks)
     ordered = [names[place] for place in stable.order]
-    with _figure(12, 7.6) as figure:
+    with _figure(_PAGE_INCHES, 4.8) as figure:
         halves = figure.add_gridspec(1, 2, width_ratios=[1, 1.25])
         left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
         settling, pies = left.subplots(2, 1, height_ratios=[1, 2.6], sharex=True)
@@ -73,7 +80,7 @@ def draw_stability(title: str, names: Sequence[str], stable: Stability, lira: tu
 
 
 def _draw_settling(axes: Axes, stable: Stability, lira: tuple[Sequence[int], Array]) -> None:
-    curves = {"indicator r": (stable.sizes, stable.spearman), "LiRA advantage (baseline)": lira}
+    curves = {"indicator r": (stable.sizes, stable.spearman), "LiRA (baseline)": lira}
     for (name, (sizes, correlation)), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
         if correlation.size:
             places = [stable.sizes.index(size) for size in sizes]
@@ -81,14 +88,14 @@ def _draw_settling(axes: Axes, stable: Stability, lira: tuple[Sequence[int], Arr
             axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(places, middle, color=colour, marker=marker, label=name)
     axes.set(ylabel="Spearman to all runs", ylim=(None, 1.03))
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower right", handlelength=1.4, borderaxespad=0.2)
 
 
 def _draw_pies(axes: Axes, sizes: Sequence[int], shares: Array, ordered: Sequence[str]) -> None:
     """A column of pies per number of runs, a pie per rank; lines join each quantizer's most frequent ranks."""
     colours = [_tint(name, ordered) for name in ordered]
     for row, colour in enumerate(colours):
-        axes.plot(shares[:, row].argmax(axis=1), color=colour, linewidth=1.2, zorder=0)
+        axes.plot(shares[:, row].argmax(axis=1), color=colour, linewidth=0.8, zorder=0)
     for column, rank in np.ndindex(len(sizes), len(ordered)):
         axes.pie(shares[column, :, rank], colors=colours, center=(column, rank), radius=0.4, frame=True, normalize=True)
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
@@ -128,12 +135,12 @@ def draw_clouds(clouds: Sequence[Cloud], across: str, up: str) -> Figure:
     """Exhibits 2 to 4: a panel per experiment, a point per quantizer."""
     columns = min(3, len(clouds))
     rows = math.ceil(len(clouds) / columns)
-    with _figure(4.2 * columns, 3.4 * rows) as figure:
+    with _figure(COLUMN_INCHES if len(clouds) == 1 else _PAGE_INCHES, (2.4 if columns < 3 else 2.1) * rows) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, cloud in zip(panels, clouds, strict=False):
             _scatter(axes, cloud)
             axes.set(xscale="log", xlabel=across, ylabel=up)
-            axes.set_title(cloud.title, loc="left", fontsize=10)
+            axes.set_title(cloud.title, loc="left")
         for axes in panels[len(clouds) :]:
             axes.remove()
         figure.draw_without_rendering()
@@ -152,7 +159,7 @@ def draw_truth(names: Sequence[str], r: Array, advantages: Mapping[str, Array]) 
         r: (problems, quantizers).
         advantages: (problems, quantizers) 1 - MIS, by title; what is below 1e-16 is drawn there.
     """
-    with _figure(4.6 * len(advantages), 3.8) as figure:
+    with _figure(_PAGE_INCHES, 2.8) as figure:
         panels = figure.subplots(1, len(advantages), squeeze=False, sharey=True).ravel()
         for axes, (title, advantage) in zip(panels, advantages.items(), strict=True):
             for column, name in enumerate(names):
@@ -163,7 +170,7 @@ def draw_truth(names: Sequence[str], r: Array, advantages: Mapping[str, Array]) 
             axes.set_title(title, loc="left")
         panels[0].set_ylabel("1 - MIS, by brute force")
         panels[0].invert_yaxis()
-        panels[0].legend(panels[0].lines, names, fontsize=8)
+        panels[0].legend(panels[0].lines, names)
     return figure
 
 
@@ -176,12 +183,12 @@ def draw_maps(weights: Array, maps: Mapping[str, Array]) -> Figure:
     """
     columns = 4
     rows = math.ceil(len(maps) / columns)
-    with _figure(2.6 * columns, 2.3 * rows) as figure:
+    with _figure(_PAGE_INCHES, 1.5 * rows) as figure:
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, (name, values) in zip(panels, maps.items(), strict=False):
             axes.plot(weights, weights, color=MUTED, linewidth=0.8)
-            axes.plot(weights, values, color=_look(name)[0], linewidth=1.8)
-            axes.set_title(name, loc="left", fontsize=10)
+            axes.plot(weights, values, color=_look(name)[0], linewidth=1.2)
+            axes.set_title(name, loc="left")
         for axes in panels[len(maps) :]:
             axes.remove()
     return figure
@@ -194,38 +201,29 @@ def draw_lambdas(title: str, lambdas: Mapping[str, Array]) -> Figure:
         title: of the experiment.
         lambdas: (competitors,) by quantizer, the nearest competitor first.
     """
-    with _figure(6.4, 4.2) as figure:
+    with _figure(COLUMN_INCHES, 2.6) as figure:
         axes = figure.subplots()
         for name, values in lambdas.items():
             colour, marker = _look(name)
-            axes.plot(
-                np.arange(2, len(values) + 2),
-                values,
-                color=colour,
-                marker=marker,
-                markersize=3,
-                alpha=_shade(name, list(lambdas)),
-            )
-            axes.annotate(
-                name,
-                (len(values) + 1, values[-1]),
-                (4, -2),
-                textcoords="offset points",
-                fontsize=7,
-                color=colour,
-                path_effects=[withStroke(linewidth=2.5, foreground=CARD)],  # legible where lines pass below
-            )
+            shade = _shade(name, list(lambdas))
+            k = np.arange(2, len(values) + 2)
+            axes.plot(k, values, color=colour, marker=marker, markersize=2, linewidth=0.8, alpha=shade)
         axes.set(yscale="log", xlabel="k, competitors by their gap", ylabel="λₖ = (δ₂/δₖ)² σₖ²")
         axes.set_title(title, loc="left")
-        axes.margins(x=0.12)
+        axes.margins(x=0.16)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # labels are placed where the lines are now
+        ends = [(len(values) + 1.0, float(values[-1]), name, _look(name)[0]) for name, values in lambdas.items()]
+        spots = [(k, value, k, value) for values in lambdas.values() for k, value in enumerate(values.tolist(), 2)]
+        place_labels(axes, ends, np.array(spots), fontsize=7)
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and SVG; ``path`` has no ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(RC):
-        figure.savefig(path.with_name(f"{path.name}.png"), dpi=130)
+    with mpl.rc_context(_STYLE):
+        figure.savefig(path.with_name(f"{path.name}.png"), dpi=300)
         figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
 
 
@@ -267,5 +265,5 @@ def _shade(name: str, names: Sequence[str]) -> float:
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[Figure]:
-    with mpl.rc_context(RC):
+    with mpl.rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")

@@ -171,7 +171,8 @@ def _worst(view: View, variant: Variant) -> str:
     before = view.worst(full) if full else None
     if area is None or before is None:
         return ""
-    change = f"goes from {NUMBER.size(before.value)} to {NUMBER.size(area.value)}"
+    first, last = NUMBER.size(before.value), NUMBER.size(area.value)
+    change = f"goes from {first} to {last}" if first != last else f"stays at {last}"
     return f"; the AUC among the {spaced(view.focus.worst)}, the worst case, {change}"
 
 

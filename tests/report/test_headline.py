@@ -153,6 +153,11 @@ def test_a_saving_is_said_together_with_the_worst_case(made_up: Callable[..., Pa
     assert sentence.endswith("; the AUC among the canaries, the worst case, goes from 0.998 to 0.985.")
 
 
+def test_a_worst_case_that_stays_is_said_to_stay(made_up: Callable[..., Path]) -> None:
+    view, _ = read_inputs(made_up(LEAKS, slices={"canaries": {name: [1.0] * 4 for name in LEAKS}}, noise=0))
+    assert said(view)[0].endswith("; the AUC among the canaries, the worst case, stays at 1.000.")
+
+
 def test_without_canaries_the_worst_case_is_that_of_the_most_vulnerable(made_up: Callable[..., Path]) -> None:
     view, _ = read_inputs(made_up(LEAKS, slices={"class_0": CANARIES, "most_vulnerable": RARE}))
     assert said(view)[0].endswith("; the AUC among the most vulnerable, the worst case, goes from 0.550 to 0.250.")

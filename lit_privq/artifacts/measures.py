@@ -363,7 +363,8 @@ class Focus:
     def worst_key(self, variant: Variant) -> Key:
         """The worst case: the AUC of that slice's members and its own non-members, by the attacker strongest there.
 
-        Rates at everybody's threshold cannot be compared between attackers, see :meth:`worst_unaware`.
+        Rates at everybody's threshold cannot be compared between attackers: one whose shadow models are in full
+        precision accuses the slice's non-members of a quantized model too.
         """
         return self.worst_rate(variant, SLICE)._replace(metric="auc")
 
@@ -371,13 +372,6 @@ class Focus:
         """The headline's leakage on the worst slice, by the same attacker."""
         attacker = self.worst_strongest.get(variant.name, "")
         return Key(variant, self.metric, attacker, self.attack, self.worst, against)
-
-    def worst_unaware(self, variant: Variant) -> bool:
-        """Whether the strongest attacker on the worst slice of a quantized variant has shadow models in full precision.
-
-        Such an attacker accuses the slice's non-members too, so that its rate at everybody's threshold can be too high.
-        """
-        return variant.quantized and self.worst_strongest.get(variant.name) == "unaware"
 
 
 @dataclass(frozen=True)
@@ -456,7 +450,12 @@ def read_measures(path: Path, results: Results) -> Measures:
         raise FileNotFoundError(f"{path} is not there; a report needs an audit's metrics.json, run `audit` first")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        measures: Measures = _decoded(Measures, content, {variant.name: variant for variant in results.variants})
+        variants = {variant.name: variant for variant in results.variants}
+        measures: Measures = _decoded(Measures, content, variants)
+        keys = {name: measures.focus.worst_key(variants[name]) for name in measures.focus.worst_family}
+        alone = [name for name, key in keys.items() if key in measures.changes and isnan(measures.changes[key].holm)]
+        if alone:
+            raise ValueError(f"the worst case of {alone[0]}, whose AUC was not counted among the tests")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} must be written by this version's audit, together with results.csv; got {type(error).__name__} "

@@ -135,7 +135,7 @@ def _accuracies(axes: Axes, found: Sequence[Rate], *, odds: bool = False) -> Non
     room = (inner[1] - inner[0]) * np.array([-0.3, 0.3])  # for intervals; longer ones are cut
     outer = outer.clip(*(inner + room)) + 0.25 * room
     axes.set_ylim(*(1 / (1 + np.exp(-outer))))
-    ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]
+    ticks = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]
     axes.set_yticks([tick for tick in ticks if axes.get_ylim()[0] < tick < axes.get_ylim()[1]])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %"))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -183,18 +183,16 @@ def strongest(view: View, rates: Mapping[str, Mapping[Variant, Rate]]) -> Figure
 
 
 def worst_case(view: View, rows: Rows = None, over: str = "") -> Figure:
-    """Leakage of all members and of the worst-case slice, by variant that does more than guess, to the strongest.
-
-    What only an unaware attacker measured of the slice has a mark of its own: it can be too high.
-    """
-    worst, unaware = spaced(view.focus.worst), f"{spaced(view.focus.worst)}, unaware"
-    shades: dict[str, dict[Variant, Rate]] = {"all members": {}, worst: {}, unaware: {}}
-    for variant in view.shown:
-        whose = unaware if view.focus.worst_unaware(variant) else worst
-        for name, key in (("all members", view.focus.key(variant)), (whose, view.focus.worst_rate(variant))):
-            if rate := view.rate(key):
-                shades[name][variant] = rate
-    return _rates(view, findings.average_and_worst(view), {n: each for n, each in shades.items() if each}, rows, over)
+    """AUC among all examples and among the worst-case slice, by variant that does more than guess, to the strongest."""
+    areas = {v: (view.rate(view.focus.key(v, "auc")), view.worst(v)) for v in view.shown}
+    shades = {
+        name: {variant: rate for variant, rates in areas.items() if (rate := rates[place])}
+        for place, name in enumerate(("all examples", spaced(view.focus.worst)))
+    }
+    figure, axes = _dots(view, findings.average_and_worst(view), shades, rows, over)
+    axes.set_xlabel("AUC of the attack")
+    _chance(axes, 0.5)
+    return figure
 
 
 def _rates(
@@ -252,7 +250,7 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
         for variant, (x, y) in places.items()
         if (variant.name,) not in single or variant == view.results.full_precision
     ]
-    place_labels(axes, labels, np.concatenate([spots, _upright(axes, view.chance), *covered]), fontsize=_SMALL)
+    place_labels(axes, labels, np.concatenate([spots, _upright(axes, chance), *covered]), fontsize=_SMALL)
     return figure
 
 

@@ -236,8 +236,8 @@ def _leaks(views: Mapping[str, View], rows: Sequence[Variant], places: slice) ->
 def _worst_cases(views: Mapping[str, View], rows: Sequence[Variant]) -> Iterator[tuple[str, Drawing]]:
     """A figure of each study that has a worst-case slice."""
     for name, view in views.items():
-        if view.focus.worst:
-            what = f"{capitalized(measure(view.bound))} of all members and of the {spaced(view.focus.worst)}"
+        if view.knows_worst:
+            what = f"AUC among all examples and among the {spaced(view.focus.worst)}"
             alt = f"{what}, by method and bits: {name}; the table has the numbers."
             yield name, Drawing(f"worst_case_{name}", figures.worst_case(view, rows, name), alt)
 

@@ -122,6 +122,11 @@ class View:
         """The AUC among the worst-case slice; None where it was not measured."""
         return self.rate(self.focus.worst_key(variant))
 
+    @property
+    def knows_worst(self) -> bool:
+        """Whether that AUC was measured of anything: some slices have no non-members."""
+        return any(map(self.worst, self.results.variants))
+
     def worst_saving(self, variant: Variant) -> Change | None:
         """Change of that AUC from full precision; negative is a saving."""
         return self.measures.changes.get(self.focus.worst_key(variant))

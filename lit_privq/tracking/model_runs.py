@@ -9,7 +9,7 @@ from typing import Any
 
 from lit_privq.artifacts.json_file import read_json
 from lit_privq.artifacts.measures import Focus, Measures, read_measures
-from lit_privq.artifacts.results import ALL, DEFAULT_RECIPE, POOL, Key, Results, read_results
+from lit_privq.artifacts.results import ALL, DEFAULT_RECIPE, POOL, SLICE, Key, Results, read_results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.tracking.records import QUANTIZE, QUERY, STAGES, TRAIN, StageRecord, finite, recorded
 from lit_privq.tracking.runs import run_name
@@ -182,10 +182,12 @@ def _first_recipe(study: Mapping[str, Any]) -> str:
 def metric_name(key: Key, focus: Focus) -> str:
     """Name in W&B of what was measured; empty for attacks that are in the study's table only.
 
-    Of the attackers only the strongest is named, of the attacks only the headline's: every variant has the same names,
-    so that W&B's tables and plots compare them.
+    The AUC of the worst-case slice is that of its members and its own non-members. Of the attackers only the strongest
+    is named, of the attacks only the headline's: every variant has the same names, so that W&B's tables and plots
+    compare them.
     """
-    if key.against != POOL:
+    is_worst_area = bool(focus.worst) and (key.slice, key.metric) == (focus.worst, "auc")
+    if key.against != (SLICE if is_worst_area else POOL):
         return ""
     part = "" if key.slice == ALL else f"/{key.slice}"
     if not key.attack:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import isnan, nan
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from lit_privq.artifacts.measures import (
     read_measures,
     write_measures,
 )
-from lit_privq.artifacts.results import Key, OwnValue, Results
+from lit_privq.artifacts.results import Key, OwnValue, Results, read_results
 from lit_privq.artifacts.variant import FULL_PRECISION, Variant
 
 COARSE = Variant("obc", 1.58, 8.0)
@@ -133,3 +134,16 @@ def test_targets_agree_only_where_each_has_its_own_interval_on_that_side() -> No
         change = Change(-0.02, nan, nan, nan, nan, "untested", "untested", each)
         assert change.agreed("lower") is agreed
         assert not change.agreed("higher")
+
+
+def test_an_audit_that_judged_the_worst_case_by_rates_is_to_be_run_again(made_up: Callable[..., Path]) -> None:
+    leaks = {"none-32": [0.30, 0.31, 0.32], "obc-2": [0.20, 0.22, 0.21]}
+    folder = made_up(leaks, slices={"canaries": leaks})
+    path, results = folder / "metrics.json", read_results(folder / "results.csv")
+    assert read_measures(path, results).focus.worst_family == ("obc-2",)
+    content = json.loads(path.read_text())
+    for change in content["changes"]:
+        change["holm"] = None if change["against"] == "slice" else change["holm"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"the worst case of obc-2, whose AUC was not counted.*run `audit` again"):
+        read_measures(path, results)

@@ -55,11 +55,11 @@ def test_a_model_that_only_guesses_stands_in_no_worst_case(made_up: Callable[...
     assert rows(worst_case(view)) == ["Full precision", "obc 2"]
 
 
-def test_the_worst_case_of_an_unaware_attacker_has_a_mark_of_its_own(made_up: Callable[..., Path]) -> None:
+def test_the_worst_case_is_drawn_as_it_is_judged_by_the_area(made_up: Callable[..., Path]) -> None:
     leaks = {"none-32": [0.10, 0.11], "obc-2": [0.06, 0.07]}
-    view = read_inputs(made_up(leaks, slices={"canaries": leaks}))[0]
+    view = read_inputs(made_up(leaks, metric="auc", slices={"canaries": leaks}))[0]
     dots = [line for line in worst_case(view).axes[0].lines if line.get_marker() not in ("None", "")]
-    assert [dot.get_label() for dot in dots] == ["all members", "canaries", "all members", "canaries, unaware"]
+    assert [dot.get_label() for dot in dots] == ["all examples", "canaries"] * 2
 
 
 def test_a_model_that_only_guesses_stands_in_no_figure_of_leakage(seen: View, guessed: View) -> None:

@@ -176,7 +176,8 @@ def test_without_a_saving_both_ends_are_said_on_average_and_in_the_worst_case(ma
     sentence, details = said(read_inputs(made_up(UNCLEAR, slices={"canaries": canaries}))[0])
     assert sentence == (
         "At full precision the TPR at 1 % FPR is 11.5 % and the AUC among the canaries, the worst case, 0.980; with "
-        "obc 2 bits, the lowest precision of use, 10.0 % and 0.750. With 4 targets no saving is clear."
+        "obc 2 bits, the lowest precision of use, 10.0 % and 0.750. With 4 targets no saving is clear on average; the "
+        "AUC among the canaries is clearly lower with obc 4 bits."
     )
     assert "no saving" not in details
 

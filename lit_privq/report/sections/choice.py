@@ -48,7 +48,7 @@ def _largest_loss(view: View, variant: Variant) -> float:
 def _table(view: View, full: Variant) -> PageTable:
     """A row for each budget."""
     priors = list(dict.fromkeys(prior for point in view.measures.thresholds for prior in point.precision))
-    worst = ("Least in the worst case",) if any(map(view.worst, view.shown)) else ()
+    worst = ("Least in the worst case",) if view.knows_worst else ()
     heads = (
         "Accuracy lost",
         "Least on average",
@@ -63,7 +63,7 @@ def _row(view: View, full: Variant, budget: float, priors: Sequence[float]) -> P
     found = allowed(view, full, budget)
     least = _chosen(found, view.leak)
     cells = [_least(view, least, view.leak, lambda leak: percent(leak, decimals(view.bound)))]
-    if any(map(view.worst, view.shown)):
+    if view.knows_worst:
         protected = _chosen(found, view.worst)
         cells.append(_least(view, protected, view.worst, lambda area: f"AUC {NUMBER.size(area)}"))
     point = _threshold(view, least) if least else None

@@ -42,10 +42,11 @@ def section(view: View, inputs: Inputs) -> Section | None:
         "what": measure(view.bound),
         "own": _differ(view, worst) if worst else "",
     }
-    shown = f"{capitalized(measure(view.bound))} of all members and of the {spaced(worst)}, by model."
-    if any(map(view.focus.worst_unaware, view.shown)):
-        shown += f" That of the {spaced(worst)} can be too high where shadow models were not quantized."
-    drawings = [Drawing("worst_case", figures.worst_case(view), _alt(view), shown)] if worst else []
+    shown = (
+        f"AUC of the attack among all examples and among the {spaced(worst)}, by model; whether the average is less is "
+        f"judged by the {measure(view.bound)}."
+    )
+    drawings = [Drawing("worst_case", figures.worst_case(view), _alt(view), shown)] if view.knows_worst else []
     return Section("worst_case", "The worst case", values, tuple(drawings))
 
 
@@ -54,7 +55,9 @@ def _sentences(view: View) -> Iterator[str]:
     worst, tests = spaced(view.focus.worst), len(view.focus.worst_family)
     lower = [v for v in view.shown if (change := view.worst_saving(v)) and change.verdict == "lower"]
     what = f"the AUC among the {worst}"
-    if not tests:
+    if not view.knows_worst:
+        yield f"{capitalized(what)} was not measured."
+    elif len(view.results.targets) == 1:
         yield f"One target says nothing of the {worst} in other targets."
     elif not lower:
         yield f"No variant is shown to lower {what} for other targets."
@@ -82,7 +85,7 @@ def _table(view: View, names: list[str]) -> PageTable:
         PageRow(view.label(variant), variant.group, tuple(_rate(view, key(variant)) for key in columns.values()))
         for variant in view.results.variants
     ]
-    if view.focus.worst:
+    if view.knows_worst:
         worst = spaced(view.focus.worst)
         more: dict[str, Callable[[Variant], PageCell]] = {
             f"AUC among {worst}": partial(_area, view),
@@ -133,10 +136,8 @@ def _alt(view: View) -> str:
     """The figure in words."""
     parts = []
     for variant in view.results.variants:
-        found = [view.rate(key) for key in (view.focus.key(variant), view.focus.worst_rate(variant))]
+        found = [view.rate(key) for key in (view.focus.key(variant, "auc"), view.focus.worst_key(variant))]
         if all(found):
-            shown = " and ".join(percent(rate.value, decimals(view.bound)) for rate in found if rate)
+            shown = " and ".join(NUMBER.size(rate.value) for rate in found if rate)
             parts.append(f"{view.label(variant)} {shown}")
-    return (
-        f"{capitalized(measure(view.bound))} of all members and of the {spaced(view.focus.worst)}: {'; '.join(parts)}."
-    )
+    return f"AUC among all examples and among the {spaced(view.focus.worst)}: {'; '.join(parts)}."

@@ -84,9 +84,16 @@ def test_without_a_worst_case_the_slices_stand_alone(made_up: MadeUp) -> None:
 
 
 def test_the_figure_is_heard_with_both_numbers_of_each_variant(made_up: MadeUp) -> None:
-    (drawing,) = shown(made_up(LEAKS, slices={"canaries": PROTECTED})).drawings
+    (drawing,) = shown(made_up(LEAKS, metric="auc", slices={"canaries": PROTECTED})).drawings
     alt = drawing.alt.replace("\xa0", " ")
-    assert "Full precision 11.5 % and 98.0 %; obc 2 bits 7.5 % and 57.8 %" in alt
+    assert alt.endswith("among the canaries: Full precision 0.115 and 0.980; obc 2 bits 0.075 and 0.578.")
+
+
+def test_a_worst_case_whose_area_was_not_measured_is_said_not_to_be(made_up: MadeUp) -> None:
+    found = shown(made_up(LEAKS, slices={"canaries": PROTECTED}, areas={}))
+    assert said(found) == "The AUC among the canaries was not measured."
+    assert found.values["table"].heads == ("Model", "All members", "Canaries (30)")
+    assert found.drawings == ()
 
 
 def test_an_audit_without_slices_or_with_classes_alone_has_no_such_section(made_up: MadeUp) -> None:

@@ -102,17 +102,17 @@ def changes(view: View) -> str:
 
 
 def at_equal_accuracy(view: View, part: str) -> str:
-    """How often quantized models leak less, or more, than rivals as accurate as they are."""
+    """How often compressed models (quantized, or pruned) leak less, or more, than rivals as accurate as they are."""
     found = [one for one in view.measures.at_equal_accuracy if (one.slice, one.place) == (part, "inside")]
     sides = {"less": "lower", "more": "higher"}
     counts = {how: sum(one.change.verdict == verdict for one in found) for how, verdict in sides.items()}
     told = joined([f"{how} in {count}" for how, count in counts.items() if count])
     whom = "" if part == ALL else f" for {spaced(part)}"
     if not found:
-        return f"No rival is as accurate as a quantized model{whom}"
+        return f"No rival is as accurate as a compressed model{whom}"
     if not told:
         return f"No clear difference at equal accuracy{whom}"
-    return f"At equal accuracy quantized models leak {told} of {counted(len(found), 'comparison')}{whom}"
+    return f"At equal accuracy compressed models leak {told} of {counted(len(found), 'comparison')}{whom}"
 
 
 def draws(view: View, runs: int) -> str:

@@ -64,8 +64,8 @@ def _sentences(view: View, named: dict[str, str]) -> Iterator[str]:
         whom = "" if part == ALL else f" of the {spaced(part)}"
         clear = {verdict: sum(one.change.verdict == verdict for one in inside) for verdict in ("lower", "higher")}
         yield (
-            f"Leakage{whom}: of {counted(len(found), 'comparison')} of a quantized model with a rival, {len(inside)} "
-            f"are at an accuracy that the rival offers; there the quantized model leaks less in {clear['lower']} and "
+            f"Leakage{whom}: of {counted(len(found), 'comparison')} of a compressed model (quantized or pruned) with a "
+            f"rival, {len(inside)} are at an accuracy that the rival offers; there the compressed model leaks less in {clear['lower']} and "
             f"more in {clear['higher']}, and the others are unclear."
         )
 

@@ -112,8 +112,8 @@ def test_canaries_have_a_table_and_a_figure_of_their_own(rivals: View) -> None:
     assert [cell.text.split()[0] for cell in cells] == ["+1.5", "+0.786"]  # the front lies 42 % of its odds on
     assert [drawing.name for drawing in found.drawings] == ["equal_accuracy", "equal_accuracy_canaries"]
     assert [drawing.figure.texts[0].get_text() for drawing in found.drawings] == [
-        "At equal accuracy quantized models leak less in 1\nand more in 3 of 4 comparisons",
-        "At equal accuracy quantized models leak less in 1\nand more in 3 of 4 comparisons for canaries",
+        "At equal accuracy compressed models leak less in\n1 and more in 3 of 4 comparisons",
+        "At equal accuracy compressed models leak less in\n1 and more in 3 of 4 comparisons for canaries",
     ]  # fmt: skip
     assert "canaries" in found.drawings[1].alt
 

@@ -65,8 +65,8 @@ def _sentences(view: View, named: dict[str, str]) -> Iterator[str]:
         clear = {verdict: sum(one.change.verdict == verdict for one in inside) for verdict in ("lower", "higher")}
         yield (
             f"Leakage{whom}: of {counted(len(found), 'comparison')} of a compressed model (quantized or pruned) with a "
-            f"rival, {len(inside)} are at an accuracy that the rival offers; there the compressed model leaks less in {clear['lower']} and "
-            f"more in {clear['higher']}, and the others are unclear."
+            f"rival, {len(inside)} are at an accuracy that the rival offers; there the compressed model leaks less in "
+            f"{clear['lower']} and more in {clear['higher']}, and the others are unclear."
         )
 
 

@@ -32,8 +32,8 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 
 def allowed(view: View, full: Variant, budget: float) -> list[Variant]:
-    """Full precision, and the variants whose loss of accuracy stays within the budget by its whole interval."""
-    return [variant for variant in view.shown if variant == full or _largest_loss(view, variant) <= budget]
+    """Full precision, and the variants whose loss of accuracy from it stays within the budget by its whole interval."""
+    return [v for v in view.shown if v == full or (v.baseline == full and _largest_loss(view, v) <= budget)]
 
 
 def _largest_loss(view: View, variant: Variant) -> float:

@@ -35,6 +35,17 @@ def test_a_budget_holds_the_whole_interval_of_the_loss_and_not_its_mean_alone(se
     assert names == {0.01: ["none-32", "adaround-4"], 0.02: ["none-32", "adaround-4", "adaround-2"]}
 
 
+def test_a_compressed_model_of_a_worse_recipe_is_not_chosen_for_losing_nothing_from_its_own_parent(
+    made_up: Callable[..., Path],
+) -> None:
+    accuracy = {"none-32": 0.9, "obc-4": 0.9, "none-32@narrow": 0.7, "obc-4@narrow": 0.7, "none-32@wide": 0.92}
+    leaks = {"none-32": 0.3, "obc-4": 0.28, "none-32@narrow": 0.1, "obc-4@narrow": 0.09, "none-32@wide": 0.2}
+    near = [0.001, 0.0, -0.001]
+    folder = made_up(*({n: [v + d for d in near] for n, v in each.items()} for each in (leaks, accuracy)))
+    view = read_inputs(folder)[0]
+    assert [v.name for v in allowed(view, full(view), 0.02)] == ["none-32", "obc-4", "none-32@wide"]
+
+
 def test_the_least_leakage_within_the_budget_is_chosen_with_its_precision_at_each_prior(seen: View) -> None:
     view = costing(seen, {"adaround-4": -0.009, "adaround-2": -0.015})
     found = section(view, Inputs())

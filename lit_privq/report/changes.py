@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 
 from lit_privq.artifacts.measures import Change, OwnChange, Verdict
-from lit_privq.report.table import PageCell
+from lit_privq.report.table import EMPTY, PageCell
 from lit_privq.report.words import POINTS, Step, counted, p_value
 
 _VERBS: dict[Verdict, str] = {"lower": "lowers", "higher": "raises"}
@@ -42,7 +42,7 @@ def change_cell(change: Change | None, step: Step = POINTS, *, p: bool = False) 
     A single target has the interval of its examples, and is never called a difference.
     """
     if change is None or isnan(change.value):
-        return PageCell("–")
+        return EMPTY
     text = f"{step.signed(change.value)}{step.unit}"
     if change.verdict == "untested":
         return PageCell(text, _ends(change.each[0], step) if change.each else "")

@@ -240,8 +240,7 @@ def fronts(view: View, part: str, named: Mapping[str, str]) -> Figure:
     _accuracies(axes, [Rate(useful.value, nan, nan) for _, useful in places.values()], odds=True)
     if part == ALL:
         _percents(axes, axes.xaxis)
-    measured = capitalized(measure(bound)) if part == ALL else f"AUC among {spaced(part)}"
-    axes.set_xlabel(f"{measured}\n({view.attack_title(view.attack)})")
+    axes.set_xlabel(f"{capitalized(view.measured(part))}\n({view.attack_title(view.attack)})")
     _chance(axes, chance)
     spots = np.array([[x.value, y.value, x.value, y.value] for x, y in places.values()])
     single = {front.points for front in shown if len(front.points + front.dominated) == 1}  # the key has their names

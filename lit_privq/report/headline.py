@@ -134,11 +134,12 @@ def _unclear(view: View, changes: Changes) -> str:
     if lower:
         beside = "compared with full precision of its own recipe"
         return f"With {targets}, leakage is clearly lower only with {_named(view, lower)}, {beside}."
-    protected = [v for v in view.shown if (change := view.worst_saving(v)) and change.verdict == "lower"]
-    if not protected:
+    if not view.protected:
         return f"With {targets} no saving is clear."
     whose = f"the AUC among the {spaced(view.focus.worst)}"
-    return f"With {targets} no saving is clear on average; {whose} is clearly lower with {_named(view, protected)}."
+    return (
+        f"With {targets} no saving is clear on average; {whose} is clearly lower with {_named(view, view.protected)}."
+    )
 
 
 def _in_these(view: View, changes: Changes) -> str:

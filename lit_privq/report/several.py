@@ -19,7 +19,7 @@ from lit_privq.report.captions import setting
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs, read_inputs
 from lit_privq.report.page import captioned, environment, write_figures
-from lit_privq.report.table import PageCell, PageRow, PageTable, rate_cell
+from lit_privq.report.table import EMPTY, PageCell, PageRow, PageTable, rate_cell
 from lit_privq.report.utility import R_SQUARED
 from lit_privq.report.view import View
 from lit_privq.report.words import (
@@ -138,15 +138,10 @@ def _by_method(variants: Sequence[Variant]) -> list[Variant]:
 def lead(views: Mapping[str, View]) -> str:
     """In how many studies lower precision leaks less, on average and in the worst case."""
     less = [name for name, view in views.items() if view.focus.least_costly or view.focus.largest]
-    worst = [name for name, view in views.items() if any(_protects(view, variant) for variant in view.shown)]
+    worst = [name for name, view in views.items() if any(variant.quantized for variant in view.protected)]
     known = any(view.focus.worst_family for view in views.values())
     also = f", in the worst case in {_where(worst, views)}" if known else ""
     return f"Lower precision leaks clearly less in {_where(less, views)}{also}."
-
-
-def _protects(view: View, variant: Variant) -> bool:
-    change = view.worst_saving(variant)
-    return variant.quantized and change is not None and change.verdict == "lower"
 
 
 def _where(names: Sequence[str], views: Mapping[str, View]) -> str:
@@ -202,7 +197,7 @@ def _at(view: View, method: str, precisions: Sequence[float]) -> Iterator[PageCe
         if variant in view.guessing:
             yield PageCell("only guesses")
         else:
-            yield _three(view, variant) if variant else PageCell("–")
+            yield _three(view, variant) if variant else EMPTY
 
 
 def _three(view: View, variant: Variant) -> PageCell:
@@ -265,5 +260,5 @@ def _cells(views: Mapping[str, View], variant: Variant) -> Iterator[PageCell]:
     for view in views.values():
         if view.focus.utility:
             rate = view.rate(Key(variant, view.utility.metric))
-            yield PageCell(view.utility.text(rate.value)) if rate else PageCell("–")
+            yield PageCell(view.utility.text(rate.value)) if rate else EMPTY
         yield rate_cell(view.rate(view.focus.key(variant)), points(view.bound), PERCENT)

@@ -7,11 +7,11 @@ from functools import cached_property
 from math import isnan
 
 from lit_privq.artifacts.measures import Change, Focus, Measures, Rate, TargetMean
-from lit_privq.artifacts.results import Key, Results
+from lit_privq.artifacts.results import ALL, Key, Results
 from lit_privq.artifacts.variant import Variant
 from lit_privq.plot.style import Look, looks
 from lit_privq.report.utility import ACCURACY, R_SQUARED, Utility
-from lit_privq.report.words import NO_TITLES, Titles
+from lit_privq.report.words import NO_TITLES, Titles, measure, spaced
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,15 @@ class View:
     def worst_saving(self, variant: Variant) -> Change | None:
         """Change of that AUC from full precision; negative is a saving."""
         return self.measures.changes.get(self.focus.worst_key(variant))
+
+    @property
+    def protected(self) -> list[Variant]:
+        """The variants of use that the audit shows to lower that AUC."""
+        return [v for v in self.shown if (change := self.worst_saving(v)) and change.verdict == "lower"]
+
+    def measured(self, part: str) -> str:
+        """What the leakage of all members, or of the worst-case slice, is measured by."""
+        return measure(self.bound) if part == ALL else f"AUC among {spaced(part)}"
 
     def cost(self, variant: Variant) -> Change | None:
         """Change of utility from full precision; negative is a cost."""

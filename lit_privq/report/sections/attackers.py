@@ -11,7 +11,7 @@ from lit_privq.report import figures
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
+from lit_privq.report.table import EMPTY, PageCell, PageRow, PageTable, attackers
 from lit_privq.report.view import View
 from lit_privq.report.words import capitalized, decimals, measure, percent, ranged
 
@@ -56,7 +56,7 @@ def _cell(view: View, variant: Variant, attacker: str) -> PageCell:
     """A rate, its interval and the attack that reached it."""
     rate, digits = _rate(view, variant, attacker), decimals(view.bound)
     if rate is None:
-        return PageCell("–")
+        return EMPTY
     attack = view.attack_title(view.focus.best[variant.name][attacker])
     note = " · ".join(part for part in (ranged(rate.low, rate.high, digits), attack) if part)
     return PageCell(percent(rate.value, digits), note)

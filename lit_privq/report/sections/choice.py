@@ -9,7 +9,7 @@ from lit_privq.artifacts.measures import Rate, ShadowThreshold, TargetMean
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.table import EMPTY, PageCell, PageRow, PageTable
 from lit_privq.report.utility import ACCURACY
 from lit_privq.report.view import View
 from lit_privq.report.words import NUMBER, POINTS, decimals, measure, odds, percent, ranged, spaced
@@ -89,7 +89,7 @@ def _least(view: View, chosen: Variant | None, leak: Leak, text: Callable[[float
     """The variant with the least leakage, below it how much that is and what it costs."""
     found = leak(chosen) if chosen else None
     if chosen is None or found is None:
-        return PageCell("–")
+        return EMPTY
     cost = view.cost(chosen)
     price = f", accuracy {POINTS.signed(cost.value)}" if cost else ""
     return PageCell(view.label(chosen), f"{text(found.value)}{price}")
@@ -103,4 +103,4 @@ def _threshold(view: View, variant: Variant) -> ShadowThreshold | None:
 
 
 def _precision(rate: Rate | None) -> PageCell:
-    return PageCell(percent(rate.value, 0), ranged(rate.low, rate.high, 0)) if rate else PageCell("–")
+    return PageCell(percent(rate.value, 0), ranged(rate.low, rate.high, 0)) if rate else EMPTY

@@ -13,7 +13,7 @@ from lit_privq.report.changes import change_cell
 from lit_privq.report.figures import Drawing
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.table import PageCell, PageRow, PageTable
+from lit_privq.report.table import EMPTY, PageCell, PageRow, PageTable
 from lit_privq.report.view import View
 from lit_privq.report.words import measure, p_value, points
 
@@ -58,7 +58,7 @@ def _table(view: View, found: dict[str, dict[Variant, Change]]) -> PageTable:
 def _cells(view: View, key: Key) -> tuple[PageCell, ...]:
     """Change with its own p-value, p-value with all tests counted, change of the AUC."""
     change = view.measures.changes[key]
-    counted = PageCell("–")
+    counted = EMPTY
     if isfinite(change.holm):
         counted = PageCell(p_value(change.holm), "", change.verdict != "unclear")
     area = view.measures.changes.get(key._replace(metric="auc"))

@@ -10,7 +10,7 @@ from lit_privq.artifacts.results import SLICE, Key
 from lit_privq.artifacts.variant import Variant
 from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
-from lit_privq.report.table import PageCell, PageRow, PageTable, attackers
+from lit_privq.report.table import EMPTY, PageCell, PageRow, PageTable, attackers
 from lit_privq.report.view import View
 from lit_privq.report.words import capitalized, counted, spaced
 
@@ -62,7 +62,7 @@ def _worst(view: View, variants: Sequence[Variant]) -> dict[Variant, PrivacyBoun
 def _cell(bounds: PrivacyBounds | None) -> PageCell:
     """The targets' bounds on epsilon, by both ways of counting where there are two, and on mu."""
     if bounds is None:
-        return PageCell("–")
+        return EMPTY
     notes = [f"μ {_range(bounds.mu)}"] if max(bounds.mu) > 0 else []
     if not isnan(bounds.one_run[0]):
         notes.append(f"one run: ε {_range(bounds.one_run)}")

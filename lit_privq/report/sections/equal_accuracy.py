@@ -13,7 +13,7 @@ from lit_privq.report.inputs import Inputs
 from lit_privq.report.sections.section import Section
 from lit_privq.report.table import PageCell, PageRow, PageTable
 from lit_privq.report.view import View
-from lit_privq.report.words import NUMBER, capitalized, counted, joined, measure, points, spaced
+from lit_privq.report.words import NUMBER, capitalized, counted, joined, points, spaced
 
 
 def section(view: View, inputs: Inputs) -> Section | None:
@@ -25,7 +25,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
     parts = list(dict.fromkeys(front.slice for front in fronts))
     values = {
         "sentences": list(_sentences(view, named)),
-        "tables": [(_title(part), _measure(view, part), _table(view, part, named)) for part in parts],
+        "tables": [(_title(part), view.measured(part), _table(view, part, named)) for part in parts],
         "figure_names": [_drawing(part) for part in parts],
         "single": joined([named[f.rival] for f in fronts if f.slice == ALL and len(f.points) == 1]),
         "dominated": "; ".join(_dominated(view, named)),
@@ -40,10 +40,6 @@ def section(view: View, inputs: Inputs) -> Section | None:
 
 def _drawing(part: str) -> str:
     return "equal_accuracy" if part == ALL else f"equal_accuracy_{part}"
-
-
-def _measure(view: View, part: str) -> str:
-    return measure(view.bound) if part == ALL else f"AUC among {spaced(part)}"
 
 
 def _title(part: str) -> str:
@@ -114,4 +110,4 @@ def _alt(view: View, part: str, named: dict[str, str]) -> str:
 
 def _caption(view: View, part: str) -> str:
     whose = ", all members" if part == ALL else ""
-    return f"Accuracy against {_measure(view, part)}{whose}, the front of each rival."
+    return f"Accuracy against {view.measured(part)}{whose}, the front of each rival."

@@ -53,8 +53,7 @@ def section(view: View, inputs: Inputs) -> Section | None:
 def _sentences(view: View) -> Iterator[str]:
     """What quantization changes for the worst case, by the tests of that slice alone."""
     worst, tests = spaced(view.focus.worst), len(view.focus.worst_family)
-    lower = [v for v in view.shown if (change := view.worst_saving(v)) and change.verdict == "lower"]
-    what = f"the AUC among the {worst}"
+    lower, what = view.protected, f"the AUC among the {worst}"
     if not view.knows_worst:
         yield f"{capitalized(what)} was not measured."
     elif len(view.results.targets) == 1:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_privq.artifacts.json_file import read_json
 from lit_privq.artifacts.measures import write_measures
 from lit_privq.artifacts.results import (
     ALL,
@@ -83,7 +84,9 @@ def run(audit: Audit) -> None:
             f"there is no {audit.input}; give an .npz, a folder of .npy files or a study's confidence folder"
         )
     audit.chosen()
-    summary, folder = Summary(audit.max_fpr, audit.delta), find_study(audit.input)
+    folder = find_study(audit.input)
+    audit = _as_recorded(audit, folder) if folder else audit
+    summary = Summary(audit.max_fpr, audit.delta)
     with replacing(audit.output) as output:
         started = _Run(audit, summary, output, progress, audit.equal_groups)
         table = list(_study(audit, folder, started) if folder else _arrays(audit, started))
@@ -99,6 +102,14 @@ def run(audit: Audit) -> None:
     if failed := list(broken(measures, audit.fail_if or (), audit.slice)):
         print("\n".join(failed))
         raise SystemExit(1)
+
+
+def _as_recorded(audit: Audit, folder: Path) -> Audit:
+    """Recipes and their families as the study itself named them, where the audit was not told."""
+    families = read_json(folder.parent / "study.json").get("families", {})
+    if len(families) < 2:
+        return audit
+    return replace(audit, recipes=audit.recipes or list(families), families=audit.families or families)
 
 
 def _draw(folder: Path, progress: AuditProgress) -> None:

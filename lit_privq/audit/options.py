@@ -49,9 +49,11 @@ class Audit:
             study knows its own.
         n_targets: held-out targets of a study; None takes the most that a dump names, as targets can be added later.
         leave_out: models of a study that are missing, as their training diverged; those left are audited.
-        recipes: names of a study's recipes in its order, the first and nameless one's too; ``default`` by default.
+        recipes: names of a study's recipes in its order, the first and nameless one's too; by default those of the
+            study.json beside the ``confidence`` folder, or ``default`` where there is none.
         families: what people call each recipe's family, by the recipe's name: recipes of one, such as noise levels, are
-            points of one front at equal accuracy. A recipe that is left out is a family of its own.
+            points of one front at equal accuracy. A recipe that is left out is a family of its own. By default those
+            of the study.json, too.
         equal_groups: cut every held-out example's groups to the poorest example's, as the public reference does.
         max_fpr: bounds on the false-positive rate at which the true-positive rate is reported.
         paired: attacks of the attacker who holds the full-precision parent of a quantized target, by name; of these

@@ -56,6 +56,7 @@ def study_record(study: Study, options: argparse.Namespace, command: str, earlie
         "versions": versions(),
         "commit": commit(),
         "recipes": {study.trained(name).recipe: title for name, title in study.titles.items()},
+        "families": study.families,
         "n_shadows": study.n_shadows,
         "n_targets": study.n_targets,
         "study": asdict(study),

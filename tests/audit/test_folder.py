@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,18 @@ def test_other_members_in_another_recipe_are_refused(study: Study, tmp_path: Pat
     rewrite(folder / "none-32@dp" / "003.npz", members=np.arange(60) < 30)
     with pytest.raises(ValueError, match=r"members are the same in every recipe.*none-32@dp/003.npz differ"):
         audit(folder, tmp_path, *QUICK)
+
+
+def test_an_audit_by_hand_knows_the_recipes_and_families_of_the_study(study: Study, tmp_path: Path) -> None:
+    folder = study({"none-32@b": 3.0, "none-32": 2.0, "none-32@a": 1.0})
+    told = ["--recipes", "plain", "b", "a", "--families", '{"plain": "Plain", "b": "Noise", "a": "Noise"}']
+    audit(folder, tmp_path / "told", *QUICK, *told, "--report", "false")
+    families = {"plain": "Plain", "b": "Noise", "a": "Noise"}
+    (folder.parent / "study.json").write_text(json.dumps({"families": families}))
+    audit(folder, tmp_path / "by_hand", *QUICK, "--report", "false")
+    for name in ("results.csv", "metrics.json"):
+        assert (tmp_path / "by_hand" / name).read_bytes() == (tmp_path / "told" / name).read_bytes()
+    assert json.loads((tmp_path / "by_hand/metrics.json").read_text())["audit"]["families"] == families
 
 
 def test_results_know_the_recipe_and_changes_are_from_the_right_baseline(study: Study, tmp_path: Path) -> None:

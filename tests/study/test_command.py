@@ -580,6 +580,7 @@ def test_fleets_are_measured_for_each_recipe_and_kept(bench: Any, capsys: pytest
     record = json.loads((bench.output / "study.json").read_text())
     assert record["recipe_choices"]["smooth"]["choices"]["size"] == 3
     assert record["recipes"] == {"": "", "short": "10 epochs", "smooth": "Label smoothing"}
+    assert [*record["families"]] == ["plain", "short", "smooth"]
 
 
 def test_a_dry_run_tells_what_each_recipe_costs(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,9 @@ _FACTS = {
     "seed": "Training seed",
     "split_seed": "Membership seed",
 }
-_OPEN = frozenset({"command", "versions", "choices", "seconds", "titles", "recipes"})  # shown in their own form
+_OPEN = frozenset(
+    {"command", "versions", "choices", "seconds", "titles", "recipes", "families"}
+)  # shown in their own form
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ python benchmarks/adaptive_gap.py RUN VARIANT... [--shadows N] [--fpr 0.01]
 Online LiRA with fixed variance asks of each example where models that trained on it stand, and where others do: a
 middle and a gap. The adaptive attacker takes both from quantized shadow models, the unaware one from their
 full-precision parents, which the adaptive one holds too. Mixed attackers take the middle from one and the gap from the
-other, or the mean of both. RUN is a study's folder whose shadow models were quantized; with --shadows the first N
-models of any study are the shadows, and the others that were quantized the targets.
+other, or the mean of both. RMIA needs neither: it compares with the mean over all shadow models. RUN is a study's
+folder whose shadow models were quantized; with --shadows the first N models of any study are the shadows, and the
+others that were quantized the targets.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lit_privq.audit.folder import Folder
 from lit_privq.metrics import difference_over_targets, mean_over_targets, roc, tpr_at_fpr
 
 Floats = NDArray[np.float64]
-ATTACK = "lira_online_fixed"
+ATTACK, OTHER = "lira_online_fixed", "rmia_online"
 
 
 def centres(models: Observed) -> tuple[Floats, Floats]:
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--fpr", type=float, default=0.01)
     asked = parser.parse_args()
     folder = Folder(asked.run / "confidence")
-    attack = {ATTACK: standard()[ATTACK]}
+    attack, other = ({name: standard()[name]} for name in (ATTACK, OTHER))
     for name in asked.variants:
         models = folder.read(name)
         there = sorted(models.dumps)
@@ -82,12 +83,13 @@ def main() -> None:
         print(f"\n{name}: {len(shadows)} shadows, {len(targets)} targets; mean gap {full_gap:.2f} in full precision,")
         print(f"{gap:.2f} quantized; deviation of one model {full_noise:.2f} and {noise:.2f}\n")
         print(f"| attacker | TPR at {asked.fpr:.1%} FPR, % | less the adaptive one's, points |\n|---|--:|--:|")
+        held = attackers(quantized, parents)
+        scores = {who: score_held_out(attack, models, attacked)[ATTACK] for who, models in held.items()}
+        scores["adaptive, RMIA"] = score_held_out(other, quantized, attacked)[OTHER]
         rates: dict[str, Floats] = {}
-        for who, held in attackers(quantized, parents).items():
-            scores = score_held_out(attack, held, attacked)[ATTACK]
-            rates[who] = np.array(
-                [tpr_at_fpr(roc(row, own), asked.fpr) for row, own in zip(scores, attacked.members, strict=True)]
-            )
+        for who, found in scores.items():
+            curves = (roc(row, own) for row, own in zip(found, attacked.members, strict=True))
+            rates[who] = np.array([tpr_at_fpr(curve, asked.fpr) for curve in curves])
         for who, found in rates.items():
             mean = mean_over_targets(found)
             change = difference_over_targets(found - rates["adaptive"])

@@ -94,8 +94,8 @@ def main() -> None:
         print("|--:|--:|--:|--:|--:|")
         wholes = [rates(shadows, full, asked.fpr, attack) for attack in (LIRA, REFERENCE)]
         for by in DIVISORS:
-            found = (rates(shadows, divided(full, by), asked.fpr, attack) for attack in (LIRA, REFERENCE))
-            print(f"| {by:g} | {' | '.join(map(told, found, wholes))} |", flush=True)
+            parts = [rates(shadows, divided(full, by), asked.fpr, attack) for attack in (LIRA, REFERENCE)]
+            print(f"| {by:g} | {' | '.join(map(told, parts, wholes))} |", flush=True)
 
 
 if __name__ == "__main__":

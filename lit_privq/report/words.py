@@ -37,11 +37,14 @@ class Titles:
         return self.attacks.get(name, spaced(name))
 
     def method(self, name: str) -> str:
-        """A method's title.
+        """A method's title; a config that adds words to the name of one has its title and the words.
 
-        >>> [Titles(methods={"obc": "OBC"}).method(name) for name in ("obc", "my_method", "none", "")]
-        ['OBC', 'my method', 'Full precision', 'Model']
+        >>> [Titles(methods={"obc": "OBC"}).method(name) for name in ("obc", "obc_short", "my_method", "none", "")]
+        ['OBC', 'OBC short', 'my method', 'Full precision', 'Model']
         """
+        first, _, words = name.partition("_")
+        if words and name not in self.methods and first in self.methods:
+            return f"{self.methods[first]} {spaced(words)}"
         return self.methods.get(name) or _UNQUANTIZED.get(name) or spaced(name)
 
     def recipe(self, name: str) -> str:

@@ -8,6 +8,7 @@ from .joint import LiRAJoint as LiRAJoint
 from .lira import LiRAOffline as LiRAOffline
 from .lira import LiRAOfflineOneSided as LiRAOfflineOneSided
 from .lira import LiRAOnline as LiRAOnline
+from .lira import LiRAOnlineAligned as LiRAOnlineAligned
 from .lira import PerExample as PerExample
 from .lira import Pooled as Pooled
 from .lira import PooledSeparate as PooledSeparate

@@ -96,6 +96,22 @@ class Trial:
         return self._covariances[key]
 
     @cached_property
+    def alignment(self) -> tuple[Array, Array]:
+        """Factor and offset, each (targets, 1, queries), that give a target the mean and deviation of a usual shadow.
+
+        The usual shadow of a target that is itself one is the mean of the others.
+        """
+        means, deviations = self.shadows.scale
+        if self.own is None:
+            usual = means.mean(axis=0), deviations.mean(axis=0)
+        else:
+            usual = tuple((each.sum(axis=0) - each[self.own]) / (len(each) - 1) for each in (means, deviations))
+        mean, deviation = (means[self.own], deviations[self.own]) if self.targets is None else self.targets.scale
+        factor = usual[1] / np.maximum(deviation, np.finfo(float).tiny)
+        factor = np.where(deviation > 0, factor, 0.0)  # who gives one answer to all
+        return factor[:, None], (usual[0] - factor * mean)[:, None]
+
+    @cached_property
     def class_sums(self) -> ClassSums:
         """Sums over the members of each shadow, class by class.
 
@@ -161,6 +177,12 @@ class Evidence:
         if self.trial.targets is None:
             return self._own
         return self.trial.targets.block(self.rows, self.temperature).astype(np.float64)
+
+    @cached_property
+    def aligned(self) -> Array:
+        """The same with each target's mean and deviation over all examples made those of a usual shadow."""
+        factor, offset = self.trial.alignment
+        return factor * self.targets + offset
 
     @cached_property
     def inside(self) -> Group:

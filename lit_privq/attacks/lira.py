@@ -243,10 +243,36 @@ class LiRAOnline(LiRA):
         in_deviation = self.variance.deviation(inside, self.centre)
         shared = self.variance.from_inside
         out_deviation = in_deviation if shared else self.variance.deviation(outside, self.centre)
-        x = evidence.targets
+        x = self.seen(evidence)
         member = self.variance.log_density(x - inside.centre(self.centre), in_deviation, inside)
         other = self.variance.log_density(x - outside.centre(self.centre), out_deviation, outside)
         return mean_over_queries(member - other)
+
+    def seen(self, evidence: Evidence) -> Array:
+        """What stands for the targets' confidences, (targets, examples, queries)."""
+        return evidence.targets
+
+
+@dataclass(frozen=True)
+class LiRAOnlineAligned(LiRAOnline):
+    """LiRA online on confidences that have each target's mean and deviation made those of its shadows.
+
+    A quantized model is less sure of itself than shadows in full precision, which take that for not having trained on
+    an example. Over all examples of the pool a target's confidences, of which about half are members', should look as a
+    shadow's do: what they are shifted and stretched by needs no quantized shadow to be seen.
+
+    Args:
+        centre: as in :class:`LiRAOnline`.
+        variance: as in :class:`LiRAOnline`.
+
+    Source: ours; ``benchmarks/confidence_scale.py`` measures what it finds beside other attackers.
+    """
+
+    form: ClassVar[str] = "LiRA online, aligned"
+
+    def seen(self, evidence: Evidence) -> Array:
+        """The targets' confidences, shifted and stretched, (targets, examples, queries)."""
+        return evidence.aligned
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,15 @@ class Observed:
     def queries(self) -> int:
         """Queries per example."""
         return int(self.confidence[0].shape[1])
+
+    @cached_property
+    def scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of each model's confidences over all examples, each (models, queries)."""
+        means, deviations = np.empty((2, len(self.members), self.queries))
+        for model, one in enumerate(self.confidence):
+            values = np.asarray(one, np.float64)
+            means[model], deviations[model] = values.mean(axis=0), values.std(axis=0)
+        return means, deviations
 
     def block(self, rows: slice, temperature: float = 1.0) -> Floats:
         """Confidences of some examples, (models, examples, queries), from logits divided by a temperature.

@@ -26,6 +26,7 @@ from lit_privq.attacks import (
     LiRAOfflineOneSided,
     LiRAOfflineProxy,
     LiRAOnline,
+    LiRAOnlineAligned,
     Observed,
     PerExample,
     Pooled,
@@ -174,9 +175,17 @@ def log_odds(z: float, nu: float) -> float:
     return math.copysign(math.log((1 - tail) / tail), z)
 
 
+def aligned(scene: Scene) -> Array:
+    """The target's confidences with the mean and deviation that the other models have on average, query by query."""
+    phi, x = confidence(scene.shadows), scene.x()
+    others = [one for one in phi if not np.array_equal(one, x)]
+    mean, deviation = (np.mean([read(one, axis=0) for one in others], axis=0) for read in (np.mean, np.std))
+    return np.asarray(mean + deviation * (x - x.mean(axis=0)) / x.std(axis=0))
+
+
 def lira(attack: Any, scene: Scene, side: int, read: Callable[[float, float], float], scaled: bool = True) -> Array:
     """Density (or odds) of the target's distance from a group, averaged over queries, (examples,)."""
-    values, x = scene.values(side), scene.x()
+    values, x = scene.values(side), aligned(scene) if isinstance(attack, LiRAOnlineAligned) else scene.x()
     source = scene.values(0) if type(attack.variance) is Pooled and isinstance(attack, LiRAOnline) else values
     variances = VARIANCES[type(attack.variance)](attack.variance, source, attack.centre)
     found = []
@@ -243,6 +252,7 @@ def class_proxy(attack: Any, scene: Scene) -> Array:
 
 TWINS: dict[type[Attack], Callable[[Any, Scene], Array]] = {
     LiRAOnline: lambda a, scene: lira(a, scene, 0, log_density) - lira(a, scene, 1, log_density),
+    LiRAOnlineAligned: lambda a, scene: lira(a, scene, 0, log_density) - lira(a, scene, 1, log_density),
     LiRAOffline: lambda a, scene: -lira(a, scene, 1, log_density),
     LiRAOfflineOneSided: lambda a, scene: lira(a, scene, 1, log_odds, scaled=False),
     LiRAOfflineProxy: class_proxy,
@@ -260,7 +270,7 @@ ATTACKS: dict[str, Attack] = {
     **{f"paired_{name}": attack for name, attack in paired().items()},
     **{
         f"{kind.__name__}_{centre}_{variance}": kind(centre=centre, variance=variance)
-        for kind in (LiRAOnline, LiRAOffline, LiRAOfflineOneSided)
+        for kind in (LiRAOnline, LiRAOnlineAligned, LiRAOffline, LiRAOfflineOneSided)
         for centre in ("median", "mean")
         for variance in (
             PerExample(1),

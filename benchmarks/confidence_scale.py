@@ -3,10 +3,9 @@
 python benchmarks/confidence_scale.py RUN [VARIANT ...] [--fpr 0.001]
 
 The unaware attacker's shadow models are in full precision, so that LiRA compares a quantized model's log-odds with
-those of models that are surer of themselves. Aligned, the target's log-odds keep their order, and take the values that
-a shadow model's have on average: no model is quantized for it, and any change of confidence that keeps the order is
-undone. For each variant of RUN, a study's folder, all three attackers stand side by side, and by what factor they find
-less than in full precision.
+those of models that are surer of themselves. Aligned, the target's log-odds are shifted and stretched to the mean and
+deviation that a shadow model's have on average, for which nothing is quantized. For each variant of RUN, a study's
+folder, all three attackers stand side by side, and by what factor they find less than in full precision.
 
 The last table quantizes nothing: it divides the full-precision targets' log-odds by a number, which hides nothing.
 """
@@ -21,20 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.attacks import Attack, LiRAOnline, Observed, reference, score_held_out
+from lit_privq.attacks import Attack, LiRAOnline, LiRAOnlineAligned, Observed, reference, score_held_out
 from lit_privq.audit.folder import Folder, Models
 from lit_privq.metrics import difference_over_targets, mean_over_targets, roc, tpr_at_fpr
 
 Floats = NDArray[np.float64]
-LIRA, REFERENCE = LiRAOnline(), reference()["lira_online_fixed"]
+LIRA, ALIGNED, REFERENCE = LiRAOnline(), LiRAOnlineAligned(), reference()["lira_online_fixed"]
 DIVISORS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-
-
-def aligned(targets: Observed, shadows: Observed) -> Observed:
-    """The targets, whose sorted confidences are the shadows' on average, query by query."""
-    order = np.argsort(np.argsort(targets.confidence, axis=1), axis=1)
-    usual = np.sort(np.asarray(shadows.confidence, float), axis=1).mean(axis=0)
-    return Observed(np.take_along_axis(usual[None], order, axis=1), targets.members)
 
 
 def divided(targets: Observed, by: float) -> Observed:
@@ -54,13 +46,12 @@ def told(found: Floats, full: Floats) -> str:
     return f"{100 * mean.value:.2f} ({100 * mean.low:.2f} to {100 * mean.high:.2f}) | {full.mean() / mean.value:.1f}"
 
 
-def attackers(folder: Folder, models: Models, shadows: Observed) -> Iterator[tuple[str, Observed, Observed]]:
-    """Name, shadow models and targets of each attacker."""
-    targets = models.observed(folder.targets)
-    yield "unaware", shadows, targets
-    yield "aligned", shadows, aligned(targets, shadows)
+def attackers(folder: Folder, models: Models, shadows: Observed) -> Iterator[tuple[str, Observed, Attack]]:
+    """Name, shadow models and attack of each attacker."""
+    yield "unaware", shadows, LIRA
+    yield "aligned", shadows, ALIGNED
     if all(index in models.dumps for index in folder.shadows):
-        yield "adaptive", models.observed(folder.shadows), targets
+        yield "adaptive", models.observed(folder.shadows), LIRA
 
 
 def main() -> None:
@@ -81,9 +72,9 @@ def main() -> None:
         if not variant.quantized:
             print(f"| {name} |  | {told(before, before)} |  |", flush=True)
             continue
-        unaware = before
-        for who, held, attacked in attackers(folder, folder.read(name), shadows):
-            found = rates(held, attacked, asked.fpr)
+        models, unaware = folder.read(name), before
+        for who, held, attack in attackers(folder, models, shadows):
+            found = rates(held, models.observed(folder.targets), asked.fpr, attack)
             unaware = found if who == "unaware" else unaware
             more = difference_over_targets(found - unaware)
             change = f"{100 * more.value:+.2f} ({100 * more.low:+.2f} to {100 * more.high:+.2f})"

@@ -96,20 +96,20 @@ class Trial:
         return self._covariances[key]
 
     @cached_property
-    def alignment(self) -> tuple[Array, Array]:
-        """Factor and offset, each (targets, 1, queries), that give a target the mean and deviation of a usual shadow.
+    def alignment(self) -> tuple[Array, Array, Array]:
+        """Median of each target, factor, and median of its shadows, each (targets, 1, queries).
 
-        The usual shadow of a target that is itself one is the mean of the others.
+        The factor is how often the target's interquartile range goes into that of its shadows; 1 where it has none. Of
+        shadows the mean over models is meant, of a target that is itself one that over the others.
         """
-        means, deviations = self.shadows.scale
-        if self.own is None:
-            usual = means.mean(axis=0), deviations.mean(axis=0)
+        own, shadows = self.own, self.shadows.scale
+        if own is None:
+            level, spread = (each.mean(axis=0, keepdims=True) for each in shadows)
         else:
-            usual = tuple((each.sum(axis=0) - each[self.own]) / (len(each) - 1) for each in (means, deviations))
-        mean, deviation = (means[self.own], deviations[self.own]) if self.targets is None else self.targets.scale
-        factor = usual[1] / np.maximum(deviation, np.finfo(float).tiny)
-        factor = np.where(deviation > 0, factor, 0.0)  # who gives one answer to all
-        return factor[:, None], (usual[0] - factor * mean)[:, None]
+            level, spread = ((each.sum(axis=0) - each[own]) / (len(each) - 1) for each in shadows)
+        median, own_spread = (each[own] for each in shadows) if self.targets is None else self.targets.scale
+        factor = np.divide(spread, own_spread, out=np.ones_like(own_spread), where=own_spread > 0)
+        return median[:, None], factor[:, None], level[:, None]
 
     @cached_property
     def class_sums(self) -> ClassSums:
@@ -180,9 +180,15 @@ class Evidence:
 
     @cached_property
     def aligned(self) -> Array:
-        """The same with each target's mean and deviation over all examples made those of a usual shadow."""
-        factor, offset = self.trial.alignment
-        return factor * self.targets + offset
+        """Confidences of the targets, each with the median and interquartile range over all examples of its shadows.
+
+        Raises:
+            ValueError: at another temperature than 1.
+        """
+        if self.temperature != 1:
+            raise ValueError(f"confidences are aligned at temperature 1; got {self.temperature}")
+        median, factor, level = self.trial.alignment
+        return factor * (self.targets - median) + level
 
     @cached_property
     def inside(self) -> Group:

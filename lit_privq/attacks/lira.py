@@ -249,17 +249,17 @@ class LiRAOnline(LiRA):
         return mean_over_queries(member - other)
 
     def seen(self, evidence: Evidence) -> Array:
-        """What stands for the targets' confidences, (targets, examples, queries)."""
+        """The targets' confidences as the attack takes them, (targets, examples, queries)."""
         return evidence.targets
 
 
 @dataclass(frozen=True)
 class LiRAOnlineAligned(LiRAOnline):
-    """LiRA online on confidences that have each target's mean and deviation made those of its shadows.
+    """LiRA online on confidences that are shifted and stretched until each target's look like its shadows'.
 
-    A quantized model is less sure of itself than shadows in full precision, which take that for not having trained on
-    an example. Over all examples of the pool a target's confidences, of which about half are members', should look as a
-    shadow's do: what they are shifted and stretched by needs no quantized shadow to be seen.
+    Shadows in full precision take the lower confidence of a quantized model for not having trained on an example. Over
+    the whole pool, of which every model trained on about half, confidences should lie alike: each target gets the
+    median and the interquartile range that its shadows have on average. No shadow need be quantized for it.
 
     Args:
         centre: as in :class:`LiRAOnline`.

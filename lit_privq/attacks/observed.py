@@ -91,12 +91,11 @@ class Observed:
 
     @cached_property
     def scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and deviation of each model's confidences over all examples, each (models, queries)."""
-        means, deviations = np.empty((2, len(self.members), self.queries))
-        for model, one in enumerate(self.confidence):
-            values = np.asarray(one, np.float64)
-            means[model], deviations[model] = values.mean(axis=0), values.std(axis=0)
-        return means, deviations
+        """Median and interquartile range of each model's confidences over all examples, each (models, queries)."""
+        quartiles = np.stack(
+            [np.quantile(np.asarray(one, np.float64), (0.25, 0.5, 0.75), 0) for one in self.confidence]
+        )
+        return quartiles[:, 1], quartiles[:, 2] - quartiles[:, 0]
 
     def block(self, rows: slice, temperature: float = 1.0) -> Floats:
         """Confidences of some examples, (models, examples, queries), from logits divided by a temperature.

@@ -17,6 +17,7 @@ from lit_privq.artifacts.measures import write_measures
 from lit_privq.artifacts.results import (
     ALL,
     CALIBRATION,
+    DEFAULT_RECIPE,
     MOST_VULNERABLE,
     NOT_CALIBRATION,
     Result,
@@ -107,9 +108,11 @@ def run(audit: Audit) -> None:
 def _as_recorded(audit: Audit, folder: Path) -> Audit:
     """Recipes and their families as the study itself named them, where the audit was not told."""
     families = read_json(folder.parent / "study.json").get("families", {})
-    if len(families) < 2:
+    if list(families) in ([], [DEFAULT_RECIPE]):
         return audit
-    return replace(audit, recipes=audit.recipes or list(families), families=audit.families or families)
+    recipes = audit.recipes or list(families)
+    several = {name: family for name, family in families.items() if len(families) > 1 and name in recipes}
+    return replace(audit, recipes=recipes, families=audit.families or several)
 
 
 def _draw(folder: Path, progress: AuditProgress) -> None:

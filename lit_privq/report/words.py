@@ -42,9 +42,9 @@ class Titles:
         >>> [Titles(methods={"obc": "OBC"}).method(name) for name in ("obc", "obc_short", "my_method", "none", "")]
         ['OBC', 'OBC short', 'my method', 'Full precision', 'Model']
         """
-        first, _, words = name.partition("_")
-        if words and name not in self.methods and first in self.methods:
-            return f"{self.methods[first]} {spaced(words)}"
+        known = max((each for each in self.methods if name.startswith(f"{each}_")), key=len, default="")
+        if known and name not in self.methods:
+            return f"{self.methods[known]} {spaced(name.removeprefix(f'{known}_'))}"
         return self.methods.get(name) or _UNQUANTIZED.get(name) or spaced(name)
 
     def recipe(self, name: str) -> str:

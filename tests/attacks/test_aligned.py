@@ -49,7 +49,21 @@ def test_a_shadow_that_is_a_target_is_no_measure_of_itself(make: Make) -> None:
     np.testing.assert_allclose(again, found, rtol=1e-6, atol=1e-6)
 
 
-def test_a_target_that_gives_one_answer_to_all_gets_finite_scores(make: Make) -> None:
+@pytest.mark.parametrize("answer", [2.5, 0.1])
+def test_a_target_that_gives_one_answer_to_all_is_only_shifted(make: Make, answer: float) -> None:
     models = make(8, 40, spare=1)
-    target = Observed(np.full((1, 40, 2), 2.5), models.members[8:])
-    assert np.isfinite(score_held_out(ATTACKS, models.models(range(8)), target)["aligned"]).all()
+    targets = (Observed(np.full((1, 40, 2), each), models.members[8:]) for each in (answer, 0.0))
+    found, other = (score_held_out(ATTACKS, models.models(range(8)), target)["aligned"] for target in targets)
+    np.testing.assert_allclose(found, other, rtol=1e-9, atol=1e-9)
+
+
+def test_one_absurd_confidence_does_not_move_the_others(make: Make) -> None:
+    models = make(8, 400, spare=1)
+    values = np.array(models.confidence[8:])
+    values[:, 0] = 1e4
+    target = Observed(values, models.members[8:])
+    found, again = (
+        score_held_out(ATTACKS, models.models(range(8)), each)["aligned"][:, 1:]
+        for each in (models.models([8]), target)
+    )
+    np.testing.assert_allclose(again, found, atol=0.2)

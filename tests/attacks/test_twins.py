@@ -175,12 +175,20 @@ def log_odds(z: float, nu: float) -> float:
     return math.copysign(math.log((1 - tail) / tail), z)
 
 
+def medians(values: Array) -> Array:
+    return np.asarray(np.percentile(values, 50, axis=0))
+
+
+def ranges(values: Array) -> Array:
+    return np.asarray(np.percentile(values, 75, axis=0) - np.percentile(values, 25, axis=0))
+
+
 def aligned(scene: Scene) -> Array:
-    """The target's confidences with the mean and deviation that the other models have on average, query by query."""
+    """The target's confidences with the median and quartiles' distance that the other models have on average."""
     phi, x = confidence(scene.shadows), scene.x()
     others = [one for one in phi if not np.array_equal(one, x)]
-    mean, deviation = (np.mean([read(one, axis=0) for one in others], axis=0) for read in (np.mean, np.std))
-    return np.asarray(mean + deviation * (x - x.mean(axis=0)) / x.std(axis=0))
+    middle, spread = (np.mean([read(one) for one in others], axis=0) for read in (medians, ranges))
+    return np.asarray(middle + spread * (x - medians(x)) / ranges(x))
 
 
 def lira(attack: Any, scene: Scene, side: int, read: Callable[[float, float], float], scaled: bool = True) -> Array:

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_privq.attacks import Observed, score_held_out, standard
+from lit_privq.attacks import Attack, LiRAOnline, Observed, RMIAOnline, score_held_out
 from lit_privq.audit.folder import Folder
-from lit_privq.metrics import difference_over_targets, mean_over_targets, roc, tpr_at_fpr
+from lit_privq.metrics import Difference, Estimate, difference_over_targets, mean_over_targets, roc, tpr_at_fpr
 
 Floats = NDArray[np.float64]
-ATTACK, OTHER = "lira_online_fixed", "rmia_online"
+LIRA, RMIA = LiRAOnline(), RMIAOnline()
 
 
 def centres(models: Observed) -> tuple[Floats, Floats]:
@@ -60,6 +60,17 @@ def spread(models: Observed, gap: Floats) -> tuple[float, float]:
     return float(gap.mean()), float((np.asarray(models.confidence) - middle - side * gap).std())
 
 
+def rates(shadows: Observed, targets: Observed, fpr: float, attack: Attack) -> Floats:
+    """True-positive rate of each target."""
+    scores = score_held_out({"": attack}, shadows, targets)[""]
+    return np.array([tpr_at_fpr(roc(row, own), fpr) for row, own in zip(scores, targets.members, strict=True)])
+
+
+def told(mean: Estimate | Difference, sign: str = "") -> str:
+    """A mean over targets and its interval, in percent."""
+    return f"{100 * mean.value:{sign}.2f} ({100 * mean.low:{sign}.2f} to {100 * mean.high:{sign}.2f})"
+
+
 def main() -> None:
     """Print a table for each variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,7 +80,6 @@ def main() -> None:
     parser.add_argument("--fpr", type=float, default=0.01)
     asked = parser.parse_args()
     folder = Folder(asked.run / "confidence")
-    attack, other = ({name: standard()[name]} for name in (ATTACK, OTHER))
     for name in asked.variants:
         models = folder.read(name)
         there = sorted(models.dumps)
@@ -84,19 +94,11 @@ def main() -> None:
         print(f"{gap:.2f} quantized; deviation of one model {full_noise:.2f} and {noise:.2f}\n")
         print(f"| attacker | TPR at {asked.fpr:.1%} FPR, % | less the adaptive one's, points |\n|---|--:|--:|")
         held = attackers(quantized, parents)
-        scores = {who: score_held_out(attack, models, attacked)[ATTACK] for who, models in held.items()}
-        scores["adaptive, RMIA"] = score_held_out(other, quantized, attacked)[OTHER]
-        rates: dict[str, Floats] = {}
-        for who, found in scores.items():
-            curves = (roc(row, own) for row, own in zip(found, attacked.members, strict=True))
-            rates[who] = np.array([tpr_at_fpr(curve, asked.fpr) for curve in curves])
-        for who, found in rates.items():
-            mean = mean_over_targets(found)
-            change = difference_over_targets(found - rates["adaptive"])
-            print(
-                f"| {who} | {100 * mean.value:.2f} ({100 * mean.low:.2f} to {100 * mean.high:.2f}) | "
-                f"{100 * change.value:+.2f} ({100 * change.low:+.2f} to {100 * change.high:+.2f}) |"
-            )
+        found = {who: rates(models, attacked, asked.fpr, LIRA) for who, models in held.items()}
+        found["adaptive, RMIA"] = rates(quantized, attacked, asked.fpr, RMIA)
+        for who, rate in found.items():
+            change = difference_over_targets(rate - found["adaptive"])
+            print(f"| {who} | {told(mean_over_targets(rate))} | {told(change, '+')} |")
 
 
 if __name__ == "__main__":

@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from adaptive_gap import LIRA, Floats, rates, told
 
 from lit_privq.artifacts.variant import Variant
-from lit_privq.attacks import Attack, LiRAOnline, LiRAOnlineAligned, Observed, score_held_out
+from lit_privq.attacks import LiRAOnlineAligned, Observed
 from lit_privq.audit.folder import Folder
-from lit_privq.metrics import Difference, Estimate, difference_over_targets, mean_over_targets, roc, tpr_at_fpr
+from lit_privq.metrics import difference_over_targets, mean_over_targets
 
-Floats = NDArray[np.float64]
-LIRA, ALIGNED = LiRAOnline(), LiRAOnlineAligned()
+ALIGNED = LiRAOnlineAligned()
 
 
 def as_sure_as(models: Observed, others: Observed) -> Observed:
@@ -33,28 +32,17 @@ def as_sure_as(models: Observed, others: Observed) -> Observed:
     return Observed((np.asarray(models.confidence, float) - median) / spread * wanted + level, models.members)
 
 
-def rates(shadows: Observed, targets: Observed, fpr: float, attack: Attack = LIRA) -> Floats:
-    """True-positive rate of each target."""
-    scores = score_held_out({"": attack}, shadows, targets)[""]
-    return np.array([tpr_at_fpr(roc(row, own), fpr) for row, own in zip(scores, targets.members, strict=True)])
-
-
 def attackers(folder: Folder, name: str, fpr: float) -> Iterator[tuple[str, Floats]]:
     """What each attacker finds of a variant; first of all what the unaware one finds in full precision."""
     parent, models = folder.parent(Variant.parse(name)), folder.read(name)
     shadows, full = (parent.observed(each) for each in (folder.shadows, folder.targets))
     targets = models.observed(folder.targets)
-    yield "full precision", rates(shadows, full, fpr)
-    yield "unaware", rates(shadows, targets, fpr)
+    yield "full precision", rates(shadows, full, fpr, LIRA)
+    yield "unaware", rates(shadows, targets, fpr, LIRA)
     yield "aligned", rates(shadows, targets, fpr, ALIGNED)
     if all(index in models.dumps for index in folder.shadows):
-        yield "adaptive", rates(models.observed(folder.shadows), targets, fpr)
-    yield "full precision, as sure as it", rates(shadows, as_sure_as(full, targets), fpr)
-
-
-def told(mean: Estimate | Difference, sign: str) -> str:
-    """A mean over targets and its interval, in percent."""
-    return f"{100 * mean.value:{sign}.2f} ({100 * mean.low:{sign}.2f} to {100 * mean.high:{sign}.2f})"
+        yield "adaptive", rates(models.observed(folder.shadows), targets, fpr, LIRA)
+    yield "full precision, as sure as it", rates(shadows, as_sure_as(full, targets), fpr, LIRA)
 
 
 def main() -> None:
@@ -71,7 +59,7 @@ def main() -> None:
         found = dict(attackers(folder, name, asked.fpr))
         for who, rate in found.items():
             factor = found["full precision"].mean() / rate.mean()
-            cells = told(mean_over_targets(rate), ""), f"{factor:.1f}"
+            cells = told(mean_over_targets(rate)), f"{factor:.1f}"
             more = told(difference_over_targets(rate - found["unaware"]), "+")
             print(f"| {name} | {who} | {' | '.join(cells)} | {more * (who != 'unaware')} |", flush=True)
 
